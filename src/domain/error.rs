@@ -1,0 +1,270 @@
+//! Two kinds of trouble, kept apart: an [`Error`] ends a request and is told to the caller; a [`Failure`] ends one
+//! attempt and decides whether another may follow.
+//!
+//! Neither knows HTTP framing or a dialect's error body; `ErrorKind::status` is the one table from kinds to statuses,
+//! the dialects render the rest at the rim.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Why a request is refused or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The body or a parameter is malformed.
+    InvalidRequest,
+    /// A parameter no otherwise admitted target can take.
+    UnsupportedParameter,
+    /// The prompt and the output limit exceed every admitted target's context.
+    ContextTooLong,
+    /// No such model or route.
+    UnknownModel,
+    /// No such path.
+    UnknownPath,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The body's media type or coding is not supported.
+    UnsupportedMedia,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// Missing, malformed, unknown, revoked or expired key: all alike.
+    InvalidKey,
+    /// The key may not do this.
+    Forbidden,
+    /// Every target is forbidden by residency or policy.
+    PolicyRefused,
+    /// Every admitted target costs more than the policy's limit.
+    TooExpensive,
+    /// A budget is exhausted.
+    BudgetExhausted,
+    /// Too many requests.
+    RateLimited,
+    /// Admitted targets exist, all are down or saturated.
+    Unavailable,
+    /// Every attempt failed upstream.
+    UpstreamFailed,
+    /// No answer in time.
+    UpstreamTimeout,
+    /// The gateway is full or draining.
+    Overloaded,
+    /// A defect of ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest | Self::UnsupportedParameter | Self::ContextTooLong => 400,
+            Self::InvalidKey => 401,
+            Self::BudgetExhausted => 402,
+            Self::Forbidden | Self::PolicyRefused | Self::TooExpensive => 403,
+            Self::UnknownModel | Self::UnknownPath => 404,
+            Self::MethodNotAllowed => 405,
+            Self::BodyTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::UnsupportedMedia => 415,
+            Self::RateLimited => 429,
+            Self::Internal => 500,
+            Self::UpstreamFailed => 502,
+            Self::Unavailable | Self::Overloaded => 503,
+            Self::UpstreamTimeout => 504,
+        }
+    }
+
+    /// The stable machine-readable code, also the label in metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::UnsupportedParameter => "unsupported_parameter",
+            Self::ContextTooLong => "context_length_exceeded",
+            Self::UnknownModel => "model_not_found",
+            Self::UnknownPath => "unknown_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMedia => "unsupported_media_type",
+            Self::BodyTimeout => "body_timeout",
+            Self::InvalidKey => "invalid_api_key",
+            Self::Forbidden => "forbidden",
+            Self::PolicyRefused => "policy_no_target",
+            Self::TooExpensive => "price_limit",
+            Self::BudgetExhausted => "budget_exceeded",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "no_target_available",
+            Self::UpstreamFailed => "upstream_error",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// Whether the same request may succeed later, unchanged.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        match self {
+            Self::BodyTimeout | Self::RateLimited | Self::Unavailable | Self::Overloaded => true,
+            Self::UpstreamFailed | Self::UpstreamTimeout | Self::Internal => true,
+            Self::InvalidRequest
+            | Self::UnsupportedParameter
+            | Self::ContextTooLong
+            | Self::UnknownModel
+            | Self::UnknownPath
+            | Self::MethodNotAllowed
+            | Self::BodyTooLarge
+            | Self::UnsupportedMedia
+            | Self::InvalidKey
+            | Self::Forbidden
+            | Self::PolicyRefused
+            | Self::TooExpensive
+            | Self::BudgetExhausted => false,
+        }
+    }
+}
+
+/// A request's end in failure: what the caller is told, and what only the log is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Which of the kinds.
+    pub kind: ErrorKind,
+    /// For the caller; never holds input, secrets or upstream text that was not meant for them.
+    pub message: Cow<'static, str>,
+    /// A code finer than the kind's, where one exists (`duplicate_key`, `empty_body`, ...).
+    pub code: Option<&'static str>,
+    /// The offending parameter, as a path in the caller's dialect.
+    pub param: Option<String>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// For the log only.
+    pub detail: Option<String>,
+}
+
+impl Error {
+    /// An error with a message for the caller.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), code: None, param: None, retry_after: None, detail: None }
+    }
+
+    /// Names the offending parameter.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Sets a finer code.
+    #[must_use]
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after;
+        self
+    }
+
+    /// Adds what only the log may know.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The code the caller sees.
+    #[must_use]
+    pub fn code_str(&self) -> &'static str {
+        self.code.unwrap_or_else(|| self.kind.code())
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code_str(), self.message)?;
+        if let Some(detail) = &self.detail {
+            write!(f, " ({detail})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What went wrong with one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// No connection.
+    Connect,
+    /// Nothing in time: connect, first byte, idle or total.
+    Timeout,
+    /// The upstream refused our credentials or quota.
+    Credentials,
+    /// The upstream limits our rate.
+    RateLimited,
+    /// The upstream says it is overloaded or broken (5xx).
+    Upstream,
+    /// The upstream says that the request is wrong (4xx): another target would likely say the same.
+    Rejected,
+    /// The answer is not what the dialect says it must be.
+    Malformed,
+    /// The answer broke off.
+    Truncated,
+    /// The local worker died or refused.
+    Worker,
+}
+
+impl FailureKind {
+    /// The label in metrics and the ledger.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Credentials => "credentials",
+            Self::RateLimited => "rate_limited",
+            Self::Upstream => "upstream",
+            Self::Rejected => "rejected",
+            Self::Malformed => "malformed",
+            Self::Truncated => "truncated",
+            Self::Worker => "worker",
+        }
+    }
+
+    /// Whether another target may be tried, as long as nothing went to the client yet.
+    #[must_use]
+    pub fn fail_over(self) -> bool {
+        match self {
+            Self::Connect | Self::Timeout | Self::Credentials | Self::RateLimited | Self::Upstream => true,
+            Self::Malformed | Self::Truncated | Self::Worker => true,
+            Self::Rejected => false,
+        }
+    }
+}
+
+/// One attempt's end in failure, with the knowledge of whoever saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which of the kinds.
+    pub kind: FailureKind,
+    /// The upstream's HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// The upstream's own error type or code, where it gave one.
+    pub code: Option<String>,
+    /// The parameter the upstream blames, where it names one.
+    pub param: Option<String>,
+    /// The upstream's words. Shown to the caller only for `Rejected` (it is about their request).
+    pub message: String,
+    /// The upstream's advice.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without an HTTP answer.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
+    }
+}

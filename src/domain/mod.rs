@@ -1,0 +1,13 @@
+//! Floor 0, the words: plain values that every other module speaks in.
+//!
+//! Nothing here knows HTTP, JSON, clocks or I/O. No type here is `Serialize`: what leaves the process is rendered by
+//! the dialect, the ledger or the admin surface that owns that format.
+
+pub mod chat;
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod price;
+pub mod receipt;
+pub mod target;
+pub mod usage;

@@ -1,0 +1,266 @@
+//! What is known of a target: facts from the catalogue, signals from measurement.
+
+use std::sync::Arc;
+
+use super::id::{DialectId, TargetId};
+use super::price::PriceBook;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+/// An ISO 3166-1 alpha-2 country, or the pseudo-country `local`: a process of this machine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Country([u8; 2]);
+
+impl Country {
+    /// This very machine: no byte leaves it.
+    pub const LOCAL: Self = Self(*b"@@");
+
+    /// Two upper-case letters, or `local`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "local" {
+            return Some(Self::LOCAL);
+        }
+        match text.as_bytes() {
+            [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => Some(Self([*a, *b])),
+            _ => None,
+        }
+    }
+
+    /// The code, or `local`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        if *self == Self::LOCAL { "local" } else { std::str::from_utf8(&self.0).unwrap_or("??") }
+    }
+}
+
+impl std::fmt::Debug for Country {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A fact that may be unknown. Unknown fails every requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Fact<T> {
+    /// Known, with a source in the catalogue.
+    Known(T),
+    /// Not known, or stale.
+    #[default]
+    Unknown,
+}
+
+/// How firmly the processing place is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guarantee {
+    /// Nothing is promised.
+    None,
+    /// The documentation says so.
+    Documented,
+    /// The contract says so.
+    Contract,
+}
+
+/// What a provider does with the data for its own models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Training {
+    /// Never trains on it.
+    No,
+    /// Unless the customer objects.
+    OptOut,
+    /// Trains on it.
+    Yes,
+}
+
+/// Where bytes go and under whose law. Stale facts (past `expires`) are unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residency {
+    /// Countries where the bytes are processed; all of them must be allowed.
+    pub processing: Fact<Arc<[Country]>>,
+    /// Jurisdiction of the company that operates the endpoint.
+    pub operator: Fact<Country>,
+    /// Jurisdiction of its ultimate parent.
+    pub parent: Fact<Country>,
+    /// How firm `processing` is.
+    pub guarantee: Fact<Guarantee>,
+    /// Days that prompts are kept; 0 = none.
+    pub retention_days: Fact<u32>,
+    /// Whether data trains models.
+    pub training: Fact<Training>,
+    /// When these facts turn stale.
+    pub expires: Option<UnixMillis>,
+}
+
+/// Something a request needs and a model may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Capability {
+    /// Streamed answers.
+    Stream = 1,
+    /// Function calls.
+    Tools = 2,
+    /// `json_object` output.
+    Json = 4,
+    /// Output by a JSON schema.
+    JsonSchema = 8,
+    /// Images in the prompt.
+    Image = 16,
+    /// Audio in the prompt or the answer.
+    Audio = 32,
+    /// Documents in the prompt.
+    File = 64,
+    /// Thinking before the answer.
+    Reasoning = 128,
+    /// Log probabilities.
+    Logprobs = 256,
+    /// Several answers to one request.
+    Choices = 512,
+}
+
+impl Capability {
+    /// All, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Stream,
+        Self::Tools,
+        Self::Json,
+        Self::JsonSchema,
+        Self::Image,
+        Self::Audio,
+        Self::File,
+        Self::Reasoning,
+        Self::Logprobs,
+        Self::Choices,
+    ];
+
+    /// The name in the catalogue's `supports`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Tools => "tools",
+            Self::Json => "json",
+            Self::JsonSchema => "json_schema",
+            Self::Image => "image",
+            Self::Audio => "audio",
+            Self::File => "file",
+            Self::Reasoning => "reasoning",
+            Self::Logprobs => "logprobs",
+            Self::Choices => "n",
+        }
+    }
+}
+
+/// A set of capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(u16);
+
+impl Capabilities {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All: for endpoints whose models the catalogue cannot know.
+    pub const ALL: Self = Self(1023);
+
+    /// The set with one more.
+    #[must_use]
+    pub fn with(self, capability: Capability) -> Self {
+        Self(self.0 | capability as u16)
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn has(self, capability: Capability) -> bool {
+        self.0 & capability as u16 != 0
+    }
+
+    /// The first of `needs` that is not in the set.
+    #[must_use]
+    pub fn missing(self, needs: Self) -> Option<Capability> {
+        Capability::ALL.into_iter().find(|c| needs.has(*c) && !self.has(*c))
+    }
+}
+
+/// What to expect of a target that has not been measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prior {
+    /// Milliseconds to the first token.
+    pub ttft_ms: u32,
+    /// Microseconds per output token after the first.
+    pub tpot_us: u32,
+    /// Output tokens of a typical answer, thinking included.
+    pub output_tokens: u32,
+}
+
+/// One place a request may go: provider, model and endpoint. The credential is chosen at dispatch.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its number in this snapshot.
+    pub id: TargetId,
+    /// `provider/model@endpoint`; without `@endpoint` where the provider has one endpoint only.
+    pub name: Arc<str>,
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// The model's id in the catalogue.
+    pub model: Arc<str>,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The model's name on the wire, where it differs from `model` (a deployment, a dated id).
+    pub upstream_model: Arc<str>,
+    /// What the endpoint speaks.
+    pub dialect: DialectId,
+    /// Same weights elsewhere share a family.
+    pub family: Option<Arc<str>>,
+    /// The operator's own quality ladder.
+    pub tier: Option<Arc<str>>,
+    /// First moment of service.
+    pub available_from: Option<UnixMillis>,
+    /// First moment after service.
+    pub available_to: Option<UnixMillis>,
+    /// Context window in tokens; none = unknown.
+    pub context: Option<u64>,
+    /// Most output tokens; none = unknown.
+    pub max_output: Option<u64>,
+    /// What the model can do.
+    pub supports: Capabilities,
+    /// Where the bytes go.
+    pub residency: Arc<Residency>,
+    /// Dated prices of this model at this endpoint.
+    pub prices: Arc<PriceBook>,
+    /// What to expect before there are measurements.
+    pub prior: Prior,
+    /// Whether hanging up stops the provider's meter.
+    pub cancel_stops_billing: bool,
+    /// Whether the target can be dialled at all: a base URL and, where needed, a credential are there.
+    pub configured: bool,
+}
+
+/// What measurement says of a target right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Whether it may be tried.
+    pub state: Health,
+    /// Milliseconds to the first token, where measured.
+    pub ttft_ms: Option<u32>,
+    /// Microseconds per output token, where measured.
+    pub tpot_us: Option<u32>,
+    /// Requests in flight.
+    pub in_flight: u32,
+}
+
+impl Signal {
+    /// Nothing measured, nothing wrong: what `policy test` assumes.
+    pub const COLD: Self = Self { state: Health::Up, ttft_ms: None, tpot_us: None, in_flight: 0 };
+}
+
+/// Whether a target may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Yes.
+    Up,
+    /// Not before this moment, where known.
+    Down {
+        /// When it may be tried again.
+        until: Option<UnixMillis>,
+    },
+}

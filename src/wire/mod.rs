@@ -1,0 +1,4 @@
+//! Framing and byte-level JSON, below any dialect.
+
+pub mod splice;
+pub mod sse;
