@@ -35,11 +35,7 @@ impl Rate {
     /// When the text is no decimal number, is negative, or would have to be rounded.
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
         let nanos = decimal(text, 9)?;
-        i64::try_from(nanos)
-            .ok()
-            .filter(|n| *n >= 0)
-            .map(Self)
-            .ok_or_else(|| MoneyError::OutOfRange(text.to_owned()))
+        i64::try_from(nanos).ok().filter(|n| *n >= 0).map(Self).ok_or_else(|| MoneyError::OutOfRange(text.to_owned()))
     }
 
     /// Nano-units per million tokens.
