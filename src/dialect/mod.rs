@@ -4,6 +4,8 @@
 //! synchronous: bytes and values in, bytes and values out. Stream translators are state machines fed with chunks of
 //! any size; any cut of the same bytes gives the same output.
 
+pub mod anthropic;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse, Loss};
@@ -80,6 +82,9 @@ pub enum StreamUsage {
 pub struct Observed {
     /// The provider's usage; the last report wins.
     pub usage: Option<Usage>,
+    /// Input buckets that a stream reported before its answer: exact for the prompt, silent about the output. With
+    /// `output_bytes` the basis of an estimate where `usage` never came.
+    pub prompt: Option<Usage>,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
@@ -222,7 +227,7 @@ pub trait Tap: Send {
 pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => None,
-        DialectId::Anthropic => None,
+        DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::Native => None,
     }
 }
