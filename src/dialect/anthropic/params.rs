@@ -105,16 +105,20 @@ pub fn neutral(name: &str, value: &str) -> bool {
     if value == "null" {
         return true;
     }
-    let squeezed = || value.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>();
     match name {
         "n" => value == "1",
         "frequency_penalty" | "presence_penalty" | "min_p" | "top_logprobs" => {
             value.parse::<f64>().is_ok_and(|v| v == 0.0)
         }
         "logprobs" => value == "false",
-        "logit_bias" => squeezed() == "{}",
-        "modalities" => squeezed() == "[\"text\"]",
+        "logit_bias" => squeezed(value) == "{}",
+        "modalities" => squeezed(value) == "[\"text\"]",
         "verbosity" => value == "\"medium\"",
         _ => false,
     }
+}
+
+/// Without white space, for comparison with texts that have none in their strings.
+pub(super) fn squeezed(json: &str) -> String {
+    json.chars().filter(|c| !c.is_ascii_whitespace()).take(64).collect()
 }

@@ -143,7 +143,7 @@ fn sample<'a>(request: &'a ChatRequest, thinking: bool, wire: &mut Request<'a>, 
 fn tools(request: &ChatRequest) -> Result<Vec<Tool<'_>>, Error> {
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
-        let schema = tool.parameters.as_ref().filter(|p| !p.as_str().trim().trim_matches(['{', '}']).trim().is_empty());
+        let schema = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let input_schema = match schema {
             Some(schema) => turns::verbatim(schema, || format!("tools[{at}].function.parameters"))?,
             None => no_arguments()?,
