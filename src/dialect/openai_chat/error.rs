@@ -101,9 +101,14 @@ impl Text {
 
 /// Reads an error answer.
 pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
-    let shape = serde_json::from_slice::<Shape>(body)
-        .or_else(|_| serde_json::from_slice::<[Shape; 1]>(body).map(|[shape]| shape))
-        .unwrap_or_default();
+    // An array would be read as a struct by position: look first.
+    let list = body.trim_ascii_start().first() == Some(&b'[');
+    let shape = if list {
+        serde_json::from_slice::<Vec<Shape>>(body).ok().and_then(|shapes| shapes.into_iter().next())
+    } else {
+        serde_json::from_slice::<Shape>(body).ok()
+    };
+    let shape = shape.unwrap_or_default();
     let top = |shape: Shape| Members {
         message: shape.message.or(shape.detail),
         r#type: shape.r#type,
