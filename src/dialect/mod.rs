@@ -4,7 +4,10 @@
 //! synchronous: bytes and values in, bytes and values out. Stream translators are state machines fed with chunks of
 //! any size; any cut of the same bytes gives the same output.
 
-pub mod anthropic;
+mod anthropic;
+mod openai_chat;
+
+pub use anthropic::params::{Class, Parameter};
 
 use bytes::{Bytes, BytesMut};
 
@@ -91,6 +94,8 @@ pub struct Observed {
     pub finished: bool,
     /// Whether anything that a client would show has arrived: after this there is no fail-over.
     pub began: bool,
+    /// Whether `usage` was counted by us, exactly, and not reported by a provider.
+    pub counted: bool,
     /// Bytes of answer text, thinking and tool arguments: the basis of an estimate when usage never came.
     pub output_bytes: u64,
 }
@@ -156,6 +161,25 @@ pub trait Egress: Send + Sync {
     /// Which semantic parameters of a request with these top-level members the dialect cannot express.
     fn inexpressible(&self, request: &Envelope) -> Vec<String>;
 
+    /// Reads usage, model and end from a whole answer that passes through unchanged.
+    ///
+    /// # Errors
+    /// A body that carries an error under a good status, or is no answer of this dialect.
+    fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>;
+
+    /// An observer of one streamed answer that passes through.
+    /// `hide_usage`: the usage report was asked for by us, the client must not see it.
+    fn tap(&self, quirks: &Quirks, hide_usage: bool) -> Box<dyn Tap>;
+
+    /// Reads an error answer. `retry_after` comes from the head and is filled in by the caller.
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure;
+
+    /// The way here from other dialects; none = only clients of this dialect can be served.
+    fn transcode(&self) -> Option<&dyn Transcode>;
+}
+
+/// The part of an egress that serves clients of other dialects, through the canonical model.
+pub trait Transcode: Send + Sync {
     /// Encodes a canonical request.
     ///
     /// # Errors
@@ -168,21 +192,8 @@ pub trait Egress: Send + Sync {
     /// What is no answer of this dialect.
     fn decode_response(&self, body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Failure>;
 
-    /// Reads usage, model and end from a whole answer that passes through unchanged.
-    ///
-    /// # Errors
-    /// A body that carries an error under a good status, or is no answer of this dialect.
-    fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>;
-
     /// A decoder of one streamed answer.
     fn decode_stream(&self, quirks: &Quirks) -> Box<dyn DecodeStream>;
-
-    /// An observer of one streamed answer that passes through.
-    /// `hide_usage`: the usage report was asked for by us, the client must not see it.
-    fn tap(&self, quirks: &Quirks, hide_usage: bool) -> Box<dyn Tap>;
-
-    /// Reads an error answer. `retry_after` comes from the head and is filled in by the caller.
-    fn decode_error(&self, status: u16, body: &[u8]) -> Failure;
 }
 
 /// Turns bytes of a provider's stream into canonical events.
@@ -226,7 +237,7 @@ pub trait Tap: Send {
 #[must_use]
 pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
-        DialectId::OpenAiChat => None,
+        DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::Native => None,
     }
@@ -236,7 +247,17 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 #[must_use]
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
-        DialectId::OpenAiChat => None,
+        DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic | DialectId::Native => None,
+    }
+}
+
+/// What becomes of each request parameter of the OpenAI dialects on its way to a dialect: for documentation. Empty
+/// where nothing is translated.
+#[must_use]
+pub fn parameters(dialect: DialectId) -> &'static [Parameter] {
+    match dialect {
+        DialectId::Anthropic => anthropic::params::parameters(),
+        DialectId::OpenAiChat | DialectId::Native => &[],
     }
 }

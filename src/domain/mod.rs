@@ -4,10 +4,13 @@
 //! the dialect, the ledger or the admin surface that owns that format.
 
 pub mod chat;
+pub mod collect;
 pub mod error;
 pub mod id;
 pub mod money;
 pub mod price;
+pub mod problem;
+pub mod quantity;
 pub mod receipt;
 pub mod target;
 pub mod usage;

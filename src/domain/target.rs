@@ -199,6 +199,8 @@ pub struct Target {
     pub id: TargetId,
     /// `provider/model@endpoint`; without `@endpoint` where the provider has one endpoint only.
     pub name: Arc<str>,
+    /// `provider/model@endpoint`, always with the endpoint.
+    pub full_name: Arc<str>,
     /// The provider's name.
     pub provider: Arc<str>,
     /// The model's id in the catalogue.

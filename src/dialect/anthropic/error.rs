@@ -20,9 +20,12 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
     failure
 }
 
-/// An error inside a stream or under a good status.
+/// An error inside a stream or under a good status. The request had been accepted, so another target may do better:
+/// it never counts as rejected.
 pub(super) fn in_band(error: Option<WireError>) -> Failure {
-    classify(error.unwrap_or_default(), None)
+    let failure = classify(error.unwrap_or_default(), None);
+    let kind = if failure.kind == FailureKind::Rejected { FailureKind::Upstream } else { failure.kind };
+    Failure { kind, ..failure }
 }
 
 fn classify(error: WireError, status: Option<u16>) -> Failure {

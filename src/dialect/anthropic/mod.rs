@@ -4,7 +4,7 @@
 //! request may carry them. All bodies, streams and errors of newer versions are read as well.
 
 mod error;
-pub mod params;
+pub(super) mod params;
 mod request;
 mod response;
 mod stream;
@@ -16,7 +16,7 @@ mod tests;
 
 use bytes::Bytes;
 
-use super::{DecodeStream, Destination, Egress, Envelope, Observed, Quirks, Tap};
+use super::{DecodeStream, Destination, Egress, Envelope, Observed, Quirks, Tap, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 
@@ -32,7 +32,7 @@ const MAX_EVENT: usize = 16 << 20;
 
 /// The provider's side of the dialect.
 #[derive(Clone, Copy, Debug)]
-pub struct Anthropic;
+pub(super) struct Anthropic;
 
 impl Egress for Anthropic {
     fn path(&self) -> &'static str {
@@ -51,20 +51,8 @@ impl Egress for Anthropic {
         request::inexpressible(envelope)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
-        request::encode(request, to)
-    }
-
-    fn decode_response(&self, body: &[u8], _: &Quirks) -> Result<ChatResponse, Failure> {
-        response::decode(body)
-    }
-
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {
         response::observe(body)
-    }
-
-    fn decode_stream(&self, _: &Quirks) -> Box<dyn DecodeStream> {
-        Box::new(stream::Decoder::new())
     }
 
     /// Usage is part of every stream of this dialect, nobody asks for it: there is nothing to hide.
@@ -74,5 +62,22 @@ impl Egress for Anthropic {
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
         error::decode(status, body)
+    }
+    fn transcode(&self) -> Option<&dyn Transcode> {
+        Some(self)
+    }
+}
+
+impl Transcode for Anthropic {
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        request::encode(request, to)
+    }
+
+    fn decode_response(&self, body: &[u8], _: &Quirks) -> Result<ChatResponse, Failure> {
+        response::decode(body)
+    }
+
+    fn decode_stream(&self, _: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(stream::Decoder::new())
     }
 }

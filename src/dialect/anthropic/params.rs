@@ -60,7 +60,7 @@ static PARAMETERS: &[Parameter] = &[
     semantic("presence_penalty", "0 is neutral"),
     advisory("prompt_cache_key", ""),
     advisory("prompt_cache_retention", ""),
-    mapped("reasoning", "`thinking`"),
+    semantic("reasoning", "`reasoning_effort` says it"),
     mapped("reasoning_effort", "`thinking.budget_tokens`"),
     mapped("response_format", "`output_config.format`; `json_object` has no equal"),
     advisory("safety_identifier", ""),
@@ -71,7 +71,7 @@ static PARAMETERS: &[Parameter] = &[
     mapped("stream", "`stream`"),
     advisory("stream_options", "usage is always in the stream"),
     mapped("temperature", "`temperature`; above 1 has no equal, with thinking only 1 has"),
-    mapped("thinking", "`thinking`"),
+    mapped("thinking", "`thinking`: `enabled` with a budget, or `disabled`"),
     mapped("tool_choice", "`tool_choice`; with thinking no call can be forced"),
     mapped("tools", "`tools`"),
     mapped("top_k", "`top_k`; not with thinking"),
@@ -84,13 +84,13 @@ static PARAMETERS: &[Parameter] = &[
 
 /// The table, for documentation.
 #[must_use]
-pub fn parameters() -> &'static [Parameter] {
+pub(in crate::dialect) fn parameters() -> &'static [Parameter] {
     PARAMETERS
 }
 
 /// The class of a parameter. One that nobody knows may change the answer.
 #[must_use]
-pub fn class(name: &str) -> Class {
+pub(super) fn class(name: &str) -> Class {
     PARAMETERS
         .binary_search_by(|p| p.name.cmp(name))
         .ok()
@@ -100,7 +100,7 @@ pub fn class(name: &str) -> Class {
 
 /// Whether a value changes nothing: null, and what the provider would do anyway. `value` is JSON text.
 #[must_use]
-pub fn neutral(name: &str, value: &str) -> bool {
+pub(super) fn neutral(name: &str, value: &str) -> bool {
     let value = value.trim();
     if value == "null" {
         return true;
@@ -116,6 +116,15 @@ pub fn neutral(name: &str, value: &str) -> bool {
         "verbosity" => value == "\"medium\"",
         _ => false,
     }
+}
+
+/// Whether the parameter has a neutral value at all: then its name alone decides nothing.
+#[must_use]
+pub(super) fn may_be_neutral(name: &str) -> bool {
+    matches!(
+        name,
+        "n" | "frequency_penalty" | "presence_penalty" | "min_p" | "logprobs" | "top_logprobs" | "logit_bias"
+    ) || matches!(name, "modalities" | "verbosity")
 }
 
 /// Without white space, for comparison with texts that have none in their strings.

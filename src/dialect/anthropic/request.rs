@@ -10,11 +10,14 @@ use serde_json::value::RawValue;
 
 use super::params::{self, Class};
 use super::turns;
-use super::types::{Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice};
+use super::types::{
+    Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice, WantedThinking,
+};
 use crate::dialect::{Destination, Envelope};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::target::Capability;
+use crate::wire::splice::quote;
 
 /// The least budget that the provider takes.
 const MIN_THINKING: u64 = 1024;
@@ -83,7 +86,8 @@ fn report_lost(request: &ChatRequest, loss: &mut Loss) {
     gone("top_logprobs", s.top_logprobs.is_some_and(|v| v != 0));
     gone("n", s.n.is_some_and(|v| v != 1));
     for (name, value) in &request.extra {
-        if params::neutral(name, value.as_str()) {
+        // `thinking` is read where the budget is decided.
+        if name == "thinking" || params::neutral(name, value.as_str()) {
             continue;
         }
         match params::class(name) {
@@ -95,13 +99,7 @@ fn report_lost(request: &ChatRequest, loss: &mut Loss) {
 }
 
 fn thinking(request: &ChatRequest, max_tokens: u64, resumes: bool, loss: &mut Loss) -> Option<Thinking> {
-    let settings = request.reasoning.as_ref()?;
-    let effort = settings.effort.as_deref();
-    let (name, wanted) = match (settings.budget_tokens, effort) {
-        (Some(0), _) | (None, None | Some("none")) => return None,
-        (Some(budget), _) => ("reasoning", Some(budget)),
-        (None, Some(word)) => ("reasoning_effort", EFFORTS.iter().find(|(w, _)| *w == word).map(|(_, budget)| *budget)),
-    };
+    let (name, wanted) = wanted_thinking(request)?;
     if resumes {
         loss.advisory.push(name.to_owned());
         return None;
@@ -116,6 +114,30 @@ fn thinking(request: &ChatRequest, max_tokens: u64, resumes: bool, loss: &mut Lo
         _ => {
             loss.semantic.push(name.to_owned());
             None
+        }
+    }
+}
+
+/// The parameter that asks for thinking and the budget it asks for; no budget = it asks for something unknown here.
+/// The client's own dialect has only `reasoning_effort`; this dialect's `thinking` comes with some SDKs' extra members.
+fn wanted_thinking(request: &ChatRequest) -> Option<(&'static str, Option<u64>)> {
+    if let Some((_, raw)) = request.extra.iter().find(|(name, _)| name == "thinking") {
+        let Ok(wire) = serde_json::from_str::<WantedThinking<'_>>(raw.as_str()) else {
+            return Some(("thinking", None));
+        };
+        return match &*wire.kind {
+            "disabled" => None,
+            "enabled" => Some(("thinking", wire.budget_tokens)),
+            _ => Some(("thinking", None)),
+        };
+    }
+    let settings = request.reasoning.as_ref()?;
+    match (settings.budget_tokens, settings.effort.as_deref()) {
+        (Some(0), _) | (None, None | Some("none")) => None,
+        (Some(budget), _) => Some(("reasoning", Some(budget))),
+        (None, Some(word)) => {
+            let budget = EFFORTS.iter().find(|(known, _)| *known == word).map(|(_, budget)| *budget);
+            Some(("reasoning_effort", budget))
         }
     }
 }
@@ -239,20 +261,27 @@ fn drop_member(wire: &mut Request<'_>, member: &str) {
     }
 }
 
-/// Semantic parameters among the members that have no equal here.
+/// Semantic parameters among the members that have no equal here. The envelope knows names and a few values; what may
+/// have been given its neutral value is left to the encoder, which knows all.
 pub(super) fn inexpressible(envelope: &Envelope) -> Vec<String> {
     let lost = |name: &str| match name {
-        // Known by value.
         "n" => envelope.choices > 1,
-        "logprobs" | "top_logprobs" => envelope.needs.has(Capability::Logprobs),
-        "response_format" => envelope.needs.has(Capability::Json) && !envelope.needs.has(Capability::JsonSchema),
-        _ => params::class(name) == Class::Semantic,
+        "logprobs" => envelope.needs.has(Capability::Logprobs),
+        "response_format" => envelope.needs.has(Capability::Json),
+        _ => params::class(name) == Class::Semantic && !params::may_be_neutral(name),
     };
     envelope.members.iter().filter(|m| lost(m)).map(ToString::to_string).collect()
 }
 
-/// Same dialect on both sides.
+/// Same dialect on both sides. An output limit is demanded by the dialect; a client that forgot it gets the default.
 pub(super) fn retarget(body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
-    let _ = (envelope, to);
-    vec![body.clone()]
+    let mut splice = envelope.spans.splice();
+    if envelope.model != to.model {
+        splice.set("model", quote(to.model));
+    }
+    if envelope.spans.get("max_tokens").is_none() {
+        splice.set("max_tokens", to.default_max_output.to_string());
+    }
+    to.quirks.drop.iter().for_each(|name| splice.remove(name));
+    splice.apply(body)
 }

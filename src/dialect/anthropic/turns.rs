@@ -62,7 +62,7 @@ pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
 
 impl<'a> Conversation<'a> {
     fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
-        for (part_at, part) in message.content.iter().enumerate() {
+        for (part_at, part) in numbered(message) {
             let Part::Text(text) = part else { return Err(no_equal(at, part_at, "only text can be a system turn")) };
             self.system.extend(text_block(text));
         }
@@ -77,12 +77,12 @@ impl<'a> Conversation<'a> {
 
     fn assistant_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
         let mut blocks = Vec::new();
-        for (part_at, part) in message.content.iter().enumerate() {
+        for (part_at, part) in numbered(message) {
             match part {
                 Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
                 Part::Reasoning { text, signature } => match thinking(text, signature.as_deref()) {
                     Some(block) => blocks.push(block),
-                    None => loss.advisory.push(format!("messages[{at}].content[{part_at}]")),
+                    None => loss.advisory.push(format!("messages[{at}].reasoning_content")),
                 },
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
                     blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
@@ -142,10 +142,19 @@ impl<'a> Conversation<'a> {
     }
 }
 
+/// Parts with their place in the client's `content`, where thinking has none.
+fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
+    message.content.iter().scan(0, |next, part| {
+        let at = *next;
+        *next += usize::from(!matches!(part, Part::Reasoning { .. }));
+        Some((at, part))
+    })
+}
+
 /// What users and tools may say.
 fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Block<'a>>, Error> {
     let mut blocks = Vec::with_capacity(message.content.len());
-    for (part_at, part) in message.content.iter().enumerate() {
+    for (part_at, part) in numbered(message) {
         match part {
             Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
             Part::Image(media) => {
@@ -161,7 +170,7 @@ fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Bl
             Part::Opaque { dialect, raw } if *dialect == DIALECT => {
                 blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
             }
-            Part::Reasoning { .. } => loss.advisory.push(path(at, part_at)),
+            Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning_content")),
             Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
             Part::Opaque { .. } => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider"));

@@ -121,6 +121,15 @@ pub(super) struct Thinking {
     pub(super) budget_tokens: u64,
 }
 
+/// Thinking as a client asks for it in this dialect's words.
+#[derive(Debug, Deserialize)]
+pub(super) struct WantedThinking<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) budget_tokens: Option<u64>,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct OutputConfig<'a> {
     pub(super) format: OutputFormat<'a>,

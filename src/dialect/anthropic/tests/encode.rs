@@ -230,6 +230,14 @@ fn thinking_budgets() {
     assert_eq!(budget(&think(None, Some(0))), None);
     beside(&think(None, Some(500)), &["reasoning"], &[]);
     beside(&think(Some("enormous"), None), &["reasoning_effort"], &[]);
+    let own_words = |json: &str| {
+        let extra = vec![("thinking".to_owned(), Json::new(json))];
+        ChatRequest { extra, ..think(None, None) }
+    };
+    assert_eq!(budget(&own_words(r#"{"type":"enabled","budget_tokens":2000}"#)), Some(2000));
+    assert_eq!(budget(&own_words(r#"{"type":"disabled"}"#)), None);
+    beside(&own_words(r#"{"type":"adaptive"}"#), &["thinking"], &[]);
+    beside(&own_words("true"), &["thinking"], &[]);
     let small = ChatRequest { max_output_tokens: Some(1024), ..think(Some("low"), None) };
     beside(&small, &["reasoning_effort"], &[]);
 }
@@ -261,7 +269,7 @@ fn thinking_comes_back_signed_or_not_at_all() {
     let mut request = think(Some("low"), None);
     request.messages.push(calls(thoughts, &[("a", "f", "{}")]));
     request.messages.push(result("a", "1"));
-    let body = wire(&request, &[], &["messages[1].content[2]"]);
+    let body = wire(&request, &[], &["messages[1].reasoning_content"]);
     assert!(body.contains(concat!(
         r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},"#,
         r#"{"type":"redacted_thinking","data":"ZGF0YQ=="},{"type":"tool_use""#

@@ -1,0 +1,206 @@
+//! The exact response cache: off unless a route asks for it.
+//!
+//! A key can only be made with a tenant and a policy generation, so that answers never cross tenants and a changed
+//! policy never answers with what the old one allowed. Concurrent equal requests share one flight: the first leads, the
+//! others wait for its answer; if the leader fails, the next one leads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moka::Expiry;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::domain::money::Money;
+
+/// Largest answer that is kept.
+pub const MAX_ENTRY: usize = 1 << 20;
+
+/// What makes two requests the same: a digest over length-prefixed fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+/// The fields of a key; all are needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Answers never cross tenants.
+    pub tenant: &'a str,
+    /// Hash of catalogue, policies and prices in force.
+    pub generation: &'a str,
+    /// The key's own requirements and the request header's: a stricter caller never sees a laxer caller's answer.
+    pub requirements: &'a str,
+    /// The route that decided.
+    pub route: &'a str,
+    /// The client's dialect.
+    pub dialect: &'a str,
+}
+
+impl Key {
+    /// The key of a request body in a scope.
+    #[must_use]
+    pub fn new(scope: Scope<'_>, body: &[u8]) -> Self {
+        let mut digest = Sha256::new();
+        let fields = [scope.tenant, scope.generation, scope.requirements, scope.route, scope.dialect];
+        for field in fields.into_iter().map(str::as_bytes).chain([body]) {
+            digest.update((field.len() as u64).to_le_bytes());
+            digest.update(field);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// A whole answer as it went to the client.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The body.
+    pub body: Bytes,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// The target that gave it.
+    pub target: Arc<str>,
+    /// What it cost, where known: the saving of each later hit.
+    pub cost: Option<Money>,
+    /// How long it is good.
+    pub ttl: Duration,
+}
+
+struct ByEntry;
+
+impl Expiry<Key, Arc<Entry>> for ByEntry {
+    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+}
+
+type Flights = Arc<Mutex<HashMap<Key, watch::Receiver<()>>>>;
+
+/// The cache with its flights.
+#[derive(Clone, Debug)]
+pub struct ResponseCache {
+    entries: Cache<Key, Arc<Entry>>,
+    flights: Flights,
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// An answer.
+    Hit(Arc<Entry>),
+    /// None; the caller fetches it and fills it in, others wait.
+    Lead(Lead),
+}
+
+/// The duty to fill a key. Dropped unfilled, the next waiter leads.
+#[derive(Debug)]
+pub struct Lead {
+    key: Key,
+    cache: ResponseCache,
+    _done: watch::Sender<()>,
+}
+
+impl ResponseCache {
+    /// A cache of at most so many bytes of answers.
+    #[must_use]
+    pub fn new(max_bytes: u64) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.body.len() + 256).unwrap_or(u32::MAX))
+            .expire_after(ByEntry)
+            .build();
+        Self { entries, flights: Arc::default() }
+    }
+
+    /// An answer, or the lead. Waits for a flight in progress.
+    pub async fn lookup(&self, key: Key) -> Lookup {
+        loop {
+            if let Some(entry) = self.entries.get(&key) {
+                return Lookup::Hit(entry);
+            }
+            let mut flight = {
+                let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+                match flights.get(&key) {
+                    Some(flight) => flight.clone(),
+                    // The leader may have landed between the two looks.
+                    None if self.entries.contains_key(&key) => continue,
+                    None => {
+                        let (done, flight) = watch::channel(());
+                        flights.insert(key, flight);
+                        return Lookup::Lead(Lead { key, cache: self.clone(), _done: done });
+                    }
+                }
+            };
+            // Ends when the leader is dropped, filled or not.
+            let _ = flight.changed().await;
+        }
+    }
+}
+
+impl Lead {
+    /// Keeps an answer, unless it is too large.
+    pub fn fill(self, entry: Entry) {
+        if entry.body.len() <= MAX_ENTRY {
+            self.cache.entries.insert(self.key, Arc::new(entry));
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.cache.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCOPE: Scope<'_> =
+        Scope { tenant: "a", generation: "g", requirements: "", route: "r", dialect: "openai-chat" };
+
+    fn entry(ttl: Duration) -> Entry {
+        Entry { body: Bytes::from_static(b"{}"), content_type: "application/json", target: "t".into(), cost: None, ttl }
+    }
+
+    #[test]
+    fn every_field_of_the_scope_partitions() {
+        let base = Key::new(SCOPE, b"x");
+        assert_ne!(base, Key::new(Scope { tenant: "b", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(Scope { generation: "h", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(Scope { requirements: "EU", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(Scope { route: "s", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(SCOPE, b"y"));
+        // Length prefixes: moving a letter over a border makes another key.
+        assert_ne!(Key::new(Scope { tenant: "ag", generation: "", ..SCOPE }, b"x"), base);
+    }
+
+    #[tokio::test]
+    async fn one_leads_the_others_wait_and_hit() {
+        let cache = ResponseCache::new(1 << 20);
+        let key = Key::new(SCOPE, b"x");
+        let Lookup::Lead(lead) = cache.lookup(key).await else { panic!("the first leads") };
+        let waiting = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.lookup(key).await }
+        });
+        tokio::task::yield_now().await;
+        lead.fill(entry(Duration::from_secs(60)));
+        assert!(matches!(waiting.await.unwrap(), Lookup::Hit(_)));
+    }
+
+    #[tokio::test]
+    async fn when_the_leader_fails_the_next_one_leads() {
+        let cache = ResponseCache::new(1 << 20);
+        let key = Key::new(SCOPE, b"x");
+        let Lookup::Lead(lead) = cache.lookup(key).await else { panic!("the first leads") };
+        let waiting = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.lookup(key).await }
+        });
+        tokio::task::yield_now().await;
+        drop(lead);
+        assert!(matches!(waiting.await.unwrap(), Lookup::Lead(_)));
+    }
+}

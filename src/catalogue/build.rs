@@ -1,0 +1,433 @@
+//! From files as written to the catalogue in force.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::raw;
+use super::read::Reader;
+use super::{AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS};
+use crate::dialect::{Quirks, StreamUsage};
+use crate::domain::id::{DialectId, TargetId};
+use crate::domain::money::Money;
+use crate::domain::price::{Basis, Currency, Fx, FxRate, PriceBook, PricePeriod, Tier, Window};
+use crate::domain::problem::Problem;
+use crate::domain::target::{Capabilities, Capability, Fact, Guarantee, Prior, Residency, Target, Training};
+use crate::domain::usage::Bucket;
+
+pub(super) fn build(files: &[SourceFile], around: &Surroundings<'_>) -> Result<Catalogue, Vec<Problem>> {
+    let mut catalogue = Catalogue::default();
+    let mut problems = Vec::new();
+    let mut owners: HashMap<String, String> = HashMap::new();
+    for file in files {
+        let mut reader = Reader { file: &file.name, text: &file.text, problems: Vec::new() };
+        if file.name.ends_with("currencies.toml") {
+            match toml::from_str::<raw::Currencies>(&file.text) {
+                Ok(raw) => catalogue.fx.rates.extend(exchange(&mut reader, &raw).rates),
+                Err(error) => problems.push(Problem::from_toml(&file.name, &file.text, &error)),
+            }
+        } else {
+            match toml::from_str::<raw::Provider>(&file.text) {
+                Ok(raw) => {
+                    if let Some(other) = owners.insert(raw.name.get_ref().clone(), file.name.clone()) {
+                        reader.problem(&raw.name, format!("`{}` is defined in {other} already", raw.name.get_ref()));
+                    }
+                    provider(&mut reader, &raw, around, &mut catalogue);
+                }
+                Err(error) => problems.push(Problem::from_toml(&file.name, &file.text, &error)),
+            }
+        }
+        problems.extend(reader.problems);
+    }
+    catalogue.fx.rates.sort_by_key(|rate| rate.from);
+    index(&mut catalogue);
+    if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+}
+
+/// Full names, names without endpoint, and model ids that one provider alone has.
+fn index(catalogue: &mut Catalogue) {
+    let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
+    for target in &catalogue.targets {
+        let owning = owners.entry(&target.model).or_default();
+        if !owning.contains(&&*target.provider) {
+            owning.push(&target.provider);
+        }
+    }
+    let mut by_name: HashMap<Arc<str>, Vec<TargetId>> = HashMap::new();
+    for target in catalogue.targets.iter().filter(|t| &*t.model != "*") {
+        let mut names = vec![Arc::clone(&target.full_name), format!("{}/{}", target.provider, target.model).into()];
+        if owners.get(&*target.model).is_some_and(|owning| owning.len() == 1) {
+            names.push(Arc::clone(&target.model));
+        }
+        for name in names {
+            by_name.entry(name).or_default().push(target.id);
+        }
+    }
+    catalogue.by_name = by_name;
+}
+
+fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<'_>, catalogue: &mut Catalogue) {
+    let name: Arc<str> = raw.name.get_ref().as_str().into();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(allowed) {
+        reader.problem(&raw.name, "a provider's name is made of a-z, 0-9 and `-`");
+    }
+    let dialect = DialectId::by_name(raw.dialect.get_ref()).unwrap_or_else(|| {
+        reader.unknown_name(&raw.dialect, "dialect", &DialectId::ALL.map(DialectId::name));
+        DialectId::OpenAiChat
+    });
+    let quirks = Arc::new(quirks(reader, &raw.quirks));
+    let auth = auth(reader, &raw.auth);
+    let endpoint_names: Vec<&str> = raw.endpoints.iter().map(|e| e.name.get_ref().as_str()).collect();
+    let mut endpoints = Vec::new();
+    for endpoint in &raw.endpoints {
+        if endpoint_names.iter().filter(|n| **n == endpoint.name.get_ref()).count() > 1 {
+            reader.problem(&endpoint.name, format!("two endpoints are named `{}`", endpoint.name.get_ref()));
+        }
+        let built = Endpoint {
+            name: format!("{name}@{}", endpoint.name.get_ref()),
+            base_url: endpoint.base_url.as_ref().and_then(|url| filled(url.get_ref(), around)),
+            path: endpoint.path.clone(),
+            query: endpoint.query.clone().into_iter().collect(),
+            headers: endpoint.headers.clone().into_iter().collect(),
+            allow_http: endpoint.allow_http,
+            auth: auth.clone(),
+            keys: keys(&raw.keys, endpoint.name.get_ref()),
+            quirks: Arc::clone(&quirks),
+        };
+        let residency = Arc::new(residency(reader, raw, endpoint));
+        endpoints.push((catalogue.endpoints.len(), residency, dialable(&built, dialect, around)));
+        catalogue.endpoints.push(Arc::new(built));
+    }
+    let mut ids: BTreeMap<&str, ()> = BTreeMap::new();
+    for model in &raw.models {
+        if ids.insert(model.id.get_ref(), ()).is_some() {
+            reader.problem(&model.id, format!("two models have the id `{}`", model.id.get_ref()));
+        }
+        models(reader, raw, model, dialect, &endpoints, around, catalogue);
+    }
+    catalogue.providers.push(Provider { name, title: raw.title.clone(), docs: raw.docs.clone() });
+}
+
+fn models(
+    reader: &mut Reader<'_>,
+    raw: &raw::Provider,
+    model: &raw::Model,
+    dialect: DialectId,
+    endpoints: &[(usize, Arc<Residency>, bool)],
+    around: &Surroundings<'_>,
+    catalogue: &mut Catalogue,
+) {
+    let names: Vec<&str> = raw.endpoints.iter().map(|e| e.name.get_ref().as_str()).collect();
+    check_names(reader, model.endpoints.as_ref(), &names);
+    let tier = model.tier.as_ref().inspect(|tier| {
+        if !TIERS.contains(&tier.get_ref().as_str()) {
+            reader.unknown_name(tier, "tier", &TIERS);
+        }
+    });
+    let tier: Option<Arc<str>> = tier.map(|t| t.get_ref().as_str().into());
+    let supports = capabilities(reader, model.supports.as_ref());
+    let from = model.available.from.as_ref().and_then(|at| reader.moment(at));
+    let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
+    let id: Arc<str> = model.id.get_ref().as_str().into();
+    let provider: Arc<str> = raw.name.get_ref().as_str().into();
+    for (endpoint, (index, residency, dialable)) in raw.endpoints.iter().zip(endpoints) {
+        let at: Arc<str> = endpoint.name.get_ref().as_str().into();
+        if model.endpoints.as_ref().is_some_and(|only| !only.get_ref().iter().any(|name| **name == *at)) {
+            continue;
+        }
+        let full_name: Arc<str> = format!("{provider}/{id}@{at}").into();
+        let name = if names.len() == 1 { format!("{provider}/{id}").into() } else { Arc::clone(&full_name) };
+        let upstream =
+            model.ids.get(&*at).or(model.upstream.as_ref()).map_or_else(|| Arc::clone(&id), |id| id.as_str().into());
+        let served = dialect != DialectId::Native || around.served.contains(&&*id);
+        let target = Target {
+            id: TargetId(u32::try_from(catalogue.targets.len()).unwrap_or(u32::MAX)),
+            prices: Arc::new(prices(reader, model, &full_name, &names, &at)),
+            name,
+            full_name,
+            provider: Arc::clone(&provider),
+            model: Arc::clone(&id),
+            endpoint: at,
+            upstream_model: upstream,
+            dialect,
+            family: model.family.as_deref().map(Into::into),
+            tier: tier.clone(),
+            available_from: from,
+            available_to: to,
+            context: model.context,
+            max_output: model.max_output,
+            supports,
+            residency: Arc::clone(residency),
+            prior: prior(&model.prior),
+            cancel_stops_billing: endpoint.cancel_stops_billing,
+            configured: *dialable && served,
+        };
+        catalogue.targets.push(Arc::new(target));
+        catalogue.target_endpoint.push(*index);
+    }
+}
+
+fn check_names(reader: &mut Reader<'_>, given: Option<&Spanned<Vec<String>>>, known: &[&str]) {
+    let Some(given) = given else { return };
+    for name in given.get_ref().iter().filter(|name| !known.contains(&name.as_str())) {
+        reader.problem(given, format!("there is no endpoint `{name}` here ({})", known.join(", ")));
+    }
+}
+
+/// Whether there is a way to the endpoint: an address and, where needed, a credential.
+fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroundings<'_>) -> bool {
+    if dialect == DialectId::Native {
+        return true;
+    }
+    let present = |key: &KeySpec| match &key.source {
+        KeySource::Env(name) => (around.env)(name).is_some_and(|value| !value.trim().is_empty()),
+        KeySource::File(_) => true,
+    };
+    endpoint.base_url.is_some() && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(present))
+}
+
+/// Fills `${NAME}` from the environment; a name that is not set leaves the endpoint unconfigured.
+fn filled(url: &str, around: &Surroundings<'_>) -> Option<String> {
+    let mut out = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}')?;
+        out.push_str(before);
+        out.push_str((around.env)(name).filter(|value| !value.trim().is_empty())?.trim_end_matches('/'));
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+fn keys(raw: &[raw::Key], endpoint: &str) -> Vec<KeySpec> {
+    let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.iter().any(|e| e == endpoint));
+    let spec = |key: &raw::Key| {
+        let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
+        Some(KeySpec { source, weight: key.weight })
+    };
+    raw.iter().filter(here).filter_map(spec).collect()
+}
+
+fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
+    match (raw.scheme.get_ref().as_str(), &raw.name) {
+        ("bearer", None) => AuthScheme::Bearer,
+        ("none", None) => AuthScheme::None,
+        ("header", Some(name)) => AuthScheme::Header(name.clone()),
+        ("query", Some(name)) => AuthScheme::Query(name.clone()),
+        ("header" | "query", None) => {
+            reader.problem(&raw.scheme, "this scheme needs a `name`");
+            AuthScheme::None
+        }
+        ("bearer" | "none", Some(_)) => {
+            reader.problem(&raw.scheme, "this scheme takes no `name`");
+            AuthScheme::None
+        }
+        _ => {
+            reader.unknown_name(&raw.scheme, "scheme", &["bearer", "header", "query", "none"]);
+            AuthScheme::None
+        }
+    }
+}
+
+fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
+    let stream_usage = match raw.stream_usage.as_ref().map(|s| (s, s.get_ref().as_str())) {
+        None | Some((_, "option")) => StreamUsage::Option,
+        Some((_, "always")) => StreamUsage::Always,
+        Some((_, "never")) => StreamUsage::Never,
+        Some((at, _)) => {
+            reader.unknown_name(at, "way of usage in streams", &["option", "always", "never"]);
+            StreamUsage::Option
+        }
+    };
+    Quirks {
+        stream_usage,
+        max_output_member: raw.max_output_member.clone(),
+        drop: raw.drop.clone(),
+        reasoning_member: raw.reasoning_member.clone(),
+        reasoning_outside_output: raw.reasoning_outside_output,
+    }
+}
+
+fn residency(reader: &mut Reader<'_>, provider: &raw::Provider, raw: &raw::Endpoint) -> Residency {
+    let fact = |known: Option<_>| known.map_or(Fact::Unknown, Fact::Known);
+    let mut country =
+        |at: Option<&Spanned<String>>| at.and_then(|at| reader.country(at)).map_or(Fact::Unknown, Fact::Known);
+    let operator = country(raw.operator.as_ref().or(provider.operator.as_ref()));
+    let parent = country(raw.parent.as_ref().or(provider.parent.as_ref()));
+    let processing = raw.processing.as_ref().and_then(|at| {
+        let countries =
+            at.get_ref().iter().map(|c| crate::domain::target::Country::parse(c)).collect::<Option<Vec<_>>>();
+        if countries.is_none() {
+            reader.problem(at, "countries are ISO 3166 codes (two capital letters) or `local`");
+        }
+        countries.filter(|list| !list.is_empty()).map(Arc::from)
+    });
+    let guarantee = raw.guarantee.as_ref().and_then(|at| match at.get_ref().as_str() {
+        "contract" => Some(Guarantee::Contract),
+        "documented" => Some(Guarantee::Documented),
+        "none" => Some(Guarantee::None),
+        "unknown" => None,
+        _ => {
+            reader.unknown_name(at, "guarantee", &["contract", "documented", "none", "unknown"]);
+            None
+        }
+    });
+    let training = raw.training.as_ref().and_then(|at| match at.get_ref().as_str() {
+        "no" => Some(Training::No),
+        "opt-out" => Some(Training::OptOut),
+        "yes" => Some(Training::Yes),
+        "unknown" => None,
+        _ => {
+            reader.unknown_name(at, "use of data", &["no", "opt-out", "yes", "unknown"]);
+            None
+        }
+    });
+    let retention_days = match &raw.retention_days {
+        Some(raw::Days::Known(days)) => Fact::Known(*days),
+        Some(raw::Days::Text(text)) if text != "unknown" => {
+            reader.problem(&raw.name, format!("retention_days is a number or \"unknown\", not `{text}`"));
+            Fact::Unknown
+        }
+        Some(raw::Days::Text(_)) | None => Fact::Unknown,
+    };
+    Residency {
+        processing: processing.map_or(Fact::Unknown, Fact::Known),
+        operator,
+        parent,
+        guarantee: guarantee.map_or(Fact::Unknown, Fact::Known),
+        retention_days,
+        training: fact(training),
+        expires: raw.expires.as_ref().and_then(|at| reader.moment(at)),
+    }
+}
+
+fn capabilities(reader: &mut Reader<'_>, raw: Option<&Spanned<Vec<String>>>) -> Capabilities {
+    let Some(raw) = raw else { return Capabilities::ALL };
+    let mut set = Capabilities::NONE;
+    for name in raw.get_ref() {
+        match Capability::ALL.into_iter().find(|c| c.name() == name) {
+            Some(capability) => set = set.with(capability),
+            None => {
+                let known = Capability::ALL.map(Capability::name).join(", ");
+                reader.problem(raw, format!("`{name}` is no capability ({known})"));
+            }
+        }
+    }
+    set
+}
+
+/// A hosted model of unknown speed: half a second to start, 50 tokens a second, 500 tokens an answer.
+fn prior(raw: &raw::Prior) -> Prior {
+    Prior {
+        ttft_ms: raw.ttft_ms.unwrap_or(500),
+        tpot_us: 1_000_000 / raw.tokens_per_second.unwrap_or(50).max(1),
+        output_tokens: raw.output_tokens.unwrap_or(500),
+    }
+}
+
+/// The periods of a model at an endpoint. An entry that names the endpoint stands before one that names none.
+fn prices(reader: &mut Reader<'_>, model: &raw::Model, full_name: &str, names: &[&str], at: &str) -> PriceBook {
+    let mut periods: Vec<(PricePeriod, &Spanned<toml::value::Datetime>)> = Vec::new();
+    let own = |price: &raw::Price| price.endpoints.as_ref().is_some_and(|only| only.get_ref().iter().any(|e| e == at));
+    let any_own = model.prices.iter().any(own);
+    for price in &model.prices {
+        check_names(reader, price.endpoints.as_ref(), names);
+        let applies = if any_own { own(price) } else { price.endpoints.is_none() };
+        if applies && let Some(period) = period(reader, price, full_name) {
+            periods.push((period, &price.from));
+        }
+    }
+    periods.sort_by_key(|(period, _)| period.from);
+    for i in 1..periods.len() {
+        let (from, id) = (periods[i].0.from, Arc::clone(&periods[i].0.id));
+        let previous = &mut periods[i - 1].0;
+        if previous.from == from {
+            reader.problem(periods[i].1, format!("two prices begin at the same moment ({id})"));
+        } else if previous.to.is_some_and(|to| to > from) {
+            let id = Arc::clone(&previous.id);
+            reader.problem(periods[i].1, format!("this price begins before {id} has ended"));
+        } else if previous.to.is_none() {
+            previous.to = Some(from);
+        }
+    }
+    PriceBook { periods: periods.into_iter().map(|(period, _)| period).collect() }
+}
+
+fn period(reader: &mut Reader<'_>, raw: &raw::Price, full_name: &str) -> Option<PricePeriod> {
+    let from = reader.moment(&raw.from)?;
+    let to = raw.to.as_ref().and_then(|at| reader.moment(at));
+    let currency = Currency::parse(&raw.currency).unwrap_or_else(|| {
+        reader.problem(&raw.from, format!("`{}` is no currency (three capital letters)", raw.currency));
+        Currency::USD
+    });
+    let basis = match raw.timestamp_basis.as_ref().map(|at| (at, at.get_ref().as_str())) {
+        None | Some((_, "request_start")) => Basis::RequestStart,
+        Some((_, "request_end")) => Basis::RequestEnd,
+        Some((at, _)) => {
+            reader.unknown_name(at, "timestamp basis", &["request_start", "request_end"]);
+            Basis::RequestStart
+        }
+    };
+    let per_request = raw
+        .per_request
+        .as_ref()
+        .and_then(|at| Money::parse(at.get_ref()).map_err(|error| reader.problem(at, error.to_string())).ok());
+    let rates = reader.rates(&[
+        (Bucket::Input, &raw.input),
+        (Bucket::CacheRead, &raw.cache_read),
+        (Bucket::CacheWrite, &raw.cache_write),
+        (Bucket::CacheWrite1h, &raw.cache_write_1h),
+        (Bucket::Output, &raw.output),
+        (Bucket::Reasoning, &raw.reasoning),
+        (Bucket::InputAudio, &raw.input_audio),
+        (Bucket::OutputAudio, &raw.output_audio),
+        (Bucket::InputImage, &raw.input_image),
+        (Bucket::OutputImage, &raw.output_image),
+        (Bucket::Search, &raw.search),
+    ]);
+    let windows = raw.windows.iter().map(|window| Window {
+        name: window.name.as_str().into(),
+        ranges: reader.ranges(&window.utc),
+        days: reader.days(window.days.as_ref()),
+        rates: reader.rates(&[
+            (Bucket::Input, &window.input),
+            (Bucket::CacheRead, &window.cache_read),
+            (Bucket::Output, &window.output),
+        ]),
+    });
+    let windows = windows.collect();
+    let tiers = raw.tiers.iter().map(|tier| Tier {
+        above_input: tier.above_input,
+        rates: reader.rates(&[
+            (Bucket::Input, &tier.input),
+            (Bucket::CacheRead, &tier.cache_read),
+            (Bucket::CacheWrite, &tier.cache_write),
+            (Bucket::Output, &tier.output),
+        ]),
+    });
+    let mut tiers: Vec<_> = tiers.collect();
+    tiers.sort_by_key(|tier| tier.above_input);
+    let id = format!("{full_name}#{}", raw.from.get_ref()).into();
+    Some(PricePeriod { id, from, to, currency, basis, rates, per_request, windows, tiers })
+}
+
+fn exchange(reader: &mut Reader<'_>, raw: &raw::Currencies) -> Fx {
+    let mut rates = Vec::new();
+    for rate in &raw.rates {
+        let Some(currency) = Currency::parse(rate.currency.get_ref()) else {
+            reader.problem(&rate.currency, "a currency is three capital letters");
+            continue;
+        };
+        let nanos = crate::domain::money::Rate::parse(rate.usd.get_ref()).map(|rate| rate.nanos_per_million());
+        match (nanos, reader.moment(&rate.from)) {
+            (Ok(nanos), Some(from)) if nanos > 0 => rates.push(FxRate { currency, from, nanos }),
+            (Ok(_), Some(_)) => reader.problem(&rate.usd, "an exchange rate is more than zero"),
+            (Err(error), _) => reader.problem(&rate.usd, error.to_string()),
+            (_, None) => {}
+        }
+    }
+    Fx { rates }
+}

@@ -1,0 +1,213 @@
+//! The catalogue: providers, endpoints, models and prices, compiled from files that people edit.
+//!
+//! A provider is one TOML file and no Rust. The shipped files are compiled in; a directory overlays them: a file with
+//! the name of a shipped provider replaces it, another adds to it. Everything is checked, all problems are reported.
+
+mod build;
+mod embedded;
+mod pattern;
+mod raw;
+mod read;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dialect::Quirks;
+use crate::domain::id::TargetId;
+use crate::domain::price::Fx;
+use crate::domain::problem::Problem;
+use crate::domain::target::UnixMillis;
+
+pub use crate::domain::target::Target;
+pub use embedded::embedded;
+pub use pattern::TargetPattern;
+
+/// The quality ladder, lowest first. `min_tier` admits a rung and what stands above it.
+pub const TIERS: [&str; 7] = ["test", "tiny", "small", "standard", "reasoning", "frontier", "frontier-reasoning"];
+
+/// The height of a rung.
+#[must_use]
+pub fn tier_rank(tier: &str) -> Option<u32> {
+    (0..).zip(TIERS).find(|(_, name)| *name == tier).map(|(rank, _)| rank)
+}
+
+/// One file of the catalogue.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As shown in problems.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What the machine gives: environment, local models, the moment.
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Ids of local models that are served.
+    pub served: &'a [&'a str],
+}
+
+/// Where a credential goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// A header.
+    Header(String),
+    /// A query parameter.
+    Query(String),
+    /// None is needed.
+    None,
+}
+
+/// Where a credential comes from; never the credential itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// An environment variable.
+    Env(String),
+    /// A file.
+    File(String),
+}
+
+/// One credential of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Where it comes from.
+    pub source: KeySource,
+    /// Share of the traffic.
+    pub weight: u32,
+}
+
+/// A provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name in targets.
+    pub name: Arc<str>,
+    /// Its name for people.
+    pub title: String,
+    /// Its documentation.
+    pub docs: Option<String>,
+}
+
+/// How to reach one endpoint.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `provider@endpoint`.
+    pub name: String,
+    /// Base URL, placeholders filled; none = not configured.
+    pub base_url: Option<String>,
+    /// Path instead of the dialect's.
+    pub path: Option<String>,
+    /// Query parameters.
+    pub query: Vec<(String, String)>,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Plain HTTP may be used.
+    pub allow_http: bool,
+    /// Where the credential goes.
+    pub auth: AuthScheme,
+    /// The pool of credentials.
+    pub keys: Vec<KeySpec>,
+    /// Peculiarities of the dialect.
+    pub quirks: Arc<Quirks>,
+}
+
+/// Everything that can be routed to.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    providers: Vec<Provider>,
+    endpoints: Vec<Arc<Endpoint>>,
+    targets: Vec<Arc<Target>>,
+    target_endpoint: Vec<usize>,
+    by_name: HashMap<Arc<str>, Vec<TargetId>>,
+    fx: Fx,
+}
+
+impl Catalogue {
+    /// Compiles the shipped files with an overlay.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn compile(overlay: &[SourceFile], around: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
+        let stem = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+        let replaced: Vec<_> = overlay.iter().map(|file| stem(&file.name)).collect();
+        let shipped = embedded().into_iter().filter(|file| !replaced.contains(&stem(&file.name)));
+        let files: Vec<_> = shipped.chain(overlay.iter().cloned()).collect();
+        build::build(&files, around)
+    }
+
+    /// Compiles exactly these files.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn compile_only(files: &[SourceFile], around: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
+        build::build(files, around)
+    }
+
+    /// All providers.
+    #[must_use]
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// All targets; a target's id is its index.
+    #[must_use]
+    pub fn targets(&self) -> &[Arc<Target>] {
+        &self.targets
+    }
+
+    /// A target by its id.
+    #[must_use]
+    pub fn target(&self, id: TargetId) -> &Arc<Target> {
+        &self.targets[id.index()]
+    }
+
+    /// How to reach a target.
+    #[must_use]
+    pub fn endpoint(&self, target: &Target) -> &Arc<Endpoint> {
+        &self.endpoints[self.target_endpoint[target.id.index()]]
+    }
+
+    /// Exchange rates.
+    #[must_use]
+    pub fn fx(&self) -> &Fx {
+        &self.fx
+    }
+
+    /// Targets of a name: `provider/model@endpoint`, `provider/model` (all endpoints), or a model id that one provider
+    /// alone has. `provider/anything` also finds that provider's wildcard model.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<TargetId> {
+        if let Some(found) = self.by_name.get(name) {
+            return found.clone();
+        }
+        let Some((provider, model)) = name.split_once('/') else { return Vec::new() };
+        let (_, endpoint) = model.rsplit_once('@').map_or((model, None), |(m, e)| (m, Some(e)));
+        let wild = |t: &&Arc<Target>| &*t.provider == provider && &*t.model == "*";
+        let at = |t: &&Arc<Target>| endpoint.is_none_or(|e| &*t.endpoint == e);
+        self.targets.iter().filter(wild).filter(at).map(|t| t.id).collect()
+    }
+
+    /// Exactly one target by its full name.
+    #[must_use]
+    pub fn exactly(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets.iter().find(|t| &*t.name == name || &*t.full_name == name)
+    }
+
+    /// Names that can be asked for, for finding the nearest.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(|name| &**name)
+    }
+}
+
+impl Target {
+    /// Whether the model is served at a moment.
+    #[must_use]
+    pub fn is_available(&self, at: UnixMillis) -> bool {
+        self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
+    }
+}
+
+#[cfg(test)]
+mod tests;

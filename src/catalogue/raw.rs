@@ -1,0 +1,283 @@
+//! A provider file as written. `providers/README.md` explains it to those who edit one.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::value::Datetime;
+
+/// `providers/<name>.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Provider {
+    /// The provider's name in targets and policies.
+    pub name: Spanned<String>,
+    /// Its name for people.
+    pub title: String,
+    /// What it speaks.
+    pub dialect: Spanned<String>,
+    /// How a request is authorised.
+    pub auth: Auth,
+    /// The pool of credentials.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+    /// Jurisdiction of the operating company; absent = unknown.
+    pub operator: Option<Spanned<String>>,
+    /// Jurisdiction of its ultimate parent; absent = unknown.
+    pub parent: Option<Spanned<String>>,
+    /// Its documentation.
+    pub docs: Option<String>,
+    /// Peculiarities of its dialect.
+    #[serde(default)]
+    pub quirks: Quirks,
+    /// Where it is reached.
+    #[serde(rename = "endpoint")]
+    pub endpoints: Vec<Endpoint>,
+    /// What it offers.
+    #[serde(rename = "model", default)]
+    pub models: Vec<Model>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    /// `bearer`, `header`, `query` or `none`.
+    pub scheme: Spanned<String>,
+    /// The header or query parameter.
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    /// Environment variable that holds the key.
+    pub env: Option<String>,
+    /// File that holds it.
+    pub file: Option<String>,
+    /// Share of the traffic.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Only for these endpoints; absent = all.
+    pub endpoints: Option<Vec<String>>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// See `dialect::Quirks`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Quirks {
+    /// `option`, `always` or `never`.
+    pub stream_usage: Option<Spanned<String>>,
+    /// The only member the provider takes for the output limit.
+    pub max_output_member: Option<String>,
+    /// Members it refuses and nobody misses.
+    pub drop: Vec<String>,
+    /// The member that carries thinking, where not `reasoning_content`.
+    pub reasoning_member: Option<String>,
+    /// Whether completion tokens exclude reasoning tokens.
+    pub reasoning_outside_output: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    /// Its name within the provider.
+    pub name: Spanned<String>,
+    /// Base URL; `${NAME}` stands for an environment variable, without which the endpoint is not configured.
+    pub base_url: Option<Spanned<String>>,
+    /// Path below it, instead of the dialect's; `{model}` stands for the model's name on the wire.
+    pub path: Option<String>,
+    /// Query parameters.
+    #[serde(default)]
+    pub query: std::collections::BTreeMap<String, String>,
+    /// Headers.
+    #[serde(default)]
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// Plain HTTP may be used.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Countries where bytes are processed; absent = unknown.
+    pub processing: Option<Spanned<Vec<String>>>,
+    /// `contract`, `documented`, `none` or `unknown`.
+    pub guarantee: Option<Spanned<String>>,
+    /// Days that prompts are kept, or `unknown`.
+    pub retention_days: Option<Days>,
+    /// `no`, `opt-out`, `yes` or `unknown`.
+    pub training: Option<Spanned<String>>,
+    /// Overrides the provider's.
+    pub operator: Option<Spanned<String>>,
+    /// Overrides the provider's.
+    pub parent: Option<Spanned<String>>,
+    /// Whether hanging up stops the meter.
+    #[serde(default)]
+    pub cancel_stops_billing: bool,
+    /// Where these facts come from.
+    #[expect(dead_code, reason = "provenance for people who read the file; demanded so that no fact comes without it")]
+    pub source: String,
+    /// When they were looked up.
+    #[expect(dead_code, reason = "as above")]
+    pub checked: Datetime,
+    /// When they turn stale.
+    pub expires: Option<Spanned<Datetime>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Days {
+    /// So many.
+    Known(u32),
+    /// `unknown`.
+    Text(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Model {
+    /// Its id; `*` takes any name.
+    pub id: Spanned<String>,
+    /// Its name on the wire, where it differs.
+    pub upstream: Option<String>,
+    /// Its name on the wire at certain endpoints.
+    #[serde(default)]
+    pub ids: std::collections::BTreeMap<String, String>,
+    /// Only at these endpoints; absent = all.
+    pub endpoints: Option<Spanned<Vec<String>>>,
+    /// Same weights elsewhere share a family.
+    pub family: Option<String>,
+    /// Rung of the quality ladder.
+    pub tier: Option<Spanned<String>>,
+    /// When it is served.
+    #[serde(default)]
+    pub available: Available,
+    /// Context window in tokens.
+    pub context: Option<u64>,
+    /// Most output tokens.
+    pub max_output: Option<u64>,
+    /// What it can do; absent = everything its dialect has.
+    pub supports: Option<Spanned<Vec<String>>>,
+    /// What to expect before there are measurements.
+    #[serde(default)]
+    pub prior: Prior,
+    /// Dated prices.
+    #[serde(rename = "price", default)]
+    pub prices: Vec<Price>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Available {
+    /// First day or moment.
+    pub from: Option<Spanned<Datetime>>,
+    /// First day or moment after.
+    pub to: Option<Spanned<Datetime>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prior {
+    /// Milliseconds to the first token.
+    pub ttft_ms: Option<u32>,
+    /// Output tokens per second.
+    pub tokens_per_second: Option<u32>,
+    /// Output tokens of a typical answer.
+    pub output_tokens: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Price {
+    /// First day or moment, UTC.
+    pub from: Spanned<Datetime>,
+    /// First day or moment after; absent = until the next period.
+    pub to: Option<Spanned<Datetime>>,
+    /// Only at these endpoints; absent = all that have no entry of their own for the time.
+    pub endpoints: Option<Spanned<Vec<String>>>,
+    /// Of the rates.
+    #[serde(default = "usd")]
+    pub currency: String,
+    /// `request_start` or `request_end`.
+    pub timestamp_basis: Option<Spanned<String>>,
+    /// A fee per request, in whole units.
+    pub per_request: Option<Spanned<String>>,
+    /// Per million tokens.
+    pub input: Option<Spanned<String>>,
+    pub cache_read: Option<Spanned<String>>,
+    pub cache_write: Option<Spanned<String>>,
+    pub cache_write_1h: Option<Spanned<String>>,
+    pub output: Option<Spanned<String>>,
+    pub reasoning: Option<Spanned<String>>,
+    pub input_audio: Option<Spanned<String>>,
+    pub output_audio: Option<Spanned<String>>,
+    pub input_image: Option<Spanned<String>>,
+    pub output_image: Option<Spanned<String>>,
+    /// Per million searches.
+    pub search: Option<Spanned<String>>,
+    /// Other rates at certain times of day.
+    #[serde(rename = "window", default)]
+    pub windows: Vec<Window>,
+    /// Other rates for large prompts.
+    #[serde(rename = "tier", default)]
+    pub tiers: Vec<Tier>,
+    /// Where the price was read.
+    #[expect(
+        dead_code,
+        reason = "provenance for people who read the file; demanded so that no price comes without it"
+    )]
+    pub source: String,
+    /// When.
+    #[expect(dead_code, reason = "as above")]
+    pub checked: Datetime,
+}
+
+fn usd() -> String {
+    "USD".to_owned()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    /// Names it (`off-peak`).
+    pub name: String,
+    /// `HH:MM-HH:MM`, UTC; may cross midnight.
+    pub utc: Spanned<Vec<String>>,
+    /// `mon` … `sun`; absent = every day.
+    pub days: Option<Spanned<Vec<String>>>,
+    pub input: Option<Spanned<String>>,
+    pub cache_read: Option<Spanned<String>>,
+    pub output: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tier {
+    /// Above so many input tokens.
+    pub above_input: u64,
+    pub input: Option<Spanned<String>>,
+    pub cache_read: Option<Spanned<String>>,
+    pub cache_write: Option<Spanned<String>>,
+    pub output: Option<Spanned<String>>,
+}
+
+/// `providers/currencies.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Currencies {
+    /// Dated exchange rates to US dollars.
+    #[serde(rename = "rate", default)]
+    pub rates: Vec<Rate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    /// Of this currency.
+    pub currency: Spanned<String>,
+    /// From this day on.
+    pub from: Spanned<Datetime>,
+    /// US dollars per unit.
+    pub usd: Spanned<String>,
+    /// Where it was read.
+    #[expect(dead_code, reason = "provenance for people who read the file")]
+    pub source: String,
+}

@@ -1,0 +1,147 @@
+//! The configuration file as written. Every field has a default: an empty file is a valid configuration.
+
+use serde::Deserialize;
+
+/// `stellwerk.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Config {
+    /// The data plane.
+    pub server: Server,
+    /// The admin plane.
+    pub admin: Admin,
+    /// Ledger, keys and secrets of the gateway.
+    pub data: Data,
+    /// Overlay of provider files.
+    pub catalogue: Catalogue,
+    /// Policy files.
+    pub policies: Policies,
+    /// The embedded runtime.
+    pub local: Local,
+    /// Waiting for providers.
+    pub upstream: Upstream,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    /// Address and port of the data plane.
+    pub listen: String,
+    /// Largest request body.
+    pub max_body: String,
+    /// Longest wait for a request body.
+    pub body_timeout: String,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most requests at once; more are answered 503.
+    pub max_in_flight: usize,
+    /// How long streams may finish after a signal to stop.
+    pub drain: String,
+    /// Output limit for requests without one, where the target's dialect demands it and the route sets none.
+    pub default_max_output: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            max_body: "32 MiB".into(),
+            body_timeout: "30s".into(),
+            max_connections: 10_000,
+            max_in_flight: 4_096,
+            drain: "30s".into(),
+            default_max_output: 8_192,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    /// Address and port of the admin plane.
+    pub listen: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8081".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Data {
+    /// Where the ledger, the keys and the secrets are.
+    pub dir: String,
+    /// `process` or `power`.
+    pub durability: String,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: "var".into(), durability: "process".into() }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Catalogue {
+    /// Directory of provider files that replace or add to the compiled-in ones.
+    pub dir: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policies {
+    /// Directory of policy files; without it the compiled-in ones hold.
+    pub dir: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Local {
+    /// Models to load.
+    pub model: Vec<LocalModel>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LocalModel {
+    /// The model's id in the `local` provider.
+    pub name: String,
+    /// The GGUF file.
+    pub path: String,
+    /// Threads; absent = one less than the cores.
+    pub threads: Option<u32>,
+    /// Context in tokens; absent = 8192 or the model's own, whichever is smaller.
+    pub context: Option<u32>,
+    /// Requests that may wait.
+    pub queue: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    /// Longest wait for a connection.
+    pub connect: String,
+    /// Longest wait for the first token.
+    pub first_token: String,
+    /// Longest silence in a stream.
+    pub idle: String,
+    /// Longest answer.
+    pub total: String,
+    /// Largest whole (not streamed) answer.
+    pub max_answer: String,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connect: "5s".into(),
+            first_token: "60s".into(),
+            idle: "60s".into(),
+            total: "15m".into(),
+            max_answer: "64 MiB".into(),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A client's request, decoded once when the target speaks another dialect. Wrong types are told with their path.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::domain::chat::{
+    ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
+    ToolCall, ToolChoice,
+};
+use crate::domain::error::{Error, ErrorKind};
+
+type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
+    let object: Object<'_> = serde_json::from_slice(body).map_err(|_| wrong("", "a JSON object"))?;
+    let mut members = Members(object);
+    let messages: Vec<&RawValue> = members.take("messages")?.unwrap_or_default();
+    let messages = messages
+        .iter()
+        .enumerate()
+        .map(|(i, raw)| message(raw, &format!("messages[{i}]")))
+        .collect::<Result<_, _>>()?;
+    let options: Option<StreamOptions> = members.take("stream_options")?;
+    let limit: Option<u64> = members.take("max_completion_tokens")?;
+    let older: Option<u64> = members.take("max_tokens")?;
+    let effort: Option<String> = members.take("reasoning_effort")?;
+    Ok(ChatRequest {
+        model: members.take("model")?.unwrap_or_default(),
+        messages,
+        tools: tools(&mut members)?,
+        tool_choice: members.raw("tool_choice").map(tool_choice).transpose()?,
+        parallel_tool_calls: members.take("parallel_tool_calls")?,
+        response_format: members.raw("response_format").map(response_format).transpose()?,
+        sampling: sampling(&mut members)?,
+        max_output_tokens: limit.or(older),
+        reasoning: effort.map(|effort| ReasoningSettings { effort: Some(effort), budget_tokens: None }),
+        stream: members.take("stream")?.unwrap_or(false),
+        include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
+        user: members.take("user")?,
+        service_tier: members.take("service_tier")?,
+        extra: members.rest(),
+    })
+}
+
+/// Top-level members, taken one by one; null is absent; what is left is `extra`.
+struct Members<'a>(Object<'a>);
+
+impl<'a> Members<'a> {
+    fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.0.remove(name).filter(|raw| raw.get() != "null")
+    }
+
+    fn take<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
+        self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(|e| typed(name, &e))).transpose()
+    }
+
+    fn rest(self) -> Vec<(String, Json)> {
+        let given = self.0.into_iter().filter(|(_, raw)| raw.get() != "null");
+        given.map(|(name, raw)| (name.into_owned(), Json::new(raw.get()))).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+fn sampling(members: &mut Members<'_>) -> Result<Sampling, Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stop {
+        One(String),
+        Many(Vec<String>),
+    }
+    let stop =
+        members.raw("stop").map(|raw| read::<Stop>(raw, "stop", "a string or an array of strings")).transpose()?;
+    Ok(Sampling {
+        temperature: members.take("temperature")?,
+        top_p: members.take("top_p")?,
+        top_k: members.take("top_k")?,
+        min_p: members.take("min_p")?,
+        frequency_penalty: members.take("frequency_penalty")?,
+        presence_penalty: members.take("presence_penalty")?,
+        seed: members.take("seed")?,
+        stop: match stop {
+            None => Vec::new(),
+            Some(Stop::One(one)) => vec![one],
+            Some(Stop::Many(many)) => many,
+        },
+        logit_bias: members.raw("logit_bias").filter(|raw| raw.get() != "{}").map(|raw| Json::new(raw.get())),
+        logprobs: members.take("logprobs")?,
+        top_logprobs: members.take("top_logprobs")?,
+        n: members.take("n")?,
+    })
+}
+
+fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
+    #[derive(Deserialize)]
+    struct Outer<'a> {
+        r#type: Option<String>,
+        #[serde(borrow)]
+        function: Option<Function<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Function<'a> {
+        name: String,
+        description: Option<String>,
+        #[serde(borrow)]
+        parameters: Option<&'a RawValue>,
+        strict: Option<bool>,
+    }
+    let raw: Vec<&RawValue> = members.take("tools")?.unwrap_or_default();
+    let tool = |(i, raw): (usize, &&RawValue)| {
+        let path = format!("tools[{i}]");
+        let outer: Outer<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
+        if outer.r#type.as_deref().is_some_and(|kind| kind != "function") {
+            return Err(wrong(&format!("{path}.type"), "`function`"));
+        }
+        let function = outer.function.ok_or_else(|| wrong(&format!("{path}.function"), "given"))?;
+        Ok(Tool {
+            name: function.name,
+            description: function.description,
+            parameters: function.parameters.map(|raw| Json::new(raw.get())),
+            strict: function.strict,
+        })
+    };
+    raw.iter().enumerate().map(tool).collect()
+}
+
+fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Wire {
+        Word(String),
+        Function { function: Named },
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let expected = "`none`, `auto`, `required` or a function";
+    match read::<Wire>(raw, "tool_choice", expected)? {
+        Wire::Function { function } => Ok(ToolChoice::Function(function.name)),
+        Wire::Word(word) => match word.as_str() {
+            "none" => Ok(ToolChoice::None),
+            "auto" => Ok(ToolChoice::Auto),
+            "required" => Ok(ToolChoice::Required),
+            _ => Err(wrong("tool_choice", expected)),
+        },
+    }
+}
+
+fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        r#type: String,
+        #[serde(borrow)]
+        json_schema: Option<Schema<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Schema<'a> {
+        name: String,
+        description: Option<String>,
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
+        strict: Option<bool>,
+    }
+    let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|e| typed("response_format", &e))?;
+    match (wire.r#type.as_str(), wire.json_schema) {
+        ("text", _) => Ok(ResponseFormat::Text),
+        ("json_object", _) => Ok(ResponseFormat::JsonObject),
+        ("json_schema", Some(schema)) => Ok(ResponseFormat::JsonSchema {
+            name: schema.name,
+            description: schema.description,
+            schema: schema.schema.map(|raw| Json::new(raw.get())),
+            strict: schema.strict,
+        }),
+        ("json_schema", None) => Err(wrong("response_format.json_schema", "given")),
+        _ => Err(wrong("response_format.type", "`text`, `json_object` or `json_schema`")),
+    }
+}
+
+#[derive(Deserialize)]
+struct WireMessage<'a> {
+    role: String,
+    name: Option<String>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    reasoning_content: Option<String>,
+    refusal: Option<String>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<&'a RawValue>>,
+    tool_call_id: Option<String>,
+}
+
+fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
+    let wire: WireMessage<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+    let role = match wire.role.as_str() {
+        "system" => Role::System,
+        "developer" => Role::Developer,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
+        _ => return Err(wrong(&format!("{path}.role"), "`system`, `developer`, `user`, `assistant` or `tool`")),
+    };
+    if role == Role::Tool && wire.tool_call_id.is_none() {
+        return Err(wrong(&format!("{path}.tool_call_id"), "given for a `tool` message"));
+    }
+    let thinking = wire.reasoning_content.filter(|text| !text.is_empty());
+    let mut parts: Vec<Part> = thinking.map(|text| Part::Reasoning { text, signature: None }).into_iter().collect();
+    if let Some(raw) = wire.content {
+        parts.extend(content(raw, &format!("{path}.content"))?);
+    }
+    parts.extend(wire.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
+    let calls = wire.tool_calls.unwrap_or_default();
+    let calls = calls.iter().enumerate().map(|(i, raw)| call(raw, &format!("{path}.tool_calls[{i}]")));
+    Ok(Message {
+        role,
+        name: wire.name,
+        content: parts,
+        tool_calls: calls.collect::<Result<_, _>>()?,
+        tool_call_id: wire.tool_call_id,
+    })
+}
+
+fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
+    #[derive(Deserialize)]
+    struct Wire {
+        id: String,
+        function: Function,
+    }
+    #[derive(Deserialize)]
+    struct Function {
+        name: String,
+        #[serde(default)]
+        arguments: String,
+    }
+    let wire: Wire = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+    Ok(ToolCall { id: wire.id, name: wire.function.name, arguments: wire.function.arguments })
+}
+
+/// Text, null, or parts.
+fn content(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+    let text = raw.get();
+    if text == "null" {
+        return Ok(Vec::new());
+    }
+    if text.starts_with('"') {
+        return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
+    }
+    let parts: Vec<&RawValue> = read(raw, path, "a string or an array of parts")?;
+    parts.iter().enumerate().map(|(i, raw)| part(raw, &format!("{path}[{i}]"))).collect()
+}
+
+#[derive(Deserialize)]
+struct WirePart {
+    r#type: String,
+    text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<ImageUrl>,
+    input_audio: Option<InputAudio>,
+    file: Option<File>,
+}
+
+#[derive(Deserialize)]
+struct ImageUrl {
+    url: String,
+    detail: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct InputAudio {
+    data: String,
+    format: String,
+}
+
+#[derive(Deserialize)]
+struct File {
+    file_data: Option<String>,
+    filename: Option<String>,
+}
+
+fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
+    let wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+    let missing = |member: &str| wrong(&format!("{path}.{member}"), "given");
+    match wire.r#type.as_str() {
+        "text" => wire.text.map(Part::Text).ok_or_else(|| missing("text")),
+        "refusal" => wire.refusal.map(Part::Refusal).ok_or_else(|| missing("refusal")),
+        "image_url" => {
+            let image = wire.image_url.ok_or_else(|| missing("image_url"))?;
+            let source = source(image.url, &format!("{path}.image_url.url"))?;
+            Ok(Part::Image(Media { source, detail: image.detail, name: None }))
+        }
+        "input_audio" => {
+            let audio = wire.input_audio.ok_or_else(|| missing("input_audio"))?;
+            let source = MediaSource::Base64 { media_type: format!("audio/{}", audio.format), data: audio.data };
+            Ok(Part::Audio(Media { source, detail: None, name: None }))
+        }
+        "file" => {
+            let file = wire.file.ok_or_else(|| missing("file"))?;
+            let data = file.file_data.ok_or_else(|| missing("file.file_data"))?;
+            let source = source(data, &format!("{path}.file.file_data"))?;
+            Ok(Part::File(Media { source, detail: None, name: file.filename }))
+        }
+        _ => Err(wrong(&format!("{path}.type"), "`text`, `image_url`, `input_audio`, `file` or `refusal`")),
+    }
+}
+
+/// A URL, or the parts of a `data:` URL.
+fn source(url: String, path: &str) -> Result<MediaSource, Error> {
+    let Some(rest) = url.strip_prefix("data:") else { return Ok(MediaSource::Url(url)) };
+    let (head, data) = rest.split_once(',').ok_or_else(|| wrong(path, "a URL or a base64 data URL"))?;
+    let media_type = head.strip_suffix(";base64").ok_or_else(|| wrong(path, "a data URL in base64"))?;
+    Ok(MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
+}
+
+fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str, expected: &str) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|_| wrong(path, expected))
+}
+
+fn wrong(path: &str, expected: &str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, format!("`{path}` must be {expected}")).param(path)
+}
+
+/// The reader's words say which type was expected; they may quote the input, so only their first part is told.
+fn typed(path: &str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let expected = text.split("expected ").nth(1).and_then(|t| t.split(" at line").next());
+    let missing = text.strip_prefix("missing field `").and_then(|t| t.split('`').next());
+    match (missing, expected) {
+        (Some(member), _) => wrong(&format!("{path}.{member}"), "given"),
+        (None, Some(expected)) => wrong(path, expected),
+        (None, None) => {
+            Error::new(ErrorKind::InvalidRequest, format!("`{path}` has a wrong type or value")).param(path)
+        }
+    }
+}

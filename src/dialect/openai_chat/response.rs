@@ -1,0 +1,189 @@
+//! Whole answers: observed when they pass, written when they were translated.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::types::{Delta, InsideError};
+use super::usage::WireUsage;
+use crate::dialect::{Observed, Quirks};
+use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part, ToolCall};
+use crate::domain::error::{Failure, FailureKind};
+use crate::domain::usage::{Bucket, Usage};
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    choices: Option<Vec<AnswerChoice<'a>>>,
+    usage: Option<WireUsage>,
+    error: Option<InsideError>,
+}
+
+#[derive(Deserialize)]
+struct AnswerChoice<'a> {
+    /// The message has the members of a delta.
+    #[serde(borrow)]
+    message: Option<Delta<'a>>,
+}
+
+/// Reads what metering needs from an answer that passes unchanged.
+pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {
+    let answer: Answer<'_> = serde_json::from_slice(body)
+        .map_err(|_| Failure::new(FailureKind::Malformed, "the provider's answer is not a chat completion"))?;
+    let choices = match (answer.choices, answer.error) {
+        (Some(choices), None) => choices,
+        (choices, Some(error)) if choices.as_ref().is_none_or(Vec::is_empty) => return Err(error.failure()),
+        (Some(choices), Some(_)) => choices,
+        (None, _) => return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices")),
+    };
+    let bytes = choices.iter().filter_map(|choice| choice.message.as_ref()).map(|message| message.shown().0).sum();
+    Ok(Observed {
+        usage: answer.usage.and_then(|usage| usage.buckets(quirks)),
+        model: answer.model.map(Cow::into_owned),
+        finished: true,
+        began: true,
+        output_bytes: bytes,
+        counted: false,
+        prompt: None,
+    })
+}
+
+#[derive(Serialize)]
+struct WireAnswer<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: Vec<WireChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageOut>,
+}
+
+#[derive(Serialize)]
+struct WireChoice<'a> {
+    index: u32,
+    message: WireMessage<'a>,
+    logprobs: Option<()>,
+    finish_reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireCall<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireCall<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+/// `usage` as this dialect counts it: cached tokens within the prompt, thinking within the completion.
+#[derive(Serialize)]
+pub(super) struct UsageOut {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptOut,
+    completion_tokens_details: CompletionOut,
+}
+
+#[derive(Serialize)]
+struct PromptOut {
+    cached_tokens: u64,
+    audio_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CompletionOut {
+    reasoning_tokens: u64,
+    audio_tokens: u64,
+}
+
+impl UsageOut {
+    pub(super) fn new(usage: &Usage) -> Self {
+        Self {
+            prompt_tokens: usage.input_tokens(),
+            completion_tokens: usage.output_tokens(),
+            total_tokens: usage.input_tokens() + usage.output_tokens(),
+            prompt_tokens_details: PromptOut {
+                cached_tokens: usage.get(Bucket::CacheRead),
+                audio_tokens: usage.get(Bucket::InputAudio),
+            },
+            completion_tokens_details: CompletionOut {
+                reasoning_tokens: usage.get(Bucket::Reasoning),
+                audio_tokens: usage.get(Bucket::OutputAudio),
+            },
+        }
+    }
+}
+
+/// Writes a translated answer. The client sees the model it asked for.
+pub(super) fn encode(response: &ChatResponse, as_model: &str) -> Bytes {
+    let answer = WireAnswer {
+        id: &response.id,
+        object: "chat.completion",
+        created: response.created.unwrap_or(0),
+        model: as_model,
+        choices: response.choices.iter().map(choice).collect(),
+        usage: response.usage.as_ref().map(UsageOut::new),
+    };
+    Bytes::from(serde_json::to_vec(&answer).unwrap_or_default())
+}
+
+fn choice(choice: &Choice) -> WireChoice<'_> {
+    let join = |pick: fn(&Part) -> Option<&str>| {
+        let texts: Vec<&str> = choice.content.iter().filter_map(pick).collect();
+        (!texts.is_empty()).then(|| texts.concat())
+    };
+    let text = join(|part| if let Part::Text(text) = part { Some(text) } else { None });
+    let thinking = join(|part| if let Part::Reasoning { text, .. } = part { Some(text) } else { None });
+    let refusal = join(|part| if let Part::Refusal(text) = part { Some(text) } else { None });
+    // An empty answer is text without letters; only calls and refusals stand without text.
+    let empty = choice.tool_calls.is_empty() && refusal.is_none();
+    WireChoice {
+        index: choice.index,
+        message: WireMessage {
+            role: "assistant",
+            content: text.or_else(|| empty.then(String::new)),
+            reasoning_content: thinking.filter(|text| !text.is_empty()),
+            refusal,
+            tool_calls: choice.tool_calls.iter().map(call).collect(),
+        },
+        logprobs: None,
+        finish_reason: finish(choice.finish),
+    }
+}
+
+fn call(call: &ToolCall) -> WireCall<'_> {
+    WireCall {
+        id: &call.id,
+        r#type: "function",
+        function: WireFunction { name: &call.name, arguments: &call.arguments },
+    }
+}
+
+pub(super) fn finish(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+    }
+}

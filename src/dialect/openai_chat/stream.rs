@@ -1,0 +1,143 @@
+//! Streams of this dialect, written from canonical events.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use super::response::{UsageOut, finish};
+use crate::dialect::{EncodeStream, StreamOptions};
+use crate::domain::chat::ChatEvent;
+use crate::domain::usage::Usage;
+
+/// Writes one stream: one id, the role once per choice, one finish per choice, usage only if asked, `[DONE]` once.
+pub(super) struct Encoder {
+    options: StreamOptions,
+    /// Choices whose role has been sent.
+    opened: Vec<u32>,
+    usage: Option<Usage>,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: &'a [ChunkChoice<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageOut>,
+}
+
+#[derive(Serialize)]
+struct ChunkChoice<'a> {
+    index: u32,
+    delta: Delta<'a>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Default, Serialize)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[Call<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+impl Encoder {
+    pub(super) fn new(options: StreamOptions) -> Self {
+        Self { options, opened: Vec::new(), usage: None }
+    }
+
+    fn delta(&mut self, choice: u32, mut delta: Delta<'_>, out: &mut BytesMut) {
+        if !self.opened.contains(&choice) {
+            self.opened.push(choice);
+            delta.role = Some("assistant");
+        }
+        self.chunk(&[ChunkChoice { index: choice, delta, finish_reason: None }], None, out);
+    }
+
+    fn chunk(&self, choices: &[ChunkChoice<'_>], usage: Option<UsageOut>, out: &mut BytesMut) {
+        let chunk = Chunk {
+            id: &self.options.id,
+            object: "chat.completion.chunk",
+            created: self.options.created,
+            model: &self.options.model,
+            choices,
+            usage,
+        };
+        out.put_slice(b"data: ");
+        // Writing to memory can't fail; the types have no maps with odd keys.
+        let _ = serde_json::to_writer(out.writer(), &chunk);
+        out.put_slice(b"\n\n");
+    }
+}
+
+impl EncodeStream for Encoder {
+    fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+        match event {
+            ChatEvent::Start { id, created, .. } => {
+                if !id.is_empty() {
+                    self.options.id.clone_from(id);
+                }
+                self.options.created = created.unwrap_or(self.options.created);
+            }
+            ChatEvent::Text { choice, text } => {
+                self.delta(*choice, Delta { content: Some(text), ..Delta::default() }, out);
+            }
+            ChatEvent::Reasoning { choice, text } => {
+                self.delta(*choice, Delta { reasoning_content: Some(text), ..Delta::default() }, out);
+            }
+            ChatEvent::Refusal { choice, text } => {
+                self.delta(*choice, Delta { refusal: Some(text), ..Delta::default() }, out);
+            }
+            // This dialect has no place for it; the canonical request asks for thinking by effort only.
+            ChatEvent::ReasoningSignature { .. } => {}
+            ChatEvent::ToolStart { choice, index, id, name } => {
+                let function = Function { name: Some(name), arguments: "" };
+                let call = Call { index: *index, id: Some(id), r#type: Some("function"), function };
+                self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
+            }
+            ChatEvent::ToolArguments { choice, index, fragment } => {
+                let function = Function { name: None, arguments: fragment };
+                let call = Call { index: *index, id: None, r#type: None, function };
+                self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
+            }
+            ChatEvent::Finish { choice, reason } => {
+                let role = (!self.opened.contains(choice)).then_some("assistant");
+                let delta = Delta { role, ..Delta::default() };
+                self.chunk(&[ChunkChoice { index: *choice, delta, finish_reason: Some(finish(*reason)) }], None, out);
+            }
+            ChatEvent::Usage(usage) => self.usage = Some(*usage),
+            // The relay ends the stream with an error event of this dialect.
+            ChatEvent::Error(_) => {}
+            ChatEvent::End => {
+                if self.options.include_usage {
+                    self.chunk(&[], self.usage.as_ref().map(UsageOut::new), out);
+                }
+                out.put_slice(b"data: [DONE]\n\n");
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Watches a stream that passes through: usage, the end, errors, and how much was delivered.
+//!
+//! Chunks are forwarded as they come. Only when the usage report was asked for by us and must not show are frames cut
+//! out, so that exactly that one can be left out.
+
+use bytes::{Bytes, BytesMut};
+
+use super::types::Chunk;
+use crate::dialect::{Observed, Quirks, Tap};
+use crate::domain::error::{Failure, FailureKind};
+use crate::wire::sse::{SseDecoder, SseEvent};
+
+/// Longest line or frame: enough for an inline image, bounded against a line without end.
+const MAX_FRAME: usize = 4 << 20;
+
+pub(super) struct ChatTap {
+    quirks: Quirks,
+    decoder: SseDecoder,
+    watch: Watch,
+    /// Bytes of a frame that is not whole yet; only used when frames may have to be hidden.
+    held: Option<BytesMut>,
+}
+
+#[derive(Default)]
+struct Watch {
+    observed: Observed,
+    done: bool,
+    failed: Option<Failure>,
+    /// The last event was a usage report and nothing else.
+    usage_only: bool,
+}
+
+impl ChatTap {
+    pub(super) fn new(quirks: &Quirks, hide_usage: bool) -> Self {
+        Self {
+            quirks: quirks.clone(),
+            decoder: SseDecoder::new(MAX_FRAME),
+            watch: Watch::default(),
+            held: hide_usage.then(BytesMut::new),
+        }
+    }
+
+    fn watch(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let (quirks, watch) = (&self.quirks, &mut self.watch);
+        let pushed = self.decoder.push(bytes, &mut |event: SseEvent<'_>| watch.event(event, quirks));
+        pushed.map_err(|error| Failure::new(FailureKind::Malformed, error.to_string()))?;
+        self.watch.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Forwards whole frames, except a usage report of our own asking.
+    fn cut(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        // Usual case: the chunk is whole frames, and slices of it go on without a copy.
+        let mut whole = if held.is_empty() {
+            chunk.clone()
+        } else {
+            held.extend_from_slice(chunk);
+            held.split().freeze()
+        };
+        let mut result = Ok(());
+        let mut forward = 0;
+        let mut at = 0;
+        while let Some(end) = frame_end(&whole[at..]) {
+            let frame = whole.slice(at..at + end);
+            self.watch.usage_only = false;
+            result = self.watch(&frame);
+            if result.is_err() {
+                break;
+            }
+            if self.watch.usage_only {
+                push(out, whole.slice(forward..at));
+                forward = at + end;
+            }
+            at += end;
+        }
+        push(out, whole.slice(forward..at));
+        let rest = whole.split_off(at);
+        if rest.len() > MAX_FRAME {
+            return Err(Failure::new(FailureKind::Malformed, "a frame of the stream exceeds the limit"));
+        }
+        held.extend_from_slice(&rest);
+        self.held = Some(held);
+        result
+    }
+}
+
+fn push(out: &mut Vec<Bytes>, bytes: Bytes) {
+    if !bytes.is_empty() {
+        out.push(bytes);
+    }
+}
+
+/// The end of the first frame: after its blank line. LF and CRLF; a stream of lone CRs is held to its end, which the
+/// limit bounds.
+fn frame_end(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(newline) = memchr::memchr(b'\n', &bytes[from..]) {
+        let next = from + newline + 1;
+        match bytes.get(next..) {
+            Some([b'\n', ..]) => return Some(next + 1),
+            Some([b'\r', b'\n', ..]) => return Some(next + 2),
+            _ => from = next,
+        }
+    }
+    None
+}
+
+impl Tap for ChatTap {
+    fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        if self.held.is_some() {
+            return self.cut(&chunk, out);
+        }
+        // What stands before an error event is good, but it can't be told apart in a chunk: the whole chunk is held
+        // back only if it holds an error, which the watch finds.
+        let watched = self.watch(&chunk);
+        if watched.is_ok() {
+            out.push(chunk);
+        }
+        watched
+    }
+
+    fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        if let Some(rest) = self.held.take().filter(|rest| !rest.is_empty()) {
+            let rest = rest.freeze();
+            self.watch.usage_only = false;
+            self.watch(&rest)?;
+            self.last()?;
+            if !self.watch.usage_only {
+                out.push(rest);
+            }
+        } else {
+            self.last()?;
+        }
+        if self.watch.observed.finished || self.watch.done {
+            Ok(())
+        } else {
+            Err(Failure::new(FailureKind::Truncated, "the stream ended before the answer did"))
+        }
+    }
+
+    fn observed(&self) -> &Observed {
+        &self.watch.observed
+    }
+}
+
+impl ChatTap {
+    /// An event whose blank line never came.
+    fn last(&mut self) -> Result<(), Failure> {
+        let (quirks, watch) = (&self.quirks, &mut self.watch);
+        let finished = self.decoder.finish(&mut |event: SseEvent<'_>| watch.event(event, quirks));
+        finished.map_err(|error| Failure::new(FailureKind::Malformed, error.to_string()))?;
+        self.watch.failed.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Watch {
+    fn event(&mut self, event: SseEvent<'_>, quirks: &Quirks) {
+        self.usage_only = false;
+        if event.data == "[DONE]" {
+            self.done = true;
+        } else if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(event.data) {
+            self.parsed(chunk, quirks);
+        } else if event.name == Some("error") {
+            self.failed = Some(Failure::new(FailureKind::Upstream, "the provider sent an error event"));
+        } else if !event.data.trim().is_empty() {
+            // Not what the dialect says. It is forwarded as it is, but it does not count as an answer.
+            self.observed.output_bytes += event.data.len() as u64;
+        }
+    }
+
+    fn parsed(&mut self, chunk: Chunk<'_>, quirks: &Quirks) {
+        if let Some(error) = chunk.error {
+            self.failed = Some(error.failure());
+            return;
+        }
+        if self.observed.model.is_none() {
+            self.observed.model = chunk.model.filter(|model| !model.is_empty()).map(|model| model.into_owned());
+        }
+        let choices = chunk.choices.unwrap_or_default();
+        for choice in &choices {
+            if choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty()) {
+                self.observed.finished = true;
+                self.observed.began = true;
+            }
+            if let Some(delta) = &choice.delta {
+                let (bytes, shows) = delta.shown();
+                self.observed.output_bytes += bytes;
+                self.observed.began |= shows;
+            }
+        }
+        let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
+        self.usage_only = choices.is_empty() && usage.is_some();
+        // The last report wins: some repeat it, cumulated, in every chunk.
+        if let Some(usage) = usage.and_then(|usage| usage.buckets(quirks)) {
+            self.observed.usage = Some(usage);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Both halves of the dialect on small examples; the integration tests drive them over the wire.
+
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dialect::Tap;
+use crate::domain::chat::{ChatEvent, FinishReason, MediaSource, Part, Role, ToolChoice};
+use crate::domain::error::{ErrorKind, FailureKind};
+use crate::domain::target::Capability;
+use crate::domain::usage::{Bucket, Usage};
+
+fn envelope(body: &Value) -> Result<Envelope, Error> {
+    OpenAiChat.envelope(&Bytes::from(body.to_string()))
+}
+
+fn user(extra: Value) -> Value {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body
+}
+
+fn retargeted(body: &str, model: &str, quirks: &Quirks) -> String {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let envelope = OpenAiChat.envelope(&body).unwrap();
+    let to = Destination { model, default_max_output: 100, quirks };
+    String::from_utf8(OpenAiChat.retarget(&body, &envelope, &to).concat()).unwrap()
+}
+
+#[test]
+fn needs_are_found_and_words_in_text_are_no_needs() {
+    let has = |extra: Value, capability| envelope(&user(extra)).unwrap().needs.has(capability);
+    assert!(has(json!({"tools": [{"type": "function", "function": {"name": "f"}}]}), Capability::Tools));
+    assert!(!has(json!({"tools": []}), Capability::Tools));
+    assert!(has(json!({"response_format": {"type": "json_schema", "json_schema": {}}}), Capability::JsonSchema));
+    assert!(!has(json!({"response_format": {"type": "text"}}), Capability::Json));
+    assert!(has(json!({"n": 2}), Capability::Choices));
+    let image = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]});
+    assert!(has(image, Capability::Image));
+    let word = json!({"messages": [{"role": "user", "content": "the word \"image_url\" and file"}]});
+    assert!(!has(word, Capability::Image));
+    let word =
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "\"file\""}], "name": "file"}]});
+    assert!(!has(word, Capability::File));
+}
+
+#[test]
+fn null_is_absent() {
+    let body = user(json!({"stream": null, "max_tokens": null, "n": null, "tools": null, "stream_options": null}));
+    let envelope = envelope(&body).unwrap();
+    assert!(!envelope.stream && envelope.max_output.is_none() && envelope.choices == 1);
+    assert_eq!(envelope.members.len(), 2, "null members are not reported as given");
+}
+
+#[test]
+fn the_newer_output_limit_wins_and_limits_are_checked() {
+    assert_eq!(envelope(&user(json!({"max_tokens": 5, "max_completion_tokens": 7}))).unwrap().max_output, Some(7));
+    for bad in [json!("10"), json!(0), json!(-1), json!(1.5), json!(1e30), json!(1_u64 << 40)] {
+        let error = envelope(&user(json!({"max_tokens": bad}))).unwrap_err();
+        assert_eq!((error.code_str(), error.param.as_deref()), ("out_of_range", Some("max_tokens")), "{bad}");
+    }
+}
+
+#[test]
+fn retarget_replaces_the_model_and_nothing_else() {
+    let body = r#"{"x":[1e400, "\u00e9"], "model" : "a", "messages":[{"role":"user","content":"hi"}]}"#;
+    let quirks = Quirks::default();
+    assert_eq!(retargeted(body, "b\"c", &quirks), body.replace("\"a\"", r#""b\"c""#));
+    assert_eq!(retargeted(body, "a", &quirks), body);
+}
+
+#[test]
+fn usage_is_asked_for_beside_other_stream_options() {
+    let body = r#"{"model":"a","stream":true,"stream_options":{"x":1,"include_usage":false},"messages":[1]}"#;
+    let sent: Value = serde_json::from_str(&retargeted(body, "a", &Quirks::default())).unwrap();
+    assert_eq!(sent["stream_options"], json!({"include_usage": true, "x": 1}));
+    let always = Quirks { stream_usage: StreamUsage::Always, ..Quirks::default() };
+    assert_eq!(retargeted(body, "a", &always), body);
+}
+
+#[test]
+fn quirks_drop_and_rename() {
+    let quirks =
+        Quirks { max_output_member: Some("max_tokens".into()), drop: vec!["store".into()], ..Quirks::default() };
+    let body = r#"{"model":"a","messages":[1],"max_completion_tokens":5,"store":true}"#;
+    let sent: Value = serde_json::from_str(&retargeted(body, "a", &quirks)).unwrap();
+    assert_eq!(sent, json!({"model": "a", "messages": [1], "max_tokens": 5}));
+}
+
+fn buckets(usage: Value, quirks: &Quirks) -> Option<Usage> {
+    serde_json::from_value::<usage::WireUsage>(usage).unwrap().buckets(quirks)
+}
+
+#[test]
+fn usage_parts_are_disjoint_and_add_up() {
+    let plain = Quirks::default();
+    let got = buckets(
+        json!({"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 60, "audio_tokens": 5},
+               "completion_tokens_details": {"reasoning_tokens": 30}}),
+        &plain,
+    )
+    .unwrap();
+    assert_eq!((got.get(Bucket::Input), got.get(Bucket::CacheRead), got.get(Bucket::InputAudio)), (35, 60, 5));
+    assert_eq!((got.get(Bucket::Output), got.get(Bucket::Reasoning)), (20, 30));
+    assert_eq!((got.input_tokens(), got.output_tokens()), (100, 50));
+    let hit =
+        buckets(json!({"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 4}), &plain).unwrap();
+    assert_eq!(hit.get(Bucket::CacheRead), 4);
+    let over = buckets(
+        json!({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 32},
+                              "completion_tokens_details": {"reasoning_tokens": 6}}),
+        &plain,
+    )
+    .unwrap();
+    assert_eq!(
+        (over.get(Bucket::Input), over.get(Bucket::CacheRead), over.get(Bucket::Output), over.get(Bucket::Reasoning)),
+        (0, 10, 0, 5)
+    );
+    let outside = Quirks { reasoning_outside_output: true, ..Quirks::default() };
+    let hidden = buckets(json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40}), &outside).unwrap();
+    assert_eq!((hidden.get(Bucket::Output), hidden.get(Bucket::Reasoning)), (5, 25));
+    assert_eq!(buckets(json!({"prompt_tokens": -1, "completion_tokens": 5}), &plain), None, "nonsense is no usage");
+    assert_eq!(buckets(json!({"prompt_tokens": 9_000_000_000_000_000_000_i64}), &plain), None);
+}
+
+const STREAM: &str = concat!(
+    ": OPENROUTER PROCESSING\n\n",
+    "data: {\"id\":\"\",\"choices\":[],\"model\":\"\",\"prompt_filter_results\":[]}\n\n",
+    "data: {\"id\":\"c\",\"model\":\"m-2\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\r\n\r\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"h\u{00e9}\"}}],\"usage\":null}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"abc\"}}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+fn tapped(cuts: &[usize], hide: bool) -> (String, Observed) {
+    let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
+    let (mut out, mut at) = (Vec::new(), 0);
+    for cut in cuts.iter().copied().chain([STREAM.len()]) {
+        let cut = cut.clamp(at, STREAM.len());
+        tap.chunk(Bytes::copy_from_slice(&STREAM.as_bytes()[at..cut]), &mut out).unwrap();
+        at = cut;
+    }
+    tap.end(&mut out).unwrap();
+    (String::from_utf8(out.concat()).unwrap(), tap.observed().clone())
+}
+
+#[test]
+fn a_tap_learns_all_and_hides_only_the_report_we_asked_for() {
+    let (out, observed) = tapped(&[], false);
+    assert_eq!(out, STREAM);
+    assert!(observed.finished && observed.began);
+    assert_eq!(observed.output_bytes, 3 + 3 + 2);
+    assert_eq!(observed.model.as_deref(), Some("m-2"));
+    assert_eq!(observed.usage.unwrap().output_tokens(), 3);
+    let (hidden, _) = tapped(&[], true);
+    let report = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n";
+    assert_eq!(hidden, STREAM.replace(report, ""));
+}
+
+#[test]
+fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() {
+    let ends = |text: &str| {
+        let mut tap = tap::ChatTap::new(&Quirks::default(), false);
+        let mut out = Vec::new();
+        tap.chunk(Bytes::copy_from_slice(text.as_bytes()), &mut out).unwrap();
+        tap.end(&mut out).map_err(|f| f.kind)
+    };
+    assert_eq!(ends("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), Err(FailureKind::Truncated));
+    assert_eq!(ends("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"), Ok(()));
+    assert_eq!(ends("data: [DONE]\n\n"), Ok(()));
+    assert_eq!(ends(""), Err(FailureKind::Truncated));
+}
+
+#[test]
+fn errors_inside_answers_are_failures() {
+    let mut tap = tap::ChatTap::new(&Quirks::default(), false);
+    let error = Bytes::from_static(b"data: {\"error\":{\"message\":\"slow down\",\"code\":429},\"choices\":[]}\n\n");
+    let failure = tap.chunk(error, &mut Vec::new()).unwrap_err();
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::RateLimited, "slow down"));
+    let observe = |body: &str| OpenAiChat.observe_response(body.as_bytes(), &Quirks::default());
+    assert_eq!(observe("{\"error\":{\"message\":\"no\"}}").unwrap_err().kind, FailureKind::Upstream);
+    assert_eq!(observe("<html>").unwrap_err().kind, FailureKind::Malformed);
+    assert_eq!(observe("{}").unwrap_err().kind, FailureKind::Malformed);
+    assert!(
+        observe("\n\n {\"choices\":[{\"message\":{\"content\":null}}]}").is_ok(),
+        "leading blank lines are keep-alive"
+    );
+}
+
+#[test]
+fn error_answers_of_many_shapes() {
+    let decode = |status, body: &str| OpenAiChat.decode_error(status, body.as_bytes());
+    let cases = [
+        (
+            401,
+            r#"{"error":{"message":"m","type":"invalid_request_error","code":"invalid_api_key"}}"#,
+            FailureKind::Credentials,
+        ),
+        (401, r#"{"detail":"m"}"#, FailureKind::Credentials),
+        (400, r#"{"error":{"code":400,"message":"m","status":"API_KEY_INVALID"}}"#, FailureKind::Credentials),
+        (429, r#"{"error":{"message":"m","type":"insufficient_quota"}}"#, FailureKind::Credentials),
+        (429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, FailureKind::RateLimited),
+        (400, r#"{"object":"error","message":"m","type":"x","param":null,"code":"1210"}"#, FailureKind::Rejected),
+        (400, r#"{"code":"c","error":"m"}"#, FailureKind::Rejected),
+        (404, r#"{"error":"m"}"#, FailureKind::Upstream),
+        (502, "<html>m</html>", FailureKind::Upstream),
+        (529, r#"{"error":{"message":"m"}}"#, FailureKind::Upstream),
+    ];
+    for (status, body, kind) in cases {
+        let failure = decode(status, body);
+        assert_eq!(failure.kind, kind, "{status} {body}");
+        assert!(failure.message == "m" || body.starts_with('<'), "{status} {body}: {}", failure.message);
+    }
+}
+
+#[test]
+fn a_request_is_decoded_whole() {
+    let body = json!({
+        "model": "m", "temperature": 0.5, "stop": "x", "seed": 7, "max_completion_tokens": 9, "reasoning_effort": "low",
+        "tool_choice": {"type": "function", "function": {"name": "f"}}, "x_new": {"a": 1}, "store": null,
+        "messages": [
+            {"role": "developer", "content": "be"},
+            {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}}]},
+            {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "t", "content": "ok"}
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    });
+    let request = OpenAiChat.decode_request(body.to_string().as_bytes()).unwrap();
+    assert_eq!(request.messages[0].role, Role::Developer);
+    let Part::Image(image) = &request.messages[1].content[1] else { panic!("an image") };
+    assert_eq!(image.source, MediaSource::Base64 { media_type: "image/png".into(), data: "AA==".into() });
+    assert_eq!(request.messages[2].content, [Part::Reasoning { text: "hm".into(), signature: None }]);
+    assert_eq!(request.messages[2].tool_calls[0].name, "f");
+    assert_eq!(request.tool_choice, Some(ToolChoice::Function("f".into())));
+    assert_eq!(request.max_output_tokens, Some(9));
+    assert_eq!(request.extra.len(), 1, "{:?}", request.extra);
+    assert_eq!(request.extra[0].0, "x_new");
+}
+
+#[test]
+fn wrong_types_are_told_with_their_path() {
+    let error = |extra: Value| OpenAiChat.decode_request(user(extra).to_string().as_bytes()).unwrap_err();
+    let cases = [
+        (json!({"temperature": "hot"}), "temperature"),
+        (json!({"messages": [{"role": "king", "content": "x"}]}), "messages[0].role"),
+        (json!({"messages": [{"content": "x"}]}), "messages[0].role"),
+        (json!({"messages": [{"role": "user", "content": 5}]}), "messages[0].content"),
+        (json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "messages[0].content[0].text"),
+        (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages[0].tool_call_id"),
+        (json!({"tools": [{"type": "magic"}]}), "tools[0].type"),
+        (json!({"tool_choice": "maybe"}), "tool_choice"),
+        (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema"),
+    ];
+    for (extra, param) in cases {
+        let error = error(extra.clone());
+        assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some(param)), "{extra}");
+    }
+}
+
+fn encoded(events: &[ChatEvent], include_usage: bool) -> String {
+    let options = StreamOptions { model: "shown".into(), include_usage, created: 5, id: "own".into() };
+    let (mut encoder, mut out) = (stream::Encoder::new(options), BytesMut::new());
+    events.iter().for_each(|event| encoder.event(event, &mut out));
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn an_encoded_stream_keeps_the_rules_of_the_dialect() {
+    let events = [
+        ChatEvent::Start { id: "up-1".into(), model: "real".into(), created: Some(9) },
+        ChatEvent::Reasoning { choice: 0, text: "hm".into() },
+        ChatEvent::Text { choice: 0, text: "a\n\"b".into() },
+        ChatEvent::ToolStart { choice: 0, index: 0, id: "t".into(), name: "f".into() },
+        ChatEvent::ToolArguments { choice: 0, index: 0, fragment: "{}".into() },
+        ChatEvent::Finish { choice: 0, reason: FinishReason::ToolCalls },
+        ChatEvent::Usage(Usage::ZERO.with(Bucket::Input, 4).with(Bucket::Reasoning, 1).with(Bucket::Output, 2)),
+        ChatEvent::End,
+    ];
+    let text = encoded(&events, true);
+    let chunks: Vec<Value> = text
+        .split("\n\n")
+        .filter_map(|frame| frame.strip_prefix("data: ").filter(|data| *data != "[DONE]"))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    assert!(chunks.iter().all(|c| c["id"] == "up-1" && c["model"] == "shown" && c["created"] == 9), "{text}");
+    assert_eq!(chunks.iter().filter(|c| c["choices"][0]["delta"]["role"] == "assistant").count(), 1);
+    assert_eq!(chunks.iter().filter(|c| c["choices"][0]["finish_reason"].is_string()).count(), 1);
+    let last = chunks.last().unwrap();
+    assert_eq!((&last["choices"], &last["usage"]["completion_tokens"]), (&json!([]), &json!(3)));
+    assert_eq!(last["usage"]["completion_tokens_details"]["reasoning_tokens"], 1);
+    assert!(text.ends_with("data: [DONE]\n\n") && text.matches("[DONE]").count() == 1);
+    assert!(!encoded(&events, false).contains("usage"));
+}
+
+proptest! {
+    #[test]
+    fn a_tap_is_split_invariant(mut cuts in prop::collection::vec(0..STREAM.len(), 0..12), hide in any::<bool>()) {
+        cuts.sort_unstable();
+        let (whole, cut) = (tapped(&[], hide), tapped(&cuts, hide));
+        prop_assert_eq!(whole.0, cut.0);
+        prop_assert_eq!(format!("{:?}", whole.1), format!("{:?}", cut.1));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), hide in any::<bool>()) {
+        let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
+        let mut out = Vec::new();
+        let _ = tap.chunk(Bytes::copy_from_slice(&bytes), &mut out);
+        let _ = tap.end(&mut out);
+        let _ = OpenAiChat.observe_response(&bytes, &Quirks::default());
+        let _ = OpenAiChat.decode_error(500, &bytes);
+        let _ = OpenAiChat.decode_request(&bytes);
+        let _ = OpenAiChat.envelope(&Bytes::from(bytes));
+    }
+}

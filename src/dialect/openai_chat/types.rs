@@ -1,0 +1,121 @@
+//! Wire types that are read: private to the dialect, tolerant where imitators differ.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::Members;
+use super::usage::WireUsage;
+
+/// A stream chunk, as far as metering needs it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Chunk<'a> {
+    #[serde(borrow)]
+    pub model: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pub choices: Option<Vec<ChunkChoice<'a>>>,
+    pub usage: Option<WireUsage>,
+    /// Groq's second place for usage.
+    pub x_groq: Option<Groq>,
+    pub error: Option<InsideError>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Groq {
+    pub usage: Option<WireUsage>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ChunkChoice<'a> {
+    #[serde(borrow)]
+    pub finish_reason: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pub delta: Option<Delta<'a>>,
+}
+
+/// What a client would show.
+#[derive(Debug, Deserialize)]
+pub(super) struct Delta<'a> {
+    #[serde(borrow)]
+    pub content: Option<Content<'a>>,
+    #[serde(borrow)]
+    pub reasoning_content: Option<Content<'a>>,
+    #[serde(borrow)]
+    pub reasoning: Option<Content<'a>>,
+    #[serde(borrow)]
+    pub refusal: Option<Content<'a>>,
+    #[serde(borrow)]
+    pub tool_calls: Option<Vec<ToolDelta<'a>>>,
+}
+
+/// Text, or Mistral's parts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Content<'a> {
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+    #[serde(borrow)]
+    Parts(Vec<&'a serde_json::value::RawValue>),
+    Other(IgnoredAny),
+}
+
+impl Content<'_> {
+    /// Bytes of text, at least roughly: parts are counted as they stand.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parts(parts) => parts.iter().map(|part| part.get().len()).sum(),
+            Self::Other(_) => 0,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ToolDelta<'a> {
+    #[serde(borrow)]
+    pub function: Option<FunctionDelta<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FunctionDelta<'a> {
+    #[serde(borrow)]
+    pub name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub arguments: Option<Content<'a>>,
+}
+
+/// An error inside an answer: an object, or text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum InsideError {
+    Object(Members),
+    Text(String),
+}
+
+impl InsideError {
+    pub(super) fn failure(self) -> crate::domain::error::Failure {
+        match self {
+            Self::Object(members) => members.inside(),
+            Self::Text(text) => {
+                let message: String = text.chars().take(512).collect();
+                crate::domain::error::Failure::new(crate::domain::error::FailureKind::Upstream, message)
+            }
+        }
+    }
+}
+
+impl Delta<'_> {
+    /// Bytes of text, thinking, refusals and arguments; and whether there is anything to show.
+    pub(super) fn shown(&self) -> (u64, bool) {
+        let texts = [&self.content, &self.reasoning_content, &self.reasoning, &self.refusal];
+        let text: usize = texts.into_iter().flatten().map(Content::bytes).sum();
+        let calls = self.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
+        let (mut arguments, mut any_call) = (0, false);
+        for call in calls {
+            any_call = any_call || call.name.is_some() || call.arguments.is_some();
+            arguments += call.arguments.as_ref().map_or(0, Content::bytes);
+        }
+        ((text + arguments) as u64, text > 0 || any_call)
+    }
+}

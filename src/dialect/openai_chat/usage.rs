@@ -1,0 +1,93 @@
+//! Usage of this dialect and its imitators in disjoint buckets.
+//!
+//! Prompt tokens include cached ones, completion tokens include thinking (unless the provider's quirks say otherwise).
+//! Where a part exceeds its whole, as some providers report, it is clamped; a negative or absurd number makes the whole
+//! report worthless, and the caller falls back to an estimate.
+
+use serde::Deserialize;
+
+use crate::dialect::Quirks;
+use crate::domain::usage::{Bucket, Usage};
+
+/// `usage` as it comes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireUsage {
+    prompt_tokens: Option<i64>,
+    completion_tokens: Option<i64>,
+    total_tokens: Option<i64>,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+    /// DeepSeek's older name for cached prompt tokens.
+    prompt_cache_hit_tokens: Option<i64>,
+    /// Together's place for them.
+    cached_tokens: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PromptDetails {
+    cached_tokens: Option<i64>,
+    cache_write_tokens: Option<i64>,
+    audio_tokens: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CompletionDetails {
+    reasoning_tokens: Option<i64>,
+    audio_tokens: Option<i64>,
+}
+
+/// More tokens than any request can have.
+const ABSURD: i64 = 1 << 40;
+
+impl WireUsage {
+    /// The buckets; none if the report makes no sense.
+    pub(super) fn buckets(&self, quirks: &Quirks) -> Option<Usage> {
+        let prompt_details = self.prompt_tokens_details.as_ref();
+        let completion_details = self.completion_tokens_details.as_ref();
+        let prompt = sane(Some(self.prompt_tokens?))?;
+        let completion = sane(self.completion_tokens)?;
+        let cached =
+            prompt_details.and_then(|d| d.cached_tokens).or(self.prompt_cache_hit_tokens).or(self.cached_tokens);
+        let mut rest = prompt;
+        let mut take = |count: Option<i64>| -> Option<u64> {
+            let part = sane(count)?.min(rest);
+            rest -= part;
+            Some(part)
+        };
+        let cache_read = take(cached)?;
+        let cache_write = take(prompt_details.and_then(|d| d.cache_write_tokens))?;
+        let input_audio = take(prompt_details.and_then(|d| d.audio_tokens))?;
+        let input = rest;
+
+        let reasoning = sane(completion_details.and_then(|d| d.reasoning_tokens))?;
+        let (reasoning, answer) = if quirks.reasoning_outside_output {
+            // Some hide the thinking in the total only.
+            let hidden = sane(self.total_tokens)?.saturating_sub(prompt + completion);
+            (reasoning.max(hidden), completion)
+        } else {
+            (reasoning.min(completion), completion - reasoning.min(completion))
+        };
+        let output_audio = sane(completion_details.and_then(|d| d.audio_tokens))?.min(answer);
+        Some(
+            Usage::ZERO
+                .with(Bucket::Input, input)
+                .with(Bucket::CacheRead, cache_read)
+                .with(Bucket::CacheWrite, cache_write)
+                .with(Bucket::InputAudio, input_audio)
+                .with(Bucket::Output, answer - output_audio)
+                .with(Bucket::Reasoning, reasoning)
+                .with(Bucket::OutputAudio, output_audio),
+        )
+    }
+}
+
+fn sane(count: Option<i64>) -> Option<u64> {
+    match count {
+        None => Some(0),
+        Some(count @ 0..ABSURD) => u64::try_from(count).ok(),
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,144 @@
+//! The one thread that writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::rows;
+use crate::domain::receipt::Receipt;
+use crate::store::{Store, StoreError};
+
+/// Receipts in one transaction, at most.
+const BATCH: usize = 512;
+/// A failed write is tried again after this long; receipts wait in the queue meanwhile.
+const RETRY: Duration = Duration::from_millis(200);
+
+enum Entry {
+    Receipt(Box<Receipt>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The way into the ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    queue: mpsc::Sender<Entry>,
+    healthy: Arc<AtomicBool>,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub struct LedgerPermit(mpsc::OwnedPermit<Entry>);
+
+/// All places are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger has no place left")]
+pub struct Full;
+
+/// The thread, to be waited for at the end.
+#[derive(Debug)]
+pub struct LedgerWriter(JoinHandle<()>);
+
+impl Ledger {
+    /// Takes a place for one request.
+    ///
+    /// # Errors
+    /// There is none: too many requests at once, or the writer can't write.
+    pub fn reserve(&self) -> Result<LedgerPermit, Full> {
+        self.queue.clone().try_reserve_owned().map(LedgerPermit).map_err(|_| Full)
+    }
+
+    /// Whether the last write went well.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything sent so far is written.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.queue.send(Entry::Flush(done)).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+}
+
+impl LedgerPermit {
+    /// Writes a receipt.
+    pub fn send(self, receipt: Box<Receipt>) {
+        self.0.send(Entry::Receipt(receipt));
+    }
+}
+
+impl LedgerWriter {
+    /// Starts the writer with a queue of so many places.
+    ///
+    /// # Errors
+    /// The database can't be opened, or there is no thread.
+    pub fn start(store: &Store, places: usize) -> Result<(Ledger, Self), StoreError> {
+        let connection = store.connect()?;
+        let (queue, entries) = mpsc::channel(places);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let flag = Arc::clone(&healthy);
+        let thread =
+            std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(connection, entries, &flag));
+        let thread = thread.map_err(|error| StoreError::File("ledger thread".into(), error))?;
+        Ok((Ledger { queue, healthy }, Self(thread)))
+    }
+
+    /// Waits until every sender is gone and everything is written.
+    ///
+    /// # Errors
+    /// The thread panicked.
+    pub async fn shutdown(self) -> Result<(), String> {
+        let joined = tokio::task::spawn_blocking(move || self.0.join()).await;
+        joined.map_err(|error| error.to_string())?.map_err(|_| "the ledger's thread panicked".to_owned())
+    }
+}
+
+fn run(mut connection: Connection, mut entries: mpsc::Receiver<Entry>, healthy: &AtomicBool) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut waiting = Vec::new();
+    while let Some(first) = entries.blocking_recv() {
+        let mut next = Some(first);
+        while let Some(entry) = next {
+            match entry {
+                Entry::Receipt(receipt) => batch.push(receipt),
+                Entry::Flush(done) => waiting.push(done),
+            }
+            next = if batch.len() < BATCH { entries.try_recv().ok() } else { None };
+        }
+        write_until_done(&mut connection, &batch, healthy);
+        batch.clear();
+        waiting.drain(..).for_each(|done| {
+            let _ = done.send(());
+        });
+    }
+}
+
+/// A full disk is no reason to lose a row: the batch is kept and tried again, and the queue behind it fills up.
+fn write_until_done(connection: &mut Connection, batch: &[Box<Receipt>], healthy: &AtomicBool) {
+    while let Err(error) = write(connection, batch) {
+        if healthy.swap(false, Ordering::Relaxed) {
+            tracing::error!(%error, rows = batch.len(), "the ledger can't be written; trying again");
+        }
+        std::thread::sleep(RETRY);
+    }
+    if !healthy.swap(true, Ordering::Relaxed) {
+        tracing::info!("the ledger is written again");
+    }
+}
+
+fn write(connection: &mut Connection, batch: &[Box<Receipt>]) -> Result<(), rusqlite::Error> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for receipt in batch {
+        rows::insert(&transaction, receipt)?;
+    }
+    transaction.commit()
+}

@@ -1,0 +1,154 @@
+//! What a usage costs: a dot product of disjoint buckets and rates, exact, with unknown as a state of its own.
+
+use std::sync::Arc;
+
+use crate::domain::money::{Money, Rate};
+use crate::domain::price::{Currency, Fx, FxRate, PriceBook, Quote, Rates};
+use crate::domain::target::UnixMillis;
+use crate::domain::usage::{Bucket, Usage};
+
+/// The moments of a request; the price period says which of them counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// When it was sent.
+    pub start: UnixMillis,
+    /// When it ended.
+    pub end: UnixMillis,
+}
+
+impl When {
+    /// Both at once: for expectations and baselines.
+    #[must_use]
+    pub fn at(moment: UnixMillis) -> Self {
+        Self { start: moment, end: moment }
+    }
+}
+
+/// A price, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// Known.
+    Priced(Priced),
+    /// Not known.
+    Unpriced(Unpriced),
+}
+
+/// A known price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Priced {
+    /// In US dollars.
+    pub usd: Money,
+    /// As the provider bills it, where that is not in dollars.
+    pub original: Option<(Money, FxRate)>,
+    /// The price period that was applied.
+    pub price_id: Arc<str>,
+}
+
+/// Why there is no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpriced {
+    /// No price period holds at the moment.
+    NoPeriod,
+    /// A bucket was used that has no rate.
+    NoRate(Bucket),
+    /// The currency has no exchange rate at the moment.
+    NoExchangeRate(Currency),
+    /// The amount does not fit.
+    Overflow,
+}
+
+impl Unpriced {
+    /// A stable label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoPeriod => "no_price_period",
+            Self::NoRate(_) => "no_rate_for_bucket",
+            Self::NoExchangeRate(_) => "no_exchange_rate",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
+impl Charge {
+    /// The dollars, if known.
+    #[must_use]
+    pub fn usd(&self) -> Option<Money> {
+        match self {
+            Self::Priced(priced) => Some(priced.usd),
+            Self::Unpriced(_) => None,
+        }
+    }
+}
+
+/// The rate of a bucket. Thinking without a price of its own is output, the parts of a prompt cache are input; any
+/// other bucket has its own price or none.
+#[must_use]
+pub fn rate(rates: &Rates, bucket: Bucket) -> Option<Rate> {
+    let own = |bucket: Bucket| rates[bucket as usize];
+    own(bucket).or_else(|| match bucket {
+        Bucket::Reasoning => own(Bucket::Output),
+        Bucket::CacheRead | Bucket::CacheWrite => own(Bucket::Input),
+        Bucket::CacheWrite1h => own(Bucket::CacheWrite).or_else(|| own(Bucket::Input)),
+        Bucket::Input
+        | Bucket::Output
+        | Bucket::InputAudio
+        | Bucket::OutputAudio
+        | Bucket::InputImage
+        | Bucket::OutputImage
+        | Bucket::Search => None,
+    })
+}
+
+/// Prices a usage.
+#[must_use]
+pub fn price(usage: &Usage, book: &PriceBook, when: When, fx: &Fx) -> Charge {
+    price_part(usage, usage.input_tokens(), true, book, when, fx)
+}
+
+/// Prices a part of a request whose whole prompt had `input_tokens` (which choose the context tier). The fee per
+/// request belongs to one part only: the one with `fee`.
+#[must_use]
+pub fn price_part(part: &Usage, input_tokens: u64, fee: bool, book: &PriceBook, when: When, fx: &Fx) -> Charge {
+    match try_price(part, input_tokens, fee, book, when, fx) {
+        Ok(priced) => Charge::Priced(priced),
+        Err(unpriced) => Charge::Unpriced(unpriced),
+    }
+}
+
+fn try_price(
+    part: &Usage,
+    input_tokens: u64,
+    fee: bool,
+    book: &PriceBook,
+    when: When,
+    fx: &Fx,
+) -> Result<Priced, Unpriced> {
+    let quote = book.at(when.start, when.end, input_tokens).ok_or(Unpriced::NoPeriod)?;
+    let mut sum = quote.period.per_request.filter(|_| fee).unwrap_or(Money::ZERO);
+    for (_, _, _, amount) in lines(part, &quote) {
+        sum = sum.checked_add(amount?).ok_or(Unpriced::Overflow)?;
+    }
+    let price_id = Arc::clone(&quote.period.id);
+    let currency = quote.period.currency;
+    if currency == Currency::USD {
+        return Ok(Priced { usd: sum, original: None, price_id });
+    }
+    let rate = fx.at(currency, when.end).ok_or(Unpriced::NoExchangeRate(currency))?;
+    let usd = sum.convert(rate.nanos).ok_or(Unpriced::Overflow)?;
+    Ok(Priced { usd, original: Some((sum, rate)), price_id })
+}
+
+/// A line of a bill: bucket, count, rate, amount in the period's currency.
+pub type Line = (Bucket, u64, Option<Rate>, Result<Money, Unpriced>);
+
+/// The lines of a usage; with the fee per request they add up to the price, to the last pico-unit.
+pub fn lines<'a>(usage: &'a Usage, quote: &'a Quote<'a>) -> impl Iterator<Item = Line> + 'a {
+    usage.parts().map(|(bucket, count)| match rate(quote.rates, bucket) {
+        Some(rate) => (bucket, count, Some(rate), Ok(rate.cost(count))),
+        None => (bucket, count, None, Err(Unpriced::NoRate(bucket))),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! One pool of connections per endpoint.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
+use http_body_util::StreamBody;
+
+use super::credentials::{CredentialPool, Lease};
+use crate::domain::error::{Failure, FailureKind};
+use crate::domain::target::UnixMillis;
+
+/// What is needed to dial an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointSpec {
+    /// The base URL and the dialect's path, joined.
+    pub url: String,
+    /// Headers of the dialect and the catalogue.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Query parameters of the catalogue (`api-version`).
+    pub query: Vec<(String, String)>,
+    /// Whether plain HTTP is allowed: loopback and private test beds only.
+    pub allow_http: bool,
+    /// Longest wait for a connection.
+    pub connect: Duration,
+}
+
+/// Connections and credentials of one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    client: reqwest::Client,
+    url: reqwest::Url,
+    headers: HeaderMap,
+    credentials: CredentialPool,
+}
+
+/// The head of an upstream's answer, with its body still to be read.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, to be polled frame by frame.
+    pub body: reqwest::Body,
+}
+
+/// Below this, pieces are joined: one copy is cheaper than one more write.
+const JOIN_BELOW: usize = 16 * 1024;
+
+impl Pool {
+    /// Prepares a pool. Reads the system's trust store, so not for async threads.
+    ///
+    /// # Errors
+    /// A base URL that is none, or plain HTTP where it is not allowed.
+    pub fn new(spec: &EndpointSpec, credentials: CredentialPool) -> Result<Self, String> {
+        let mut url = reqwest::Url::parse(&spec.url).map_err(|e| format!("`{}` is not a URL: {e}", spec.url))?;
+        if !(url.scheme() == "https" || (spec.allow_http && url.scheme() == "http")) {
+            return Err(format!("`{}` must be https (or set allow_http for a private endpoint)", spec.url));
+        }
+        if !spec.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&spec.query);
+        }
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(spec.connect)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(256)
+            .http2_adaptive_window(false)
+            .http2_initial_stream_window_size(256 * 1024)
+            .http2_initial_connection_window_size(4 * 1024 * 1024)
+            .build()
+            .map_err(|e| format!("no HTTP client: {e}"))?;
+        let mut headers: HeaderMap = spec.headers.iter().cloned().collect();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            http::header::USER_AGENT,
+            HeaderValue::from_static(concat!("stellwerk/", env!("CARGO_PKG_VERSION"))),
+        );
+        Ok(Self { client, url, headers, credentials })
+    }
+
+    /// Chooses a credential for one attempt.
+    #[must_use]
+    pub fn lease(&self, now: UnixMillis, dice: u64) -> Lease<'_> {
+        self.credentials.choose(now, dice)
+    }
+
+    /// Sends a body and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// `Connect` or `Timeout` when no answer came; statuses are the caller's to judge, except redirects.
+    pub async fn send(&self, lease: &Lease<'_>, pieces: Vec<Bytes>, stream: bool) -> Result<Reply, Failure> {
+        let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
+        request.headers_mut().clone_from(&self.headers);
+        let accept = if stream { "text/event-stream" } else { "application/json" };
+        request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(accept));
+        lease.apply(&mut request);
+        *request.body_mut() = Some(body_of(pieces));
+        let response = self.client.execute(request).await.map_err(|e| failure(&e))?;
+        let status = response.status().as_u16();
+        if (300..400).contains(&status) {
+            let mut failure = Failure::new(FailureKind::Malformed, "the upstream answered with a redirect");
+            failure.status = Some(status);
+            return Err(failure);
+        }
+        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        Ok(Reply { status, headers: parts.headers, body })
+    }
+}
+
+/// One buffer when small, the untouched slices when large; the length is known either way.
+fn body_of(mut pieces: Vec<Bytes>) -> reqwest::Body {
+    let total: usize = pieces.iter().map(Bytes::len).sum();
+    match pieces.len() {
+        0 => reqwest::Body::from(Bytes::new()),
+        1 => reqwest::Body::from(pieces.swap_remove(0)),
+        _ if total < JOIN_BELOW => {
+            let mut joined = Vec::with_capacity(total);
+            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+            reqwest::Body::from(joined)
+        }
+        _ => {
+            let frames =
+                pieces.into_iter().map(|piece| Ok::<_, std::convert::Infallible>(http_body::Frame::data(piece)));
+            reqwest::Body::wrap(Sized { inner: StreamBody::new(stream::iter(frames)), total: total as u64 })
+        }
+    }
+}
+
+/// A body of known length, so that it goes out with `content-length` and not chunked.
+struct Sized<B> {
+    inner: B,
+    total: u64,
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Sized<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, B::Error>>> {
+        let polled = std::pin::Pin::new(&mut self.inner).poll_frame(cx);
+        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.total = self.total.saturating_sub(data.len() as u64);
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.total)
+    }
+}
+
+/// Classifies what reqwest says. Its text may hold the URL, which is the operator's, so it is for the log only.
+pub(crate) fn failure(error: &reqwest::Error) -> Failure {
+    let kind = if error.is_connect() {
+        FailureKind::Connect
+    } else if error.is_timeout() {
+        FailureKind::Timeout
+    } else {
+        FailureKind::Truncated
+    };
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    Failure::new(kind, text)
+}
+
+/// Reads a whole body, at most `limit` bytes.
+///
+/// # Errors
+/// `Truncated` when it breaks off, `Malformed` when it is longer.
+pub(crate) async fn collect(mut body: reqwest::Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut first: Option<Bytes> = None;
+    let mut rest: Vec<u8> = Vec::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|e| failure(&e))?.into_data() else { continue };
+        if rest.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
+            return Err(Failure::new(FailureKind::Malformed, "the upstream's answer is larger than the limit"));
+        }
+        match (&first, rest.is_empty()) {
+            (None, true) => first = Some(data),
+            (Some(_), true) => {
+                rest.extend_from_slice(&first.take().unwrap_or_default());
+                rest.extend_from_slice(&data);
+            }
+            _ => rest.extend_from_slice(&data),
+        }
+    }
+    Ok(first.unwrap_or_else(|| Bytes::from(rest)))
+}
