@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// The body of a request.
@@ -161,7 +162,7 @@ pub(super) struct Response<'a> {
     pub(super) content: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
     pub(super) error: Option<WireError>,
@@ -178,7 +179,7 @@ pub(super) struct ResponseHead<'a> {
     pub(super) content: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
     pub(super) error: Option<WireError>,
@@ -218,7 +219,7 @@ pub(super) struct StreamEvent<'a> {
     pub(super) content_block: Option<WireBlock<'a>>,
     #[serde(borrow, default)]
     pub(super) delta: Option<WireDelta<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
     pub(super) error: Option<WireError>,
@@ -230,7 +231,7 @@ pub(super) struct MessageHead {
     pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) model: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
 }
 
@@ -260,7 +261,7 @@ pub(super) struct TapEvent<'a> {
     pub(super) message: Option<MessageHead>,
     #[serde(borrow, default)]
     pub(super) delta: Option<TapDelta<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
     pub(super) error: Option<WireError>,
@@ -299,7 +300,38 @@ pub(super) struct WireUsage {
     pub(super) iterations: Option<Vec<Iteration>>,
 }
 
+/// More tokens than any request can have.
+const ABSURD: u64 = 1 << 40;
+
+/// Reads usage where it can be read. Negative, fractional or absurd counts make the report worthless, not the answer.
+fn report<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WireUsage>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Report {
+        Usage(WireUsage),
+        Other(IgnoredAny),
+    }
+    Ok(match Report::deserialize(from)? {
+        Report::Usage(usage) if usage.is_sane() => Some(usage),
+        Report::Usage(_) | Report::Other(_) => None,
+    })
+}
+
 impl WireUsage {
+    fn is_sane(&self) -> bool {
+        let details = self.output_tokens_details.unwrap_or_default();
+        let passes = self.iterations.iter().flatten();
+        let main = [
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+            details.thinking_tokens,
+        ];
+        let mut counts = main.into_iter().chain(passes.flat_map(|p| [p.input_tokens, p.output_tokens])).flatten();
+        counts.all(|count| count < ABSURD)
+    }
+
     /// Takes over every member that the later report has; the last value wins, nothing is added up.
     pub(super) fn update(&mut self, later: Self) {
         fn last<T>(member: &mut Option<T>, later: Option<T>) {

@@ -147,6 +147,43 @@ fn a_stream_spliced_from_two_answers_ends_once() {
     assert_eq!(answer.usage.unwrap().output_tokens(), 12);
 }
 
+#[test]
+fn a_client_of_the_other_dialect_reads_it() {
+    let call = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#;
+    let text = r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"hi"}}"#;
+    let body = frames(&[
+        START,
+        text,
+        call,
+        r#"{"type":"content_block_stop","index":0}"#,
+        &END.replace("end_turn", "tool_use"),
+        STOP,
+    ]);
+    let client = crate::dialect::ingress(crate::domain::id::DialectId::OpenAiChat).unwrap();
+    let options = crate::dialect::StreamOptions {
+        model: "alias".to_owned(),
+        include_usage: true,
+        created: 1,
+        id: "none".to_owned(),
+    };
+    let mut encoder = client.encode_stream(options);
+    let mut out = bytes::BytesMut::new();
+    decode_stream([body.as_bytes()]).0.iter().for_each(|event| encoder.event(event, &mut out));
+    let out = String::from_utf8(out.to_vec()).unwrap();
+    let head = r#"data: {"id":"msg_1","object":"chat.completion.chunk","created":1,"model":"alias","choices":["#;
+    let chunks: Vec<&str> = out.split("\n\n").map(|chunk| chunk.strip_prefix(head).unwrap_or(chunk)).collect();
+    let want = [
+        r#"{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":null}]}"#,
+        r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"f","arguments":""}}]},"finish_reason":null}]}"#,
+        r#"{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]},"finish_reason":null}]}"#,
+        r#"{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+        r#"],"usage":{"prompt_tokens":14,"completion_tokens":12,"total_tokens":26,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0}}}"#,
+        "data: [DONE]",
+        "",
+    ];
+    assert_eq!(chunks, want);
+}
+
 fn tap<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Bytes>, Result<(), Failure>, Observed) {
     let mut tap = Anthropic.tap(quirks(), true);
     let mut out = Vec::new();

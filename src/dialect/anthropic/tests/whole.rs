@@ -95,6 +95,19 @@ fn usage_at_odds_with_itself_never_goes_negative() {
 }
 
 #[test]
+fn a_worthless_report_is_no_usage_and_no_failure() {
+    for usage in
+        ["null", "7", "\"x\"", r#"{"input_tokens":-1}"#, r#"{"output_tokens":1e30}"#, r#"{"input_tokens":1.5}"#]
+    {
+        let body = format!(r#"{{"content":[],"stop_reason":"end_turn","usage":{usage}}}"#);
+        let usage = decode(&body).unwrap().usage;
+        assert_eq!(usage, None, "{body}");
+        assert_eq!(Anthropic.observe_response(body.as_bytes(), quirks()).unwrap().usage, usage);
+    }
+    assert_eq!(decode(r#"{"content":[],"usage":{"output_tokens":9999999999999}}"#).unwrap().usage, None);
+}
+
+#[test]
 fn condensing_passes_are_billed_other_passes_are_not_counted_twice() {
     let usage = usage_of(concat!(
         r#"{"input_tokens":6,"output_tokens":2,"iterations":[{"type":"compaction","input_tokens":100,"output_tokens":5},"#,
