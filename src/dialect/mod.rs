@@ -4,7 +4,10 @@
 //! synchronous: bytes and values in, bytes and values out. Stream translators are state machines fed with chunks of
 //! any size; any cut of the same bytes gives the same output.
 
+mod anthropic;
 mod openai_chat;
+
+pub use anthropic::params::{Class, Parameter};
 
 use bytes::{Bytes, BytesMut};
 
@@ -82,6 +85,9 @@ pub enum StreamUsage {
 pub struct Observed {
     /// The provider's usage; the last report wins.
     pub usage: Option<Usage>,
+    /// Input buckets that a stream reported before its answer: exact for the prompt, silent about the output. With
+    /// `output_bytes` the basis of an estimate where `usage` never came.
+    pub prompt: Option<Usage>,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
@@ -232,7 +238,7 @@ pub trait Tap: Send {
 pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
-        DialectId::Anthropic => None,
+        DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::Native => None,
     }
 }
@@ -243,5 +249,15 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic | DialectId::Native => None,
+    }
+}
+
+/// What becomes of each request parameter of the OpenAI dialects on its way to a dialect: for documentation. Empty
+/// where nothing is translated.
+#[must_use]
+pub fn parameters(dialect: DialectId) -> &'static [Parameter] {
+    match dialect {
+        DialectId::Anthropic => anthropic::params::parameters(),
+        DialectId::OpenAiChat | DialectId::Native => &[],
     }
 }

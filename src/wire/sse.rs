@@ -21,6 +21,9 @@ pub struct SseEvent<'a> {
     pub name: Option<&'a str>,
     /// The `data` lines, joined by LF.
     pub data: &'a str,
+    /// Where in the chunk the event's blank line ends: what comes before may be passed on as whole frames.
+    /// 0 for an event that [`SseDecoder::finish`] dispatched.
+    pub end: usize,
 }
 
 /// A line, or the `data` of one event, is longer than the limit. The decoder stays broken.
@@ -97,8 +100,8 @@ impl SseDecoder {
         }
         let line = std::mem::take(&mut self.line);
         let mut near = Near::default();
-        self.take_line(&line, &mut near, on)?;
-        self.dispatch(near, on);
+        self.take_line(&line, 0, &mut near, on)?;
+        self.dispatch(near, 0, on);
         Ok(())
     }
 
@@ -125,7 +128,7 @@ impl SseDecoder {
             self.keep(head)?;
             let mut line = std::mem::take(&mut self.line);
             let mut near = Near::default();
-            self.take_line(&line, &mut near, on)?;
+            self.take_line(&line, chunk.len() - tail.len(), &mut near, on)?;
             self.hold(near);
             line.clear();
             self.line = line;
@@ -133,7 +136,7 @@ impl SseDecoder {
         }
         let mut near = Near::default();
         while let Some((line, tail)) = self.cut(rest) {
-            self.take_line(line, &mut near, on)?;
+            self.take_line(line, chunk.len() - tail.len(), &mut near, on)?;
             rest = tail;
         }
         self.hold(near);
@@ -167,6 +170,7 @@ impl SseDecoder {
     fn take_line<'c>(
         &mut self,
         line: &'c [u8],
+        end: usize,
         near: &mut Near<'c>,
         on: &mut impl FnMut(SseEvent<'_>),
     ) -> Result<(), LineTooLong> {
@@ -176,7 +180,7 @@ impl SseDecoder {
         let line = if self.begun { line } else { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) };
         self.begun = true;
         if line.is_empty() {
-            self.dispatch(std::mem::take(near), on);
+            self.dispatch(std::mem::take(near), end, on);
             return Ok(());
         }
         let (field, value) = match memchr::memchr(b':', line) {
@@ -220,12 +224,12 @@ impl SseDecoder {
         }
     }
 
-    fn dispatch(&mut self, near: Near<'_>, on: &mut impl FnMut(SseEvent<'_>)) {
+    fn dispatch(&mut self, near: Near<'_>, end: usize, on: &mut impl FnMut(SseEvent<'_>)) {
         // Either the data came in one line of this chunk, or it has been gathered in `held`: never both.
         let data = near.data.or_else(|| self.held.has_data.then_some(&self.held.data[..]));
         if let Some(data) = data {
             let name = near.name.or(self.held.name.as_deref()).filter(|n| !n.is_empty()).map(text);
-            on(SseEvent { name: name.as_deref(), data: &text(data) });
+            on(SseEvent { name: name.as_deref(), data: &text(data), end });
         }
         self.held.name = None;
         self.held.data.clear();

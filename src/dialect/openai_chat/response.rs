@@ -47,6 +47,7 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         began: true,
         output_bytes: bytes,
         counted: false,
+        prompt: None,
     })
 }
 

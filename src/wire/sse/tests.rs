@@ -94,6 +94,18 @@ fn an_event_in_one_chunk_is_not_copied() {
     assert_eq!(seen, 1);
 }
 
+#[test]
+fn the_end_of_each_frame_is_told() {
+    let mut decoder = SseDecoder::new(99);
+    let mut ends = Vec::new();
+    for chunk in [&b"data: a\n\ndata: b\n\nda"[..], b"ta: c\n\n: x\n", b"\r\ndata: d"] {
+        decoder.push(chunk, &mut |e| ends.push((e.data.to_owned(), e.end))).unwrap();
+    }
+    decoder.finish(&mut |e| ends.push((e.data.to_owned(), e.end))).unwrap();
+    let want = [("a", 9), ("b", 18), ("c", 7), ("d", 0)].map(|(d, e)| (d.to_owned(), e));
+    assert_eq!(ends, want);
+}
+
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(b"data: ".to_vec()),

@@ -1,0 +1,80 @@
+//! Error answers and error events, by their type first and by the HTTP status where the body says nothing.
+//!
+//! Two readings are not literal. A prompt that is too long gets the code `context_length_exceeded`, as clients test
+//! for it and routes may fall back on it. An empty account answers 400 `invalid_request_error`, although nothing is
+//! wrong with the request: it counts as our credentials, so that another target may serve.
+
+use super::types::{ErrorBody, WireError};
+use crate::domain::error::{Failure, FailureKind};
+
+/// How much of a body that is no JSON is kept.
+const MAX_TEXT: usize = 300;
+
+/// Reads an error answer.
+pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
+    let mut failure = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => classify(body.error, Some(status)),
+        Err(_) => Failure::new(by_status(status), excerpt(status, body)),
+    };
+    failure.status = Some(status);
+    failure
+}
+
+/// An error inside a stream or under a good status. The request had been accepted, so another target may do better:
+/// it never counts as rejected.
+pub(super) fn in_band(error: Option<WireError>) -> Failure {
+    let failure = classify(error.unwrap_or_default(), None);
+    let kind = if failure.kind == FailureKind::Rejected { FailureKind::Upstream } else { failure.kind };
+    Failure { kind, ..failure }
+}
+
+fn classify(error: WireError, status: Option<u16>) -> Failure {
+    let message = error.message.unwrap_or_else(|| "the provider gave no reason".to_owned());
+    let by_type = error.kind.as_deref().and_then(by_type);
+    let mut kind = by_type.or_else(|| status.map(by_status)).unwrap_or(FailureKind::Upstream);
+    let mut code = error.kind;
+    if kind == FailureKind::Rejected {
+        if message.contains("credit balance is too low") {
+            kind = FailureKind::Credentials;
+        } else if message.starts_with("prompt is too long") || message.contains("exceed context limit") {
+            code = Some("context_length_exceeded".to_owned());
+        }
+    }
+    let param = if kind == FailureKind::Rejected { param(&message) } else { None };
+    Failure { kind, status: None, code, param, message, retry_after: None }
+}
+
+fn by_type(name: &str) -> Option<FailureKind> {
+    Some(match name {
+        "invalid_request_error" | "request_too_large" => FailureKind::Rejected,
+        "authentication_error" | "permission_error" | "billing_error" => FailureKind::Credentials,
+        "rate_limit_error" => FailureKind::RateLimited,
+        // `not_found_error` is about the model: another target has another one.
+        "not_found_error" | "overloaded_error" | "api_error" => FailureKind::Upstream,
+        "timeout_error" => FailureKind::Timeout,
+        _ => return None,
+    })
+}
+
+fn by_status(status: u16) -> FailureKind {
+    match status {
+        401..=403 => FailureKind::Credentials,
+        404 | 500.. => FailureKind::Upstream,
+        408 => FailureKind::Timeout,
+        429 => FailureKind::RateLimited,
+        400..=499 => FailureKind::Rejected,
+        _ => FailureKind::Malformed,
+    }
+}
+
+/// Messages about a parameter begin with its path and a colon: `messages.0.content: ...`.
+fn param(message: &str) -> Option<String> {
+    let (path, _) = message.split_once(": ")?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    (!path.is_empty() && path.len() <= 100 && path.chars().all(plain)).then(|| path.to_owned())
+}
+
+fn excerpt(status: u16, body: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(body).trim().chars().take(MAX_TEXT).collect();
+    if text.is_empty() { format!("the provider answered {status} without a body") } else { text }
+}

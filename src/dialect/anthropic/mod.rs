@@ -1,0 +1,83 @@
+//! Anthropic Messages, spoken to providers.
+//!
+//! The version is `2023-06-01`: newer ones refuse sampling parameters even at their default values, and a translated
+//! request may carry them. All bodies, streams and errors of newer versions are read as well.
+
+mod error;
+pub(super) mod params;
+mod request;
+mod response;
+mod stream;
+mod turns;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use super::{DecodeStream, Destination, Egress, Envelope, Observed, Quirks, Tap, Transcode};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::error::{Error, Failure};
+
+/// The tag of opaque parts that this dialect understands.
+const DIALECT: &str = "anthropic";
+
+/// Marks a signature that is really the data of a `redacted_thinking` block. A true signature is base64 and holds
+/// no colon.
+const REDACTED: &str = "redacted:";
+
+/// Longest line and longest event of a stream, in bytes. Results of server-side searches come in one event.
+const MAX_EVENT: usize = 16 << 20;
+
+/// The provider's side of the dialect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anthropic;
+
+impl Egress for Anthropic {
+    fn path(&self) -> &'static str {
+        "/v1/messages"
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("anthropic-version", "2023-06-01")]
+    }
+
+    fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
+        request::retarget(body, envelope, to)
+    }
+
+    fn inexpressible(&self, envelope: &Envelope) -> Vec<String> {
+        request::inexpressible(envelope)
+    }
+
+    fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {
+        response::observe(body)
+    }
+
+    /// Usage is part of every stream of this dialect, nobody asks for it: there is nothing to hide.
+    fn tap(&self, _: &Quirks, _hide_usage: bool) -> Box<dyn Tap> {
+        Box::new(stream::Watch::new())
+    }
+
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
+    }
+    fn transcode(&self) -> Option<&dyn Transcode> {
+        Some(self)
+    }
+}
+
+impl Transcode for Anthropic {
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        request::encode(request, to)
+    }
+
+    fn decode_response(&self, body: &[u8], _: &Quirks) -> Result<ChatResponse, Failure> {
+        response::decode(body)
+    }
+
+    fn decode_stream(&self, _: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(stream::Decoder::new())
+    }
+}

@@ -1,0 +1,401 @@
+//! Goldens of requests: the wire text and the losses, side by side.
+
+use super::*;
+use crate::domain::chat::{
+    Json, Media, MediaSource, Message, ReasoningSettings, ResponseFormat, Role, Sampling, Tool, ToolChoice,
+};
+use crate::domain::error::ErrorKind;
+
+fn turn(role: Role, content: Vec<Part>) -> Message {
+    Message { role, name: None, content, tool_calls: Vec::new(), tool_call_id: None }
+}
+
+fn text(role: Role, text: &str) -> Message {
+    turn(role, vec![Part::Text(text.to_owned())])
+}
+
+fn calls(content: Vec<Part>, calls: &[(&str, &str, &str)]) -> Message {
+    let tool_calls = calls
+        .iter()
+        .map(|(id, name, arguments)| ToolCall {
+            id: (*id).to_owned(),
+            name: (*name).to_owned(),
+            arguments: (*arguments).to_owned(),
+        })
+        .collect();
+    Message { tool_calls, ..turn(Role::Assistant, content) }
+}
+
+fn result(id: &str, answer: &str) -> Message {
+    Message { tool_call_id: Some(id.to_owned()), ..text(Role::Tool, answer) }
+}
+
+fn tool(name: &str, parameters: Option<&str>) -> Tool {
+    Tool { name: name.to_owned(), description: None, parameters: parameters.map(Json::new), strict: None }
+}
+
+fn ask(messages: Vec<Message>) -> ChatRequest {
+    ChatRequest { model: "alias".to_owned(), messages, ..ChatRequest::default() }
+}
+
+fn hello() -> ChatRequest {
+    ask(vec![text(Role::User, "hi")])
+}
+
+fn encode(request: &ChatRequest) -> Result<(String, Loss), Error> {
+    let to = Destination { model: "claude-x", default_max_output: 4096, quirks: quirks() };
+    let (body, loss) = Anthropic.encode_request(request, &to)?;
+    Ok((String::from_utf8(body.to_vec()).unwrap(), loss))
+}
+
+/// Encodes, expects exactly these losses, and gives what lies between the braces after the model.
+fn wire(request: &ChatRequest, semantic: &[&str], advisory: &[&str]) -> String {
+    let (body, loss) = encode(request).unwrap();
+    assert_eq!(loss.semantic, semantic, "semantic");
+    assert_eq!(loss.advisory, advisory, "advisory");
+    body.strip_prefix(r#"{"model":"claude-x","#).unwrap().strip_suffix('}').unwrap().to_owned()
+}
+
+/// Encodes a request with one turn; gives what stands beside the usual members.
+fn beside(request: &ChatRequest, semantic: &[&str], advisory: &[&str]) -> String {
+    let body = wire(request, semantic, advisory);
+    let (head, tail) = body.split_once(HI).unwrap();
+    format!("{head}{tail}")
+}
+
+const HI: &str = r#""messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]"#;
+
+fn refused(request: &ChatRequest, kind: ErrorKind, param: &str) {
+    let error = encode(request).unwrap_err();
+    assert_eq!((error.kind, error.param.as_deref()), (kind, Some(param)), "{error}");
+}
+
+#[test]
+fn the_least_request() {
+    assert_eq!(wire(&hello(), &[], &[]), format!(r#""max_tokens":4096,{HI}"#));
+    let request = ChatRequest { max_output_tokens: Some(7), stream: true, ..hello() };
+    assert_eq!(wire(&request, &[], &[]), format!(r#""max_tokens":7,{HI},"stream":true"#));
+}
+
+#[test]
+fn system_turns_are_hoisted_and_one_side_is_one_turn() {
+    let request = ask(vec![
+        text(Role::System, "a"),
+        text(Role::User, "b"),
+        text(Role::User, "  "),
+        text(Role::Developer, "c"),
+        text(Role::User, "d"),
+        text(Role::Assistant, "e \n"),
+    ]);
+    assert_eq!(
+        wire(&request, &[], &["messages[3].role"]),
+        r#""max_tokens":4096,"system":[{"type":"text","text":"a"},{"type":"text","text":"c"}],"messages":[{"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"d"}]},{"role":"assistant","content":[{"type":"text","text":"e"}]}]"#
+    );
+    let one = ask(vec![text(Role::Developer, "a"), text(Role::User, "hi")]);
+    assert_eq!(wire(&one, &[], &[]), format!(r#""max_tokens":4096,"system":"a",{HI}"#));
+    refused(&ask(vec![text(Role::System, "a"), text(Role::User, "")]), ErrorKind::InvalidRequest, "messages");
+}
+
+#[test]
+fn a_tool_loop_with_parallel_results() {
+    let mut request = ask(vec![
+        text(Role::User, "weather?"),
+        calls(vec![], &[("call.1", "w", "{\"city\": \"Bern\"}"), ("call_2", "now", "")]),
+        result("call.1", "sun"),
+        result("call_2", ""),
+        text(Role::User, "and?"),
+    ]);
+    request.tools = vec![tool("w", Some("{\"type\":\"object\"}")), tool("now", None), tool("z", Some("{ }"))];
+    request.tools[0].description = Some("d".to_owned());
+    request.tools[0].strict = Some(true);
+    request.parallel_tool_calls = Some(false);
+    assert_eq!(
+        wire(&request, &[], &[]),
+        concat!(
+            r#""max_tokens":4096,"messages":[{"role":"user","content":[{"type":"text","text":"weather?"}]},"#,
+            r#"{"role":"assistant","content":[{"type":"tool_use","id":"enc-call_2e1","name":"w","input":{"city": "Bern"}},"#,
+            r#"{"type":"tool_use","id":"call_2","name":"now","input":{}}]},"#,
+            r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"enc-call_2e1","content":"sun"},"#,
+            r#"{"type":"tool_result","tool_use_id":"call_2"},{"type":"text","text":"and?"}]}],"#,
+            r#""tools":[{"name":"w","description":"d","input_schema":{"type":"object"},"strict":true},"#,
+            r#"{"name":"now","input_schema":{"type":"object","properties":{}}},"#,
+            r#"{"name":"z","input_schema":{"type":"object","properties":{}}}],"#,
+            r#""tool_choice":{"type":"auto","disable_parallel_tool_use":true}"#,
+        )
+    );
+}
+
+#[test]
+fn results_come_before_words() {
+    let request = ask(vec![
+        text(Role::User, "go"),
+        calls(vec![], &[("a", "f", "{}"), ("b", "f", "{}")]),
+        result("a", "1"),
+        text(Role::User, "also"),
+        result("b", "2"),
+    ]);
+    let body = wire(&request, &[], &[]);
+    let at = |part: &str| body.find(part).unwrap();
+    assert!(at(r#""tool_use_id":"a""#) < at(r#""tool_use_id":"b""#));
+    assert!(at(r#""tool_use_id":"b""#) < at("also"));
+}
+
+#[test]
+fn broken_tool_turns_are_refused_by_name() {
+    let args = "messages[1].tool_calls[0].function.arguments";
+    for bad in ["{\"a\":", "[1]", "\"x\"", "nonsense", "{} {}"] {
+        let request = ask(vec![text(Role::User, "go"), calls(vec![], &[("a", "f", bad)])]);
+        refused(&request, ErrorKind::InvalidRequest, args);
+    }
+    let request = ask(vec![text(Role::User, "go"), text(Role::Tool, "x")]);
+    refused(&request, ErrorKind::InvalidRequest, "messages[1].tool_call_id");
+    let mut request = hello();
+    request.tools = vec![tool("f", Some("{"))];
+    refused(&request, ErrorKind::InvalidRequest, "tools[0].function.parameters");
+}
+
+#[test]
+fn tool_choices() {
+    let choose = |choice| {
+        let request = ChatRequest { tool_choice: Some(choice), tools: vec![tool("f", None)], ..hello() };
+        let body = beside(&request, &[], &[]);
+        body.split_once(r#""tool_choice":"#).unwrap().1.to_owned()
+    };
+    assert_eq!(choose(ToolChoice::Auto), r#"{"type":"auto"}"#);
+    assert_eq!(choose(ToolChoice::None), r#"{"type":"none"}"#);
+    assert_eq!(choose(ToolChoice::Required), r#"{"type":"any"}"#);
+    assert_eq!(choose(ToolChoice::Function("f".to_owned())), r#"{"type":"tool","name":"f"}"#);
+    let without_tools = ChatRequest { tool_choice: Some(ToolChoice::None), ..hello() };
+    assert!(!beside(&without_tools, &[], &[]).contains("tool_choice"));
+}
+
+fn inline(media_type: &str) -> MediaSource {
+    MediaSource::Base64 { media_type: media_type.to_owned(), data: "QUJD".to_owned() }
+}
+
+fn media(source: MediaSource) -> Media {
+    Media { source, detail: None, name: None }
+}
+
+#[test]
+fn images_and_documents() {
+    let url = |u: &str| MediaSource::Url(u.to_owned());
+    let request = ask(vec![turn(
+        Role::User,
+        vec![
+            Part::Image(media(url("https://x/y.png"))),
+            Part::Image(Media { detail: Some("low".to_owned()), ..media(url("data:image/png;base64,QUJD")) }),
+            Part::Image(media(inline("image/webp"))),
+            Part::File(Media { name: Some("a.pdf".to_owned()), ..media(inline("application/pdf")) }),
+        ],
+    )]);
+    assert_eq!(
+        wire(&request, &[], &["messages[0].content[1].image_url.detail"]),
+        concat!(
+            r#""max_tokens":4096,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://x/y.png"}},"#,
+            r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}},"#,
+            r#"{"type":"image","source":{"type":"base64","media_type":"image/webp","data":"QUJD"}},"#,
+            r#"{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"QUJD"},"title":"a.pdf"}]}]"#,
+        )
+    );
+    let refusals = [
+        Part::Image(media(inline("image/bmp"))),
+        Part::Image(media(url("data:image/png,raw"))),
+        Part::File(media(inline("text/csv"))),
+        Part::Audio(media(inline("audio/wav"))),
+        Part::Opaque { dialect: "openai-chat", raw: Json::new("{}") },
+    ];
+    for part in refusals {
+        let request = ask(vec![text(Role::User, "a"), turn(Role::User, vec![part])]);
+        refused(&request, ErrorKind::UnsupportedParameter, "messages[1].content[0]");
+    }
+}
+
+fn think(effort: Option<&str>, budget_tokens: Option<u64>) -> ChatRequest {
+    let reasoning = Some(ReasoningSettings { effort: effort.map(str::to_owned), budget_tokens });
+    ChatRequest { reasoning, max_output_tokens: Some(10_000), ..hello() }
+}
+
+#[test]
+fn thinking_budgets() {
+    let budget = |request: &ChatRequest| {
+        let body = beside(request, &[], &[]);
+        let (_, tail) = body.split_once(r#""thinking":{"type":"enabled","budget_tokens":"#)?;
+        tail.split('}').next().unwrap().parse::<u64>().ok()
+    };
+    assert_eq!(budget(&think(Some("low"), None)), Some(2048));
+    assert_eq!(budget(&think(Some("high"), None)), Some(8000), "a fifth is left for the answer");
+    assert_eq!(budget(&think(Some("low"), Some(1500))), Some(1500));
+    assert_eq!(budget(&think(Some("none"), None)), None);
+    assert_eq!(budget(&think(None, Some(0))), None);
+    beside(&think(None, Some(500)), &["reasoning"], &[]);
+    beside(&think(Some("enormous"), None), &["reasoning_effort"], &[]);
+    let own_words = |json: &str| {
+        let extra = vec![("thinking".to_owned(), Json::new(json))];
+        ChatRequest { extra, ..think(None, None) }
+    };
+    assert_eq!(budget(&own_words(r#"{"type":"enabled","budget_tokens":2000}"#)), Some(2000));
+    assert_eq!(budget(&own_words(r#"{"type":"disabled"}"#)), None);
+    beside(&own_words(r#"{"type":"adaptive"}"#), &["thinking"], &[]);
+    beside(&own_words("true"), &["thinking"], &[]);
+    let small = ChatRequest { max_output_tokens: Some(1024), ..think(Some("low"), None) };
+    beside(&small, &["reasoning_effort"], &[]);
+}
+
+#[test]
+fn thinking_costs_sampling_and_forced_calls() {
+    let mut request = think(Some("medium"), None);
+    request.sampling = Sampling { temperature: Some(0.5), top_k: Some(3), top_p: Some(0.5), ..Sampling::default() };
+    request.tools = vec![tool("f", None)];
+    request.tool_choice = Some(ToolChoice::Required);
+    let body = beside(&request, &["tool_choice", "temperature", "top_k", "top_p"], &[]);
+    assert!(
+        body.contains(r#""tool_choice":{"type":"auto"},"thinking":{"type":"enabled","budget_tokens":8000}"#),
+        "{body}"
+    );
+    assert!(!body.contains("temperature") && !body.contains("top_"), "{body}");
+    request = think(Some("medium"), None);
+    request.sampling = Sampling { temperature: Some(1.0), top_p: Some(0.97), ..Sampling::default() };
+    assert!(beside(&request, &[], &[]).ends_with(r#""top_p":0.97"#));
+}
+
+#[test]
+fn thinking_comes_back_signed_or_not_at_all() {
+    let part = |text: &str, signature: Option<&str>| Part::Reasoning {
+        text: text.to_owned(),
+        signature: signature.map(str::to_owned),
+    };
+    let thoughts = vec![part("hm", Some("c2ln")), part("", Some("redacted:ZGF0YQ==")), part("other", None)];
+    let mut request = think(Some("low"), None);
+    request.messages.push(calls(thoughts, &[("a", "f", "{}")]));
+    request.messages.push(result("a", "1"));
+    let body = wire(&request, &[], &["messages[1].reasoning_content"]);
+    assert!(body.contains(concat!(
+        r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},"#,
+        r#"{"type":"redacted_thinking","data":"ZGF0YQ=="},{"type":"tool_use""#
+    )));
+    assert!(body.contains("budget_tokens"));
+    // A loop whose thinking is gone cannot go on with thinking.
+    request.messages[1].content.clear();
+    let body = wire(&request, &[], &["reasoning_effort"]);
+    assert!(!body.contains("thinking"), "{body}");
+}
+
+#[test]
+fn structured_output() {
+    let schema = |schema: Option<&str>| ResponseFormat::JsonSchema {
+        name: "n".to_owned(),
+        description: None,
+        schema: schema.map(Json::new),
+        strict: Some(true),
+    };
+    let format = |format| ChatRequest { response_format: Some(format), ..hello() };
+    assert_eq!(
+        beside(&format(schema(Some("{\"type\":\"object\",\"n\":12345678901234567890}"))), &[], &[]),
+        r#""max_tokens":4096,,"output_config":{"format":{"type":"json_schema","schema":{"type":"object","n":12345678901234567890}}}"#
+    );
+    assert!(!beside(&format(ResponseFormat::Text), &[], &[]).contains("output"));
+    beside(&format(ResponseFormat::JsonObject), &["response_format"], &[]);
+    beside(&format(schema(None)), &["response_format"], &[]);
+}
+
+#[test]
+fn sampling_and_the_rest() {
+    let mut request = hello();
+    request.sampling = Sampling {
+        temperature: Some(0.5),
+        top_p: Some(0.9),
+        top_k: Some(5),
+        stop: vec!["END".to_owned()],
+        ..Sampling::default()
+    };
+    request.user = Some("u1".to_owned());
+    request.service_tier = Some("default".to_owned());
+    assert_eq!(
+        beside(&request, &[], &[]),
+        r#""max_tokens":4096,,"temperature":0.5,"top_p":0.9,"top_k":5,"stop_sequences":["END"],"metadata":{"user_id":"u1"},"service_tier":"standard_only""#
+    );
+    request.sampling.temperature = Some(1.5);
+    refused(&request, ErrorKind::UnsupportedParameter, "temperature");
+}
+
+#[test]
+fn neutral_values_are_no_loss() {
+    let mut request = hello();
+    request.sampling = Sampling {
+        temperature: Some(1.0),
+        top_p: Some(1.0),
+        min_p: Some(0.0),
+        frequency_penalty: Some(0.0),
+        presence_penalty: Some(-0.0),
+        logprobs: Some(false),
+        top_logprobs: Some(0),
+        logit_bias: Some(Json::new("{ }")),
+        n: Some(1),
+        ..Sampling::default()
+    };
+    request.parallel_tool_calls = Some(true);
+    request.extra = [("verbosity", "\"medium\""), ("modalities", "[ \"text\" ]"), ("audio", "null"), ("odd", "null")]
+        .map(|(name, value)| (name.to_owned(), Json::new(value)))
+        .to_vec();
+    assert_eq!(wire(&request, &[], &[]), format!(r#""max_tokens":4096,{HI}"#));
+}
+
+#[test]
+fn losses_are_named() {
+    let mut request = hello();
+    request.sampling = Sampling {
+        min_p: Some(0.1),
+        frequency_penalty: Some(0.1),
+        presence_penalty: Some(0.1),
+        seed: Some(7),
+        logprobs: Some(true),
+        top_logprobs: Some(2),
+        logit_bias: Some(Json::new("{\"1\":2}")),
+        n: Some(2),
+        stop: vec!["\n".to_owned(), "x".to_owned()],
+        ..Sampling::default()
+    };
+    request.user = Some("u".repeat(300));
+    request.service_tier = Some("flex".to_owned());
+    request.messages[0].name = Some("bob".to_owned());
+    request.extra = [("metadata", "{}"), ("store", "true"), ("verbosity", "\"low\""), ("odd", "1")]
+        .map(|(name, value)| (name.to_owned(), Json::new(value)))
+        .to_vec();
+    let semantic = [
+        "min_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "n",
+        "verbosity",
+        "odd",
+        "stop",
+    ];
+    let advisory = ["metadata", "store", "messages[0].name", "user", "service_tier"];
+    assert_eq!(beside(&request, &semantic, &advisory), r#""max_tokens":4096,,"stop_sequences":["x"]"#);
+}
+
+#[test]
+fn a_relay_may_refuse_members() {
+    let quirks = Quirks { drop: vec!["metadata".to_owned(), "messages".to_owned()], ..Quirks::default() };
+    let to = Destination { model: "m", default_max_output: 9, quirks: &quirks };
+    let request = ChatRequest { user: Some("u".to_owned()), ..hello() };
+    let (body, _) = Anthropic.encode_request(&request, &to).unwrap();
+    assert_eq!(body, format!(r#"{{"model":"m","max_tokens":9,{HI}}}"#));
+}
+
+#[test]
+fn rewritten_ids_are_allowed_distinct_and_readable() {
+    use super::super::turns::tool_id;
+    let ids = ["", "a.b", "a_2eb", "a_b", "enc-a_2eb", "call:1", "функция", "a b", "enc-"];
+    let written: std::collections::BTreeSet<_> = ids.iter().map(|id| tool_id(id).into_owned()).collect();
+    assert_eq!(written.len(), ids.len());
+    for (id, safe) in ids.iter().map(|id| (id, tool_id(id))) {
+        assert!(!safe.is_empty() && safe.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");
+    }
+    assert_eq!(tool_id("toolu_01-x"), "toolu_01-x");
+}

@@ -1,0 +1,263 @@
+//! The conversation: system turns hoisted, turns of one side merged, results of tools in one user turn before
+//! anything else that the user says.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+
+use super::types::{Block, Content, Source, Turn};
+use super::{DIALECT, REDACTED};
+use crate::domain::chat::{ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
+use crate::domain::error::{Error, ErrorKind};
+
+/// Begins every id that had to be rewritten, and no other.
+const REWRITTEN: &str = "enc-";
+
+/// The conversation in this dialect's shape.
+pub(super) struct Conversation<'a> {
+    pub(super) system: Vec<Block<'a>>,
+    pub(super) turns: Vec<Turn<'a>>,
+}
+
+/// Translates all turns.
+///
+/// # Errors
+/// Content that has no equal, with its path.
+pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Conversation<'a>, Error> {
+    let mut talk = Conversation { system: Vec::new(), turns: Vec::new() };
+    for (at, message) in request.messages.iter().enumerate() {
+        if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
+            loss.advisory.push(format!("messages[{at}].name"));
+        }
+        match message.role {
+            Role::System | Role::Developer => {
+                if !talk.turns.is_empty() {
+                    // Its words arrive, its place in the conversation does not.
+                    loss.advisory.push(format!("messages[{at}].role"));
+                }
+                talk.system_turn(message, at)?;
+            }
+            Role::User => talk.user_turn(message, at, loss)?,
+            Role::Assistant => talk.assistant_turn(message, at, loss)?,
+            Role::Tool => talk.tool_turn(message, at, loss)?,
+        }
+    }
+    if talk.turns.is_empty() {
+        let message = "the conversation has no turn of the user that is not empty";
+        return Err(Error::new(ErrorKind::InvalidRequest, message).param("messages"));
+    }
+    talk.trim_last();
+    Ok(talk)
+}
+
+/// Whether the conversation ends with results of calls that were made without thinking, or whose thinking the client
+/// did not send back. The provider refuses to resume such a turn with thinking.
+pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
+    let [.., asked, answered] = turns else { return false };
+    let results = answered.content.iter().any(|b| matches!(b, Block::ToolResult { .. }));
+    let thought = matches!(asked.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. }));
+    results && asked.role == "assistant" && !thought
+}
+
+impl<'a> Conversation<'a> {
+    fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
+        for (part_at, part) in numbered(message) {
+            let Part::Text(text) = part else { return Err(no_equal(at, part_at, "only text can be a system turn")) };
+            self.system.extend(text_block(text));
+        }
+        Ok(())
+    }
+
+    fn user_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
+        let blocks = blocks(message, at, loss)?;
+        self.append("user", blocks);
+        Ok(())
+    }
+
+    fn assistant_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
+        let mut blocks = Vec::new();
+        for (part_at, part) in numbered(message) {
+            match part {
+                Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
+                Part::Reasoning { text, signature } => match thinking(text, signature.as_deref()) {
+                    Some(block) => blocks.push(block),
+                    None => loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                },
+                Part::Opaque { dialect, raw } if *dialect == DIALECT => {
+                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                }
+                Part::Image(_) | Part::Audio(_) | Part::File(_) | Part::Opaque { .. } => {
+                    return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
+                }
+            }
+        }
+        for (call_at, call) in message.tool_calls.iter().enumerate() {
+            blocks.push(tool_use(call, at, call_at)?);
+        }
+        self.append("assistant", blocks);
+        Ok(())
+    }
+
+    fn tool_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
+        let Some(id) = message.tool_call_id.as_deref() else {
+            let param = format!("messages[{at}].tool_call_id");
+            return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
+        };
+        let mut blocks = blocks(message, at, loss)?;
+        let content = match blocks.as_slice() {
+            [] => None,
+            [Block::Text { text }] => Some(Content::Text(text)),
+            _ => Some(Content::Blocks(std::mem::take(&mut blocks))),
+        };
+        let turn = self.turn("user");
+        // Results come first in a turn, in their own order.
+        let results = turn.content.iter().take_while(|b| matches!(b, Block::ToolResult { .. })).count();
+        turn.content.insert(results, Block::ToolResult { tool_use_id: tool_id(id), content });
+        Ok(())
+    }
+
+    fn append(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
+        if !blocks.is_empty() {
+            self.turn(role).content.extend(blocks);
+        }
+    }
+
+    /// The last turn, if it is of that side, else a new one.
+    fn turn(&mut self, role: &'static str) -> &mut Turn<'a> {
+        if self.turns.last().is_none_or(|t| t.role != role) {
+            self.turns.push(Turn { role, content: Vec::new() });
+        }
+        let last = self.turns.len() - 1;
+        &mut self.turns[last]
+    }
+
+    /// A beginning of the answer must not end in white space.
+    fn trim_last(&mut self) {
+        if let Some(Turn { role: "assistant", content }) = self.turns.last_mut()
+            && let Some(Block::Text { text }) = content.last_mut()
+        {
+            *text = text.trim_end();
+        }
+    }
+}
+
+/// Parts with their place in the client's `content`, where thinking has none.
+fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
+    message.content.iter().scan(0, |next, part| {
+        let at = *next;
+        *next += usize::from(!matches!(part, Part::Reasoning { .. }));
+        Some((at, part))
+    })
+}
+
+/// What users and tools may say.
+fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Block<'a>>, Error> {
+    let mut blocks = Vec::with_capacity(message.content.len());
+    for (part_at, part) in numbered(message) {
+        match part {
+            Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
+            Part::Image(media) => {
+                if media.detail.as_deref().is_some_and(|d| d != "auto") {
+                    loss.advisory.push(format!("{}.image_url.detail", path(at, part_at)));
+                }
+                blocks.push(Block::Image { source: source(media, &IMAGES, at, part_at)? });
+            }
+            Part::File(media) => {
+                let source = source(media, &DOCUMENTS, at, part_at)?;
+                blocks.push(Block::Document { source, title: media.name.as_deref() });
+            }
+            Part::Opaque { dialect, raw } if *dialect == DIALECT => {
+                blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+            }
+            Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning_content")),
+            Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
+            Part::Opaque { .. } => {
+                return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider"));
+            }
+        }
+    }
+    Ok(blocks)
+}
+
+/// Blocks without a visible character are refused by the provider and say nothing.
+fn text_block(text: &str) -> Option<Block<'_>> {
+    (!text.trim().is_empty()).then_some(Block::Text { text })
+}
+
+/// Thinking goes back only to the provider that signed it: unsigned thinking is another model's.
+fn thinking<'a>(text: &'a str, signature: Option<&'a str>) -> Option<Block<'a>> {
+    let signature = signature.filter(|s| !s.is_empty())?;
+    Some(match signature.strip_prefix(REDACTED) {
+        Some(data) => Block::RedactedThinking { data },
+        None => Block::Thinking { thinking: text, signature },
+    })
+}
+
+const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+const DOCUMENTS: [&str; 1] = ["application/pdf"];
+
+fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Result<Source<'a>, Error> {
+    let (media_type, data) = match &media.source {
+        MediaSource::Base64 { media_type, data } => (media_type.as_str(), data.as_str()),
+        MediaSource::Url(url) => match url.strip_prefix("data:") {
+            None => return Ok(Source::Url { url }),
+            Some(inline) => {
+                let (head, data) = inline.split_once(',').unwrap_or_default();
+                let Some(media_type) = head.strip_suffix(";base64") else {
+                    return Err(no_equal(at, part_at, "inline media must be base64"));
+                };
+                (media_type.split(';').next().unwrap_or_default(), data)
+            }
+        },
+    };
+    if types.contains(&media_type) {
+        Ok(Source::Base64 { media_type, data })
+    } else {
+        Err(no_equal(at, part_at, "this media type cannot be sent to this provider"))
+    }
+}
+
+fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<Block<'a>, Error> {
+    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let input = serde_json::from_str::<&RawValue>(arguments).ok().filter(|raw| raw.get().starts_with('{'));
+    let Some(input) = input else {
+        let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+        return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
+    };
+    Ok(Block::ToolUse { id: tool_id(&call.id), name: &call.name, input })
+}
+
+/// The id as this dialect allows it (letters, digits, `_`, `-`). The same id always gives the same text, two ids never
+/// do, and the original can be read from it: bytes that are not allowed become `_` and two hex digits.
+pub(super) fn tool_id(id: &str) -> Cow<'_, str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !id.is_empty() && id.bytes().all(allowed) && !id.starts_with(REWRITTEN) {
+        return Cow::Borrowed(id);
+    }
+    let mut safe = String::with_capacity(REWRITTEN.len() + id.len() + 8);
+    safe.push_str(REWRITTEN);
+    for byte in id.bytes() {
+        if allowed(byte) && byte != b'_' {
+            safe.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(safe, "_{byte:02x}");
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// JSON text for the wire, checked: one bad stretch would spoil the whole body.
+pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
+    serde_json::from_str(json.as_str())
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
+}
+
+fn path(at: usize, part_at: usize) -> String {
+    format!("messages[{at}].content[{part_at}]")
+}
+
+fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
+    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
+}
