@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod domain;
 pub mod health;
 pub mod ledger;
+pub mod local;
 pub mod pricing;
 pub mod store;
 pub mod telemetry;
