@@ -3,20 +3,30 @@
 //! The modules stand on floors; each uses lower floors only, and `tests/it/tidy.rs` checks it:
 //!
 //! - floor 0, words: [`domain`]
-//! - floor 1, pure: [`wire`], [`dialect`], [`pricing`], [`catalogue`], each using those before it
+//! - floor 1, pure: [`wire`], [`dialect`], [`pricing`], [`catalogue`], [`policy`], each using those before it
 //! - floor 2, ground: [`store`], [`telemetry`], [`config`]
-//! - floor 3, mechanisms: [`admission`], [`cache`], [`health`], [`ledger`], [`upstream`]
+//! - floor 3, mechanisms: [`admission`], [`cache`], [`health`], [`ledger`], [`local`], [`upstream`]; [`report`] on the ledger
+//! - floor 4: [`gateway`], the steps of a request
+//! - floor 5, surfaces: [`server`], [`admin`]
+//! - floor 6, assembly: [`app`], [`cli`]
 
+pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod cache;
 pub mod catalogue;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod domain;
+pub mod gateway;
 pub mod health;
 pub mod ledger;
 pub mod local;
+pub mod policy;
 pub mod pricing;
+pub mod report;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;

@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary: the command line and its exit code, nothing else.
+
+fn main() -> std::process::ExitCode {
+    stellwerk::cli::run()
+}

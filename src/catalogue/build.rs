@@ -164,7 +164,7 @@ fn models(
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
         };
-        catalogue.targets.push(Arc::new(target));
+        catalogue.targets.push(target);
         catalogue.target_endpoint.push(*index);
     }
 }

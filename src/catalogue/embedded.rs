@@ -8,7 +8,25 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files![];
+const FILES: &[(&str, &str)] = files![
+    "anthropic.toml",
+    "azure.toml",
+    "currencies.toml",
+    "deepinfra.toml",
+    "deepseek.toml",
+    "fireworks.toml",
+    "gemini.toml",
+    "groq.toml",
+    "local.toml",
+    "mistral.toml",
+    "nebius.toml",
+    "openai-compatible.toml",
+    "openai.toml",
+    "openrouter.toml",
+    "ovhcloud.toml",
+    "scaleway.toml",
+    "together.toml",
+];
 
 /// All shipped files.
 #[must_use]

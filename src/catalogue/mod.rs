@@ -5,7 +5,6 @@
 
 mod build;
 mod embedded;
-mod pattern;
 mod raw;
 mod read;
 
@@ -16,11 +15,9 @@ use crate::dialect::Quirks;
 use crate::domain::id::TargetId;
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::UnixMillis;
 
 pub use crate::domain::target::Target;
 pub use embedded::embedded;
-pub use pattern::TargetPattern;
 
 /// The quality ladder, lowest first. `min_tier` admits a rung and what stands above it.
 pub const TIERS: [&str; 7] = ["test", "tiny", "small", "standard", "reasoning", "frontier", "frontier-reasoning"];
@@ -118,7 +115,7 @@ pub struct Endpoint {
 pub struct Catalogue {
     providers: Vec<Provider>,
     endpoints: Vec<Arc<Endpoint>>,
-    targets: Vec<Arc<Target>>,
+    targets: Vec<Target>,
     target_endpoint: Vec<usize>,
     by_name: HashMap<Arc<str>, Vec<TargetId>>,
     fx: Fx,
@@ -153,13 +150,13 @@ impl Catalogue {
 
     /// All targets; a target's id is its index.
     #[must_use]
-    pub fn targets(&self) -> &[Arc<Target>] {
+    pub fn targets(&self) -> &[Target] {
         &self.targets
     }
 
     /// A target by its id.
     #[must_use]
-    pub fn target(&self, id: TargetId) -> &Arc<Target> {
+    pub fn target(&self, id: TargetId) -> &Target {
         &self.targets[id.index()]
     }
 
@@ -184,28 +181,20 @@ impl Catalogue {
         }
         let Some((provider, model)) = name.split_once('/') else { return Vec::new() };
         let (_, endpoint) = model.rsplit_once('@').map_or((model, None), |(m, e)| (m, Some(e)));
-        let wild = |t: &&Arc<Target>| &*t.provider == provider && &*t.model == "*";
-        let at = |t: &&Arc<Target>| endpoint.is_none_or(|e| &*t.endpoint == e);
+        let wild = |t: &&Target| &*t.provider == provider && &*t.model == "*";
+        let at = |t: &&Target| endpoint.is_none_or(|e| &*t.endpoint == e);
         self.targets.iter().filter(wild).filter(at).map(|t| t.id).collect()
     }
 
     /// Exactly one target by its full name.
     #[must_use]
-    pub fn exactly(&self, name: &str) -> Option<&Arc<Target>> {
+    pub fn exactly(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|t| &*t.name == name || &*t.full_name == name)
     }
 
     /// Names that can be asked for, for finding the nearest.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(|name| &**name)
-    }
-}
-
-impl Target {
-    /// Whether the model is served at a moment.
-    #[must_use]
-    pub fn is_available(&self, at: UnixMillis) -> bool {
-        self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
     }
 }
 

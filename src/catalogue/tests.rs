@@ -1,1 +1,95 @@
-//! Catalogue.
+//! The shipped files compile; bad files are told with all their problems.
+
+use super::*;
+
+fn around() -> Surroundings<'static> {
+    Surroundings { env: &|_| None, served: &[] }
+}
+
+fn file(text: &str) -> SourceFile {
+    SourceFile { name: "x.toml".into(), text: text.into() }
+}
+
+const HEAD: &str = "name = \"x\"\ntitle = \"X\"\ndialect = \"openai-chat\"\nauth = { scheme = \"bearer\" }\n\n[[endpoint]]\nname = \"main\"\nbase_url = \"https://example.invalid\"\nsource = \"s\"\nchecked = 2026-01-01\n";
+
+#[test]
+fn every_shipped_file_is_compiled_in_and_compiles() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("providers");
+    let mut there: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| format!("providers/{}", entry.unwrap().file_name().to_string_lossy()))
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    there.sort();
+    let mut compiled_in: Vec<String> = embedded().into_iter().map(|file| file.name).collect();
+    compiled_in.sort();
+    assert_eq!(there, compiled_in);
+    let catalogue = Catalogue::compile(&[], &around()).unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    });
+    let needed = "openai anthropic deepseek mistral groq together openrouter gemini azure nebius scaleway ovhcloud openai-compatible local";
+    for name in needed.split(' ') {
+        assert!(catalogue.providers().iter().any(|p| &*p.name == name), "{name}");
+    }
+    assert!(catalogue.targets().iter().enumerate().all(|(i, t)| t.id.index() == i));
+}
+
+#[test]
+fn all_problems_of_a_file_are_told_with_their_lines() {
+    let text = HEAD.replace("\"bearer\"", "\"barer\"")
+        + "operator = \"Germany\"\n\n[[model]]\nid = \"m\"\ntier = \"frontiers\"\nsupports = [\"tool\"]\n\n  [[model.price]]\n  from = 2025-01-01\n  input = \"1e5\"\n  source = \"s\"\n  checked = 2025-01-01\n";
+    let problems = Catalogue::compile_only(&[file(&text)], &around()).unwrap_err();
+    let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    told.sort();
+    assert_eq!(problems.len(), 5, "{told:#?}");
+    let lines: std::collections::BTreeSet<u32> = problems.iter().map(|p| p.line).collect();
+    assert_eq!(lines.into_iter().collect::<Vec<_>>(), [4, 11, 15, 16, 20], "{told:#?}");
+    assert!(told.iter().any(|p| p.contains("did you mean `bearer`")), "{told:#?}");
+    assert!(told.iter().any(|p| p.contains("did you mean `frontier`")), "{told:#?}");
+}
+
+#[test]
+fn overlapping_prices_are_a_problem_and_gaps_are_not() {
+    let price = |from: &str, to: &str| {
+        format!("\n  [[model.price]]\n  from = {from}\n{to}  input = \"1\"\n  source = \"s\"\n  checked = 2025-01-01\n")
+    };
+    let model = "\n[[model]]\nid = \"m\"\n";
+    let overlap = format!("{HEAD}{model}{}{}", price("2025-01-01", "  to = 2025-03-01\n"), price("2025-02-01", ""));
+    assert!(Catalogue::compile_only(&[file(&overlap)], &around()).unwrap_err()[0].message.contains("before"));
+    let gap = format!("{HEAD}{model}{}{}", price("2025-01-01", "  to = 2025-02-01\n"), price("2025-03-01", ""));
+    assert!(Catalogue::compile_only(&[file(&gap)], &around()).is_ok());
+}
+
+#[test]
+fn an_overlay_replaces_a_shipped_file_and_adds_others() {
+    let mut local = file(&HEAD.replace("\"x\"", "\"openai\""));
+    local.name = "somewhere/openai.toml".into();
+    let catalogue = Catalogue::compile(&[local, file(HEAD)], &around()).unwrap();
+    assert!(catalogue.named("openai/o1").is_empty(), "the shipped file is replaced");
+    assert!(catalogue.providers().iter().any(|p| &*p.name == "x"));
+}
+
+#[test]
+fn a_target_is_configured_when_its_address_and_a_key_are_there() {
+    let text = HEAD
+        .replace("https://example.invalid", "https://${RESOURCE}.example.invalid")
+        .replace("\n\n[[endpoint]]", "\nkeys = [{ env = \"KEY\" }]\n\n[[endpoint]]")
+        + "\n[[model]]\nid = \"m\"\n";
+    let configured = |set: &[&str]| {
+        let env = |name: &str| set.contains(&name).then(|| "v".to_owned());
+        let catalogue = Catalogue::compile_only(&[file(&text)], &Surroundings { env: &env, served: &[] }).unwrap();
+        catalogue.targets()[0].configured
+    };
+    assert!(!configured(&[]) && !configured(&["KEY"]) && !configured(&["RESOURCE"]));
+    assert!(configured(&["KEY", "RESOURCE"]));
+}
+
+#[test]
+fn names_with_and_without_endpoint_and_wildcards() {
+    let catalogue = Catalogue::compile(&[], &around()).unwrap();
+    assert_eq!(catalogue.named("openai/o1").len(), 2, "all endpoints");
+    assert_eq!(catalogue.named("openai/o1@eu").len(), 1);
+    assert_eq!(catalogue.named("o1").len(), 0, "two providers have it");
+    assert_eq!(catalogue.named("deepseek-flash").len(), 1, "one provider has it");
+    assert_eq!(catalogue.named("openai-compatible/llama3").len(), 1);
+}

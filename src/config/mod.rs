@@ -38,8 +38,6 @@ pub struct Config {
     pub policies_dir: Option<PathBuf>,
     /// Local models to load.
     pub local: Vec<LocalModel>,
-    /// Waiting for providers, where the route says nothing.
-    pub timeouts: Timeouts,
     /// Largest whole answer in bytes.
     pub max_answer: usize,
 }
@@ -57,19 +55,6 @@ pub struct LocalModel {
     pub context: Option<u32>,
     /// Requests that may wait.
     pub queue: Option<usize>,
-}
-
-/// The four named timeouts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Longest wait for a connection.
-    pub connect: Duration,
-    /// Longest wait for the first token.
-    pub first_token: Duration,
-    /// Longest silence in a stream.
-    pub idle: Duration,
-    /// Longest answer.
-    pub total: Duration,
 }
 
 /// Reads and resolves configuration text. Relative paths are taken from `base`.
@@ -97,13 +82,7 @@ fn resolve(file: &str, text: &str, raw: raw::Config, base: &Path) -> Result<Conf
         providers_dir: raw.catalogue.dir.map(|dir| base.join(dir)),
         policies_dir: raw.policies.dir.map(|dir| base.join(dir)),
         local: raw.local.model.into_iter().map(|model| check.local(model, base)).collect(),
-        timeouts: Timeouts {
-            connect: check.duration("upstream.connect", &raw.upstream.connect),
-            first_token: check.duration("upstream.first_token", &raw.upstream.first_token),
-            idle: check.duration("upstream.idle", &raw.upstream.idle),
-            total: check.duration("upstream.total", &raw.upstream.total),
-        },
-        max_answer: check.bytes("upstream.max_answer", &raw.upstream.max_answer),
+        max_answer: check.bytes("server.max_answer", &raw.server.max_answer),
     };
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }

@@ -18,8 +18,6 @@ pub(super) struct Config {
     pub policies: Policies,
     /// The embedded runtime.
     pub local: Local,
-    /// Waiting for providers.
-    pub upstream: Upstream,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,6 +27,8 @@ pub(super) struct Server {
     pub listen: String,
     /// Largest request body.
     pub max_body: String,
+    /// Largest whole (not streamed) answer of a provider.
+    pub max_answer: String,
     /// Longest wait for a request body.
     pub body_timeout: String,
     /// Most connections at once.
@@ -46,6 +46,7 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8080".into(),
             max_body: "32 MiB".into(),
+            max_answer: "64 MiB".into(),
             body_timeout: "30s".into(),
             max_connections: 10_000,
             max_in_flight: 4_096,
@@ -117,31 +118,4 @@ pub(super) struct LocalModel {
     pub context: Option<u32>,
     /// Requests that may wait.
     pub queue: Option<usize>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Upstream {
-    /// Longest wait for a connection.
-    pub connect: String,
-    /// Longest wait for the first token.
-    pub first_token: String,
-    /// Longest silence in a stream.
-    pub idle: String,
-    /// Longest answer.
-    pub total: String,
-    /// Largest whole (not streamed) answer.
-    pub max_answer: String,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            connect: "5s".into(),
-            first_token: "60s".into(),
-            idle: "60s".into(),
-            total: "15m".into(),
-            max_answer: "64 MiB".into(),
-        }
-    }
 }

@@ -43,6 +43,12 @@ impl DialectId {
         }
     }
 
+    /// Whether this is the embedded runtime.
+    #[must_use]
+    pub fn is_native(self) -> bool {
+        self == Self::Native
+    }
+
     /// The dialect of that name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {

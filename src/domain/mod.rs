@@ -8,6 +8,7 @@ pub mod collect;
 pub mod error;
 pub mod id;
 pub mod money;
+pub mod plan;
 pub mod price;
 pub mod problem;
 pub mod quantity;

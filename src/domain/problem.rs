@@ -1,14 +1,19 @@
 //! A problem in a file that people edit: where, what, and what to write instead.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// One problem. Readers collect all of them; none stops the search for the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as the operator knows it.
-    pub file: String,
-    /// Line, from 1; 0 = the file as a whole.
-    pub line: usize,
+    /// The file as the person named it.
+    pub file: Arc<str>,
+    /// Line, from 1; 0 where the problem has no place.
+    pub line: u32,
+    /// Column in characters, from 1; 0 where the problem has no place.
+    pub column: u32,
+    /// The key path, such as `route[0].targets`; may be empty.
+    pub path: String,
     /// What is wrong.
     pub message: String,
     /// What to write instead, where that can be guessed.
@@ -18,13 +23,18 @@ pub struct Problem {
 impl Problem {
     /// A problem of a file as a whole.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: 0, message: message.into(), hint: None }
+        let (path, message) = (String::new(), message.into());
+        Self { file: file.into().into(), line: 0, column: 0, path, message, hint: None }
     }
 
     /// A problem at a byte offset of the file's text.
     pub fn at(file: &str, text: &str, offset: usize, message: impl Into<String>) -> Self {
-        let line = text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1;
-        Self { file: file.to_owned(), line, message: message.into(), hint: None }
+        let before = text.get(..offset).unwrap_or(text);
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let line = number(before.matches('\n').count() + 1);
+        let column = number(before.rsplit('\n').next().unwrap_or_default().chars().count() + 1);
+        let (path, message) = (String::new(), message.into());
+        Self { file: file.into(), line, column, path, message, hint: None }
     }
 
     /// What the TOML reader says: syntax, wrong types, unknown members.
@@ -63,12 +73,12 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if self.line > 0 {
-            write!(f, ":{}", self.line)?;
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
         }
         write!(f, ": {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, " ({hint})")?;
-        }
-        Ok(())
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }

@@ -237,6 +237,14 @@ pub struct Target {
     pub configured: bool,
 }
 
+impl Target {
+    /// Whether the model is served at a moment.
+    #[must_use]
+    pub fn is_available(&self, at: UnixMillis) -> bool {
+        self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
+    }
+}
+
 /// What measurement says of a target right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {

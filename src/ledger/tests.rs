@@ -100,8 +100,7 @@ async fn a_receipt_comes_back_as_it_was_and_writing_it_twice_changes_nothing() {
     let failed = AttemptRecord { outcome: Outcome::Failed(FailureKind::Timeout), ..attempt(1, Some("0.5")) };
     let original = receipt(7, vec![failed, attempt(2, Some("1.25"))], Some(("10", "20")));
     write(&ledger, vec![original.clone(), original]).await;
-    drop(ledger);
-    writer.shutdown().await.unwrap();
+    writer.shutdown(&ledger).await.unwrap();
     let row = query::request(&store, RequestId(7)).unwrap().unwrap();
     assert_eq!(row.cost().unwrap().to_string(), "1.75");
     assert_eq!((row.attempts.len(), row.attempts[0].failure.as_deref()), (2, Some("timeout")));

@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_millis(200);
 enum Entry {
     Receipt(Box<Receipt>),
     Flush(oneshot::Sender<()>),
+    Stop,
 }
 
 /// The way into the ledger.
@@ -89,11 +90,13 @@ impl LedgerWriter {
         Ok((Ledger { queue, healthy }, Self(thread)))
     }
 
-    /// Waits until every sender is gone and everything is written.
+    /// Writes everything that has been sent and ends the thread; for when no request is open any more.
     ///
     /// # Errors
     /// The thread panicked.
-    pub async fn shutdown(self) -> Result<(), String> {
+    pub async fn shutdown(self, ledger: &Ledger) -> Result<(), String> {
+        // If the thread has ended already there is nothing to stop.
+        let _ = ledger.queue.send(Entry::Stop).await;
         let joined = tokio::task::spawn_blocking(move || self.0.join()).await;
         joined.map_err(|error| error.to_string())?.map_err(|_| "the ledger's thread panicked".to_owned())
     }
@@ -102,12 +105,14 @@ impl LedgerWriter {
 fn run(mut connection: Connection, mut entries: mpsc::Receiver<Entry>, healthy: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut waiting = Vec::new();
-    while let Some(first) = entries.blocking_recv() {
+    let mut stop = false;
+    while !stop && let Some(first) = entries.blocking_recv() {
         let mut next = Some(first);
         while let Some(entry) = next {
             match entry {
                 Entry::Receipt(receipt) => batch.push(receipt),
                 Entry::Flush(done) => waiting.push(done),
+                Entry::Stop => stop = true,
             }
             next = if batch.len() < BATCH { entries.try_recv().ok() } else { None };
         }

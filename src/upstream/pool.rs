@@ -11,6 +11,7 @@ use http_body_util::StreamBody;
 use super::credentials::{CredentialPool, Lease};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::target::UnixMillis;
+use crate::policy::Ticket;
 
 /// What is needed to dial an endpoint.
 #[derive(Clone, Debug)]
@@ -92,11 +93,18 @@ impl Pool {
         self.credentials.choose(now, dice)
     }
 
-    /// Sends a body and waits for the head of the answer.
+    /// Sends a body and waits for the head of the answer. The ticket is the permission, used up by the call: only a
+    /// decision gives one, after it has looked at the target again.
     ///
     /// # Errors
     /// `Connect` or `Timeout` when no answer came; statuses are the caller's to judge, except redirects.
-    pub async fn send(&self, lease: &Lease<'_>, pieces: Vec<Bytes>, stream: bool) -> Result<Reply, Failure> {
+    pub async fn send(
+        &self,
+        _ticket: Ticket,
+        lease: &Lease<'_>,
+        pieces: Vec<Bytes>,
+        stream: bool,
+    ) -> Result<Reply, Failure> {
         let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
         request.headers_mut().clone_from(&self.headers);
         let accept = if stream { "text/event-stream" } else { "application/json" };

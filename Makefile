@@ -1,0 +1,50 @@
+# `make run` and `make test` set up everything that is missing. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET_DIR)/release/stellwerk
+FAST := --locked --no-default-features
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## set up, build, and serve with an embedded model; no API key is needed
+	@scripts/setup.sh
+	@cargo build --locked --release --quiet
+	@model=$$(scripts/fetch-model.sh) && exec $(BINARY) serve --data-dir var --policies policies --model "$$model"
+
+build: ## the release binary with the embedded runtime
+	@scripts/setup.sh
+	cargo build --locked --release
+
+check: ## the fast inner loop: format, lints, tests without the embedded runtime
+	cargo fmt --check
+	cargo clippy $(FAST) --all-targets -- -D warnings
+	cargo test $(FAST)
+
+lint: ## format and lints, with and without the embedded runtime
+	@scripts/setup.sh --lint
+	cargo fmt --check
+	cargo clippy $(FAST) --all-targets -- -D warnings
+	cargo clippy --locked --release -- -D warnings
+
+test: ## set up and run every test: unit, golden, property, integration, embedded runtime, official client
+	@scripts/setup.sh
+	cargo test $(FAST)
+	cargo build --locked --release
+	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
+
+soak: ## what takes long: properties with many cases
+	@scripts/setup.sh
+	PROPTEST_CASES=100000 cargo test $(FAST) --release -- --skip it::
+
+bench: ## micro-benchmarks
+	@scripts/setup.sh
+	cargo bench $(FAST)
+
+clean: ## remove what was built; var/ (ledger, keys, models) stays
+	cargo clean
+
+.PHONY: help run build check lint test soak bench clean

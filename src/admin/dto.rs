@@ -1,0 +1,215 @@
+//! The admin plane's JSON, apart from the domain types on purpose: money as text, names that stay when types change.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::error::Error;
+use crate::domain::target::{Health, UnixMillis};
+use crate::domain::usage::{Bucket, Usage};
+use crate::gateway::Snapshot;
+use crate::ledger::query::{AttemptRow, RequestRow};
+use crate::policy::Question;
+
+/// `POST /admin/v1/explain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Explain {
+    model: String,
+    #[serde(default = "prompt")]
+    input_tokens: u64,
+    max_output: Option<u64>,
+    #[serde(default)]
+    stream: bool,
+    key: Option<String>,
+    policy: Option<String>,
+    require: Option<String>,
+    #[serde(default)]
+    down: Vec<String>,
+    #[serde(default)]
+    json: bool,
+}
+
+fn prompt() -> u64 {
+    1000
+}
+
+impl Explain {
+    pub(super) fn into_question(self) -> Question {
+        Question {
+            model: self.model,
+            input_tokens: self.input_tokens,
+            max_output: self.max_output,
+            stream: self.stream,
+            key: self.key,
+            policy: self.policy,
+            require: self.require,
+            down: self.down,
+            json: self.json,
+        }
+    }
+}
+
+/// One target with what is known of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Target {
+    name: String,
+    configured: bool,
+    state: &'static str,
+    until: Option<String>,
+    ttft_ms: Option<u32>,
+    time_per_output_token_us: Option<u32>,
+    in_flight: u32,
+}
+
+pub(super) fn targets(snapshot: &Snapshot, now: UnixMillis) -> Vec<Target> {
+    let one = |target: &crate::catalogue::Target| {
+        let signal = snapshot.signal(target.id, now);
+        let (state, until) = match signal.state {
+            Health::Up => ("up", None),
+            Health::Down { until } => ("down", until),
+        };
+        Target {
+            name: target.name.to_string(),
+            configured: target.configured,
+            state,
+            until: until.map(time),
+            ttft_ms: signal.ttft_ms,
+            time_per_output_token_us: signal.tpot_us,
+            in_flight: signal.in_flight,
+        }
+    };
+    snapshot.catalogue.targets().iter().map(|target| one(target)).collect()
+}
+
+/// The outcome of a reload.
+#[derive(Debug, Serialize)]
+pub(super) struct Reloaded {
+    pub generation: u64,
+    pub problems: Vec<String>,
+}
+
+/// An error of the admin plane.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    error: ProblemBody,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemBody {
+    message: String,
+    code: &'static str,
+}
+
+pub(super) fn problem(error: &Error) -> Problem {
+    Problem { error: ProblemBody { message: error.message.to_string(), code: error.code_str() } }
+}
+
+/// One request as the ledger has it.
+#[derive(Debug, Serialize)]
+pub(super) struct Request {
+    id: String,
+    started: String,
+    duration_ms: u32,
+    overhead_us: u32,
+    tenant: String,
+    team: String,
+    key: String,
+    tags: Vec<String>,
+    policy: String,
+    generation: u64,
+    route: Option<String>,
+    model: String,
+    stream: bool,
+    status: u16,
+    error: Option<String>,
+    cost_usd: Option<String>,
+    cache_saved_usd: Option<String>,
+    baseline: Option<Baseline>,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct Baseline {
+    target: String,
+    cost_usd: Option<String>,
+    price_as_of: Option<String>,
+    retired: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attempt {
+    no: u32,
+    target: String,
+    outcome: String,
+    failure: Option<String>,
+    upstream_status: Option<u16>,
+    first_token_ms: Option<u32>,
+    duration_ms: u32,
+    usage: BTreeMap<&'static str, u64>,
+    basis: String,
+    cost_usd: Option<String>,
+    unpriced: Option<String>,
+    price_id: Option<String>,
+    processing: Option<String>,
+    operator: Option<String>,
+    dropped_params: Vec<String>,
+}
+
+pub(super) fn request(row: &RequestRow) -> Request {
+    let baseline = row.baseline.as_ref().map(|facts| Baseline {
+        target: facts.target.clone(),
+        cost_usd: row.baseline_cost.map(|cost| cost.to_string()),
+        price_as_of: facts.price_as_of.map(time),
+        retired: facts.retired.map(time),
+    });
+    Request {
+        id: row.id.to_string(),
+        started: time(row.started),
+        duration_ms: row.duration_ms,
+        overhead_us: row.overhead_us,
+        tenant: row.tenant.clone(),
+        team: row.team.clone(),
+        key: row.key_id.clone(),
+        tags: row.tags.clone(),
+        policy: row.policy.clone(),
+        generation: row.generation,
+        route: row.route.clone(),
+        model: row.model_asked.clone(),
+        stream: row.stream,
+        status: row.status,
+        error: row.error.clone(),
+        cost_usd: row.cost().map(|cost| cost.to_string()),
+        cache_saved_usd: row.cache_saved.map(|saved| saved.to_string()),
+        baseline,
+        attempts: row.attempts.iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(row: &AttemptRow) -> Attempt {
+    Attempt {
+        no: row.no,
+        target: row.target.clone(),
+        outcome: row.outcome.clone(),
+        failure: row.failure.clone(),
+        upstream_status: row.upstream_status,
+        first_token_ms: row.first_token_ms,
+        duration_ms: row.duration_ms,
+        usage: used(&row.usage),
+        basis: row.basis.clone(),
+        cost_usd: row.cost.map(|cost| cost.to_string()),
+        unpriced: row.unpriced.clone(),
+        price_id: row.price_id.clone(),
+        processing: row.processing.clone(),
+        operator: row.operator.clone(),
+        dropped_params: row.dropped_params.clone(),
+    }
+}
+
+fn used(usage: &Usage) -> BTreeMap<&'static str, u64> {
+    usage.parts().map(|(bucket, count)| (Bucket::name(bucket), count)).collect()
+}
+
+fn time(at: UnixMillis) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "?".to_owned(), |t| t.to_string())
+}

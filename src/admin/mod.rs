@@ -1,0 +1,173 @@
+//! The admin plane: health, metrics, and what operators ask. Its own listener, loopback by default.
+//!
+//! `/healthz`, `/readyz` and `/metrics` are open; `/admin/v1/…` takes the admin token that the first start wrote to a
+//! 0600 file. The `Host` is checked, so that no web page can reach the plane by rebinding a name.
+
+mod dto;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use crate::admission::KeyRing;
+use crate::domain::error::{Error, ErrorKind};
+use crate::gateway::{Body, Gateway};
+use crate::ledger::query;
+use crate::server::Plane;
+use crate::store::Store;
+
+/// Asks for a reload; the answer is the list of problems, empty if the new files are in force.
+pub type Reload = Box<dyn Fn() -> tokio::sync::oneshot::Receiver<Vec<String>> + Send + Sync>;
+
+/// The admin plane.
+pub struct AdminPlane {
+    gateway: Arc<Gateway>,
+    store: Store,
+    keys: Arc<KeyRing>,
+    token: SecretString,
+    reload: Reload,
+}
+
+const MAX_BODY: usize = 64 * 1024;
+
+impl AdminPlane {
+    /// The admin plane of a gateway.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, store: Store, keys: Arc<KeyRing>, token: SecretString, reload: Reload) -> Self {
+        Self { gateway, store, keys, token, reload }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+        check_host(request.headers())?;
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().trim_end_matches('/');
+        match (&parts.method, path) {
+            (&Method::GET, "/healthz") => return Ok(text("ok\n")),
+            (&Method::GET, "/readyz") => return Ok(self.ready()),
+            (&Method::GET, "/metrics") => return Ok(self.metrics()),
+            _ => {}
+        }
+        let Some(path) = path.strip_prefix("/admin/v1/") else {
+            return Err(Error::new(ErrorKind::UnknownPath, "no such path"));
+        };
+        self.authorise(&parts.headers)?;
+        match (&parts.method, path) {
+            (&Method::POST, "explain") => {
+                let body = Limited::new(body, MAX_BODY).collect().await;
+                let body = body.map_err(|_| Error::new(ErrorKind::BodyTooLarge, "the body is too large"))?.to_bytes();
+                let ask: dto::Explain = serde_json::from_slice(&body).map_err(|error| {
+                    Error::new(ErrorKind::InvalidRequest, format!("not an explain request: {error}"))
+                })?;
+                let question = ask.into_question();
+                let key = question.key.as_deref().map(|id| {
+                    self.keys
+                        .by_id(id)
+                        .ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "there is no such active key"))
+                });
+                Ok(text(&self.gateway.explain(&question, key.transpose()?.as_deref())?))
+            }
+            (&Method::GET, "targets") => Ok(json(&dto::targets(&self.gateway.snapshot(), self.gateway.shared().now()))),
+            (&Method::POST, "reload") => {
+                let problems = (self.reload)().await.unwrap_or_else(|_| vec!["the gateway is stopping".to_owned()]);
+                let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+                let mut response = json(&dto::Reloaded { generation: self.gateway.snapshot().generation, problems });
+                *response.status_mut() = status;
+                Ok(response)
+            }
+            (&Method::GET, path) => match path.strip_prefix("requests/") {
+                Some(id) => self.request(id).await,
+                None => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
+            },
+            _ => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
+        }
+    }
+
+    /// One request as the ledger has it.
+    async fn request(&self, id: &str) -> Result<Response<Body>, Error> {
+        let unknown = || Error::new(ErrorKind::UnknownPath, "no such request");
+        let id = id.parse().map_err(|()| unknown())?;
+        let store = self.store.clone();
+        let found = tokio::task::spawn_blocking(move || query::request(&store, id)).await;
+        let found = found
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the ledger can't be read"))?;
+        found.map(|found| json(&dto::request(&found))).ok_or_else(unknown)
+    }
+
+    /// Ready = can serve: the ledger takes rows. A provider that is down is a gauge, not a reason to be taken out.
+    fn ready(&self) -> Response<Body> {
+        let healthy = self.gateway.shared().ledger.healthy();
+        let mut response = text(if healthy { "ready\n" } else { "the ledger takes no rows\n" });
+        if !healthy {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let shared = self.gateway.shared();
+        shared.metrics.ledger_healthy.set(i64::from(shared.ledger.healthy()));
+        self.gateway.snapshot().locals().for_each(|(name, up)| shared.metrics.local(name, up));
+        let mut response = text(&shared.metrics.render());
+        let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, format);
+        response
+    }
+
+    /// Compares digests, so that time tells nothing of the token.
+    fn authorise(&self, headers: &HeaderMap) -> Result<(), Error> {
+        use sha2::{Digest, Sha256};
+        let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
+        let digest = |text: &str| Sha256::digest(text.as_bytes());
+        if given.is_some_and(|given| digest(given) == digest(self.token.expose_secret())) {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::InvalidKey, "the admin token is missing or not valid"))
+        }
+    }
+}
+
+impl Plane for AdminPlane {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        self.route(request).await.unwrap_or_else(|error| {
+            let mut response = json(&dto::problem(&error));
+            *response.status_mut() = StatusCode::from_u16(error.kind.status()).unwrap_or_default();
+            response
+        })
+    }
+
+    fn defect(&self) -> Bytes {
+        Bytes::from_static(b"{\"error\":{\"message\":\"a defect of the gateway\",\"code\":\"internal_error\"}}")
+    }
+}
+
+/// Only names of this machine, or an address.
+fn check_host(headers: &HeaderMap) -> Result<(), Error> {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let authority: Option<http::uri::Authority> = host.parse().ok();
+    let name = authority.as_ref().map_or("", |a| a.host()).trim_matches(['[', ']']);
+    if name.is_empty() || name == "localhost" || name.parse::<std::net::IpAddr>().is_ok() {
+        Ok(())
+    } else {
+        Err(Error::new(ErrorKind::Forbidden, "this host name is not served here").code("misdirected"))
+    }
+}
+
+fn text(body: &str) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::copy_from_slice(body.as_bytes())));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json<T: Serialize>(value: &T) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::whole(Bytes::from(body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,122 @@
+//! `stellwerk explain`: how a request would be decided. Asks the running gateway, which knows the health of its targets;
+//! where none runs, decides from the files alone, with priors, and says so.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Common, Failed, say};
+use crate::admission::KeyRing;
+use crate::app::{self, ADMIN_TOKEN, DATABASE};
+use crate::config::Config;
+use crate::domain::target::Signal;
+use crate::gateway::now;
+use crate::policy::{Question, Requirement, explain};
+use crate::store::{Durability, Store};
+
+/// Show how a request would be decided, and why.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The model a client would ask for.
+    model: String,
+    /// Tokens of prompt.
+    #[arg(long, default_value_t = 1000)]
+    input_tokens: u64,
+    /// The client's output limit.
+    #[arg(long)]
+    max_output: Option<u64>,
+    /// A stream is asked for.
+    #[arg(long)]
+    stream: bool,
+    /// The id of the key that asks (see `stellwerk keys list`); without it the `default` policy alone holds.
+    #[arg(long)]
+    key: Option<String>,
+    /// The policy, instead of the key's.
+    #[arg(long)]
+    policy: Option<String>,
+    /// A requirement of the request, as in `x-stellwerk-require`.
+    #[arg(long)]
+    require: Option<String>,
+    /// Take these targets as down; may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    down: Vec<String>,
+    /// Decide from the files alone, even if a gateway runs.
+    #[arg(long)]
+    offline: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
+        let config = common.load()?;
+        if !self.offline
+            && let Some(answer) = self.ask_running(&config)?
+        {
+            say(&answer);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (json, answer) = (self.json, self.from_files(&config)?);
+        say(&answer);
+        if !json {
+            say("  (from the files, with priors: no running gateway was asked)");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The running gateway's answer; none if there is none.
+    fn ask_running(&self, config: &Config) -> Result<Option<String>, Failed> {
+        let Ok(token) = std::fs::read_to_string(config.data_dir.join(ADMIN_TOKEN)) else { return Ok(None) };
+        let body = serde_json::json!({
+            "model": self.model, "input_tokens": self.input_tokens, "max_output": self.max_output, "stream": self.stream,
+            "key": self.key, "policy": self.policy, "require": self.require, "down": self.down, "json": self.json,
+        });
+        let url = format!("http://{}/admin/v1/explain", config.admin_listen);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no async runtime: {error}"))?;
+        runtime.block_on(async {
+            let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+            let client = client.map_err(|error| error.to_string())?;
+            let request = client.post(url).bearer_auth(token.trim()).body(body.to_string());
+            let Ok(response) = request.send().await else { return Ok(None) };
+            let good = response.status().is_success();
+            let text = response.text().await.map_err(|error| error.to_string())?;
+            if good { Ok(Some(text)) } else { Err(Failed::Message(text)) }
+        })
+    }
+
+    fn from_files(self, config: &Config) -> Result<String, Failed> {
+        let checked = app::compile(config)?;
+        let compiled = checked.compiled();
+        let catalogue = &*compiled.catalogue;
+        let (mut policy, mut require) = (self.policy.clone(), Requirement::ANY);
+        if let Some(id) = &self.key {
+            let text = |error: crate::store::StoreError| Failed::Message(error.to_string());
+            let store = Store::open(&config.data_dir.join(DATABASE), Durability::Process).map_err(text)?;
+            let ring = KeyRing::open(&store, &config.data_dir).map_err(text)?;
+            let principal = ring.by_id(id).ok_or_else(|| Failed::Message(format!("there is no active key `{id}`")))?;
+            policy = policy.or_else(|| principal.policy.as_deref().map(str::to_owned));
+            for text in principal.requirements.iter() {
+                let part = Requirement::parse(text, catalogue).map_err(|error| error.to_string())?;
+                require = require.narrow(&part);
+            }
+        }
+        let name = policy.as_deref().unwrap_or("default");
+        let policy = compiled.policies.get(name).ok_or_else(|| format!("there is no policy `{name}`"))?;
+        let question = Question {
+            model: self.model,
+            input_tokens: self.input_tokens,
+            max_output: self.max_output,
+            stream: self.stream,
+            key: self.key,
+            policy: self.policy,
+            require: self.require,
+            down: self.down,
+            json: self.json,
+        };
+        let told = explain(policy, catalogue, &question, &require, &|_| Signal::COLD, now());
+        told.map_err(|error| Failed::Message(error.message.into_owned()))
+    }
+}

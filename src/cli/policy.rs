@@ -1,0 +1,49 @@
+//! `stellwerk policy test`: the unit tests inside policy files.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Common, Failed, say};
+use crate::app;
+use crate::gateway::now;
+use crate::policy::run_tests;
+
+/// Work with policies.
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Run the `[[test]]` sections of all policy files; the exit code says whether all passed.
+    Test {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Policy {
+    pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
+        let Self::Test { json } = self;
+        let checked = app::compile(&common.load()?)?;
+        let compiled = checked.compiled();
+        let (mut lines, mut rows, mut failed, mut count) = (Vec::new(), Vec::new(), 0, 0);
+        for policy in compiled.policies.values() {
+            for outcome in run_tests(policy, &*compiled.catalogue, now()) {
+                count += 1;
+                failed += usize::from(!outcome.passed);
+                let mark = if outcome.passed { "ok  " } else { "FAIL" };
+                lines.push(format!("{mark}  {}: {}", policy.name, outcome.name));
+                lines.extend((!outcome.passed).then(|| format!("        {}", outcome.why)));
+                rows.push(serde_json::json!({
+                    "policy": &*policy.name, "test": outcome.name, "passed": outcome.passed, "why": outcome.why,
+                }));
+            }
+        }
+        if json {
+            say(&serde_json::Value::from(rows).to_string());
+        } else {
+            lines.push(format!("\n{} passed, {failed} failed", count - failed));
+            say(&lines.join("\n"));
+        }
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,91 @@
+//! `stellwerk report`: what was spent and what was saved, from the ledger.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Common, Failed, say};
+use crate::app::DATABASE;
+use crate::ledger::query::{self, GroupBy, Period};
+use crate::report;
+use crate::store::{Durability, Store};
+
+/// Read the ledger.
+#[derive(Debug, Subcommand)]
+pub(super) enum Report {
+    /// What was spent.
+    Spend(Options),
+    /// What the same tokens would have cost at the baseline, and the difference.
+    Savings(Options),
+}
+
+/// Which rows, how grouped, in which form.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// First day, inclusive, UTC (`2026-11-01`); without it all of the ledger.
+    #[arg(long, value_name = "DAY")]
+    from: Option<jiff::civil::Date>,
+    /// Last day, exclusive, UTC.
+    #[arg(long, value_name = "DAY")]
+    to: Option<jiff::civil::Date>,
+    /// What a line of the table stands for.
+    #[arg(long, value_enum, default_value_t = By::Model)]
+    by: By,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a line stands for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Day,
+    Route,
+    Team,
+    Key,
+    Provider,
+    Model,
+    Target,
+}
+
+impl Report {
+    pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
+        let (savings, options) = match self {
+            Self::Spend(options) => (false, options),
+            Self::Savings(options) => (true, options),
+        };
+        let file = common.load()?.data_dir.join(DATABASE);
+        if !file.exists() {
+            return Err(Failed::Message(format!("there is no ledger at {} yet", file.display())));
+        }
+        let store = Store::open(&file, Durability::Process).map_err(text)?;
+        let period = Period::between(options.from, options.to).map_err(text)?;
+        let by = options.by.into();
+        say(&if savings {
+            let found = query::savings(&store, &period, by).map_err(text)?;
+            if options.json { report::savings_json(&found) } else { report::savings_table(&found) }
+        } else {
+            let found = query::spend(&store, &period, by).map_err(text)?;
+            if options.json { report::spend_json(&found) } else { report::spend_table(&found) }
+        });
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl From<By> for GroupBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Day => Self::Day,
+            By::Route => Self::Route,
+            By::Team => Self::Team,
+            By::Key => Self::Key,
+            By::Provider => Self::Provider,
+            By::Model => Self::Model,
+            By::Target => Self::Target,
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> Failed {
+    Failed::Message(error.to_string())
+}

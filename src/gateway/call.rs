@@ -1,0 +1,51 @@
+//! One request as the steps see it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::admission::Principal;
+use crate::catalogue::Target;
+use crate::dialect::{Envelope, Ingress};
+use crate::domain::error::Error;
+use crate::domain::id::{DialectId, RequestId};
+
+/// A request that has been authenticated and whose envelope is known. The prompt is not decoded.
+pub(super) struct Call {
+    pub request: RequestId,
+    pub dialect: DialectId,
+    pub ingress: &'static dyn Ingress,
+    pub principal: Arc<Principal>,
+    pub body: Bytes,
+    pub envelope: Envelope,
+    /// `x-stellwerk-require`, as given.
+    pub require: Option<String>,
+    /// The model the client named, shared with the receipt.
+    pub model_asked: Arc<str>,
+}
+
+impl Call {
+    /// The model's name on the wire. A wildcard model (`*`) passes what the client asked for, without the provider.
+    pub(super) fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
+        if &*target.upstream_model != "*" {
+            return &target.upstream_model;
+        }
+        let asked = self.envelope.model.as_str();
+        let asked = asked.strip_prefix(&*target.provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(asked);
+        asked.strip_suffix(&*target.endpoint).and_then(|rest| rest.strip_suffix('@')).unwrap_or(asked)
+    }
+
+    /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.
+    pub(super) fn input_estimate(&self) -> u64 {
+        (self.envelope.prompt_bytes as u64).div_ceil(4)
+    }
+
+    /// The planner's refusal with the parameter as this client names it.
+    pub(super) fn in_its_words(&self, error: Error) -> Error {
+        if error.param.as_deref() != Some("max_output") {
+            return error;
+        }
+        let newer = self.envelope.members.iter().any(|name| &**name == "max_completion_tokens");
+        error.param(if newer { "max_completion_tokens" } else { "max_tokens" })
+    }
+}

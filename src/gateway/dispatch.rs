@@ -1,0 +1,374 @@
+//! Attempts, until one answers: same bytes to the same dialect, one translation to another, events from the local
+//! runtime. Fails over only while nothing has gone to the client.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use super::call::Call;
+use super::pump::{Pump, Render, Step};
+use super::settle::Settlement;
+use super::snapshot::{Snapshot, Wire};
+use crate::catalogue::Target;
+use crate::dialect::{self, Destination, Egress, Observed, StreamOptions, Transcode};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::collect::Collector;
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::id::DialectId;
+use crate::domain::plan::Timeouts;
+use crate::policy::{Candidate, Decision, Lossy, Ticket};
+use crate::upstream;
+
+/// An attempt that answered.
+pub(super) enum Answer {
+    /// A whole answer, in the client's dialect.
+    Whole {
+        /// The body.
+        body: Bytes,
+        /// What was learned of it.
+        observed: Observed,
+    },
+    /// A stream whose first frame is there.
+    Stream {
+        /// The rest of it.
+        pump: Pump,
+        /// What has been read so far.
+        pending: VecDeque<Bytes>,
+        /// When the attempt began.
+        started: Instant,
+    },
+}
+
+/// An answer with the target that gave it.
+pub(super) struct Dispatched {
+    pub answer: Answer,
+    pub target: Arc<str>,
+    pub dropped: Vec<String>,
+}
+
+/// Everything one dispatch needs.
+pub(super) struct Dispatch<'a> {
+    pub shared: &'a Shared,
+    pub snapshot: &'a Snapshot,
+    pub call: &'a Call,
+    pub decision: &'a Decision,
+    pub timeouts: Timeouts,
+    /// The request decoded, at most once.
+    pub decoded: Option<ChatRequest>,
+}
+
+impl Dispatch<'_> {
+    /// Tries the admitted targets in order.
+    ///
+    /// # Errors
+    /// The last failure as the caller may see it.
+    pub(super) async fn run(&mut self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
+        let mut last = None;
+        let mut refused = None;
+        let decision = self.decision;
+        for (number, candidate) in decision.attempts().iter().enumerate() {
+            // Facts may have turned stale since the decision: asked again before every attempt.
+            let ticket = decision.ticket(number, &*self.snapshot.catalogue, self.shared.now());
+            let Ok(ticket) = ticket else { continue };
+            match self.attempt(candidate, ticket, settlement).await {
+                Ok((answer, dropped)) => {
+                    let target = Arc::clone(&self.snapshot.catalogue.target(candidate.target).name);
+                    return Ok(Dispatched { answer, target, dropped });
+                }
+                // This dialect can't carry the request; the next one may.
+                Err(Stop::Refused(error)) => refused = Some(error),
+                Err(Stop::Failed(failure, observed)) => {
+                    settlement.attempt_failed(&failure, &observed);
+                    let fail_over = failure.kind.fail_over();
+                    last = Some(failure);
+                    if !fail_over {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(match (last, refused) {
+            (Some(failure), _) => told(&failure, settlement.attempts()),
+            (None, Some(error)) => error,
+            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
+        })
+    }
+
+    async fn attempt(
+        &mut self,
+        candidate: &Candidate,
+        ticket: Ticket,
+        settlement: &mut Settlement,
+    ) -> Result<(Answer, Vec<String>), Stop> {
+        let started = Instant::now();
+        let snapshot = self.snapshot;
+        let target = snapshot.catalogue.target(ticket.target());
+        let Some(wire) = snapshot.wire(target.id) else {
+            return self.local(target, candidate.max_output, settlement, started).await;
+        };
+        let egress = wire.egress;
+        let identity = target.dialect == self.call.dialect;
+        let (pieces, loss) = self.encode(target, wire, candidate.max_output, identity)?;
+        settlement.attempt(target.id, loss.clone());
+        let deadline = started + self.timeouts.first_token.min(self.timeouts.total);
+        let Some(pool) = wire.pool(self.timeouts.connect) else {
+            return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
+        };
+        let lease = pool.lease(self.shared.now(), self.shared.dice());
+        let sent = timeout_at(deadline, pool.send(ticket, &lease, pieces, self.call.envelope.stream)).await;
+        let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
+        settlement.head(reply.status);
+        if !(200..300).contains(&reply.status) {
+            let failure = self.refused(egress, reply, deadline).await;
+            if matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
+                let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
+                lease.rest_until(self.shared.after(rest));
+            }
+            return Err(Stop::Failed(failure, Observed::default()));
+        }
+        let answer = if self.call.envelope.stream {
+            let pump = self.pump(wire, reply.body, identity)?;
+            self.first_frame(pump, settlement, started, deadline).await?
+        } else {
+            self.whole(wire, reply.body, identity, settlement, started).await?
+        };
+        Ok((answer, loss))
+    }
+
+    /// The body for a target, and the names of what it can't carry.
+    fn encode(
+        &mut self,
+        target: &Target,
+        wire: &Wire,
+        max_output: Option<u64>,
+        identity: bool,
+    ) -> Result<(Vec<Bytes>, Vec<String>), Stop> {
+        let to = Destination {
+            model: self.call.upstream_model(target),
+            default_max_output: max_output.unwrap_or(self.snapshot.config.default_max_output),
+            quirks: &wire.quirks,
+        };
+        if identity {
+            return Ok((wire.egress.retarget(&self.call.body, &self.call.envelope, &to), Vec::new()));
+        }
+        let transcode = transcode(wire)?;
+        let request = self.decoded()?;
+        let (body, Loss { semantic, advisory }) = transcode.encode_request(request, &to).map_err(Stop::Refused)?;
+        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
+            let param = semantic.into_iter().next().unwrap_or_default();
+            return Err(Stop::Refused(unsupported(param)));
+        }
+        Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
+    }
+
+    fn decoded(&mut self) -> Result<&ChatRequest, Stop> {
+        if self.decoded.is_none() {
+            let request = self.call.ingress.decode_request(&self.call.body).map_err(Stop::Refused)?;
+            self.decoded = Some(request);
+        }
+        self.decoded.as_ref().ok_or_else(|| Stop::Refused(Error::new(ErrorKind::Internal, "a request lost its form")))
+    }
+
+    fn pump(&self, wire: &Wire, body: reqwest::Body, identity: bool) -> Result<Pump, Stop> {
+        Ok(if identity {
+            let hide = self.call.envelope.stream && !self.call.envelope.include_usage;
+            Pump::Identity { body, tap: wire.egress.tap(&wire.quirks, hide), pieces: Vec::new() }
+        } else {
+            Pump::Transcode { body, decode: transcode(wire)?.decode_stream(&wire.quirks), render: self.render() }
+        })
+    }
+
+    fn render(&self) -> Render {
+        Render::new(self.call.ingress.encode_stream(StreamOptions {
+            model: self.call.envelope.model.clone(),
+            include_usage: self.call.envelope.include_usage,
+            created: self.shared.now().0 / 1000,
+            id: format!("chatcmpl-{}", self.call.request),
+        }))
+    }
+
+    /// Reads until something is there that the client would see: up to here there is fail-over.
+    async fn first_frame(
+        &self,
+        mut pump: Pump,
+        settlement: &mut Settlement,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<Answer, Stop> {
+        let mut pending = VecDeque::new();
+        let mut ended = false;
+        while !pump.began() && !ended {
+            let step = timeout_at(deadline, poll_fn(|cx| pump.poll_step(cx, &mut pending))).await;
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::End) => ended = true,
+                Ok(Step::Failed(failure)) => return Err(Stop::Failed(failure, pump.observed())),
+                Err(_) => {
+                    let failure = Failure::new(FailureKind::Timeout, "no token within the limit");
+                    return Err(Stop::Failed(failure, pump.observed()));
+                }
+            }
+        }
+        settlement.first_token();
+        if ended {
+            pump = Pump::Ended { observed: pump.observed() };
+        }
+        Ok(Answer::Stream { pump, pending, started })
+    }
+
+    async fn whole(
+        &self,
+        wire: &Wire,
+        body: reqwest::Body,
+        identity: bool,
+        settlement: &mut Settlement,
+        started: Instant,
+    ) -> Result<Answer, Stop> {
+        let deadline = started + self.timeouts.total;
+        let collected = timeout_at(deadline, upstream::collect(body, self.snapshot.config.max_answer)).await;
+        let body = collected
+            .unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")))?;
+        settlement.first_token();
+        if identity {
+            let observed = wire.egress.observe_response(&body, &wire.quirks)?;
+            return Ok(Answer::Whole { body, observed });
+        }
+        let response = transcode(wire)?.decode_response(&body, &wire.quirks)?;
+        Ok(self.rendered(response))
+    }
+
+    fn rendered(&self, mut response: ChatResponse) -> Answer {
+        response.created.get_or_insert(self.shared.now().0 / 1000);
+        let observed = Observed {
+            usage: response.usage,
+            model: Some(response.model.clone()),
+            finished: true,
+            ..Observed::default()
+        };
+        let body = self.call.ingress.encode_response(&response, &self.call.envelope.model);
+        Answer::Whole { body, observed }
+    }
+
+    /// The embedded runtime: canonical events, rendered in the client's dialect.
+    async fn local(
+        &mut self,
+        target: &Target,
+        max_output: Option<u64>,
+        settlement: &mut Settlement,
+        started: Instant,
+    ) -> Result<(Answer, Vec<String>), Stop> {
+        let model = self.snapshot.local(target.id).ok_or_else(|| {
+            Stop::Failed(Failure::new(FailureKind::Worker, "the local model is not loaded"), Observed::default())
+        })?;
+        let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
+        let stream = self.call.envelope.stream;
+        let request = self.decoded()?.clone();
+        if let Some(param) = crate::local::unsupported(&request) {
+            return Err(Stop::Refused(unsupported(param)));
+        }
+        let dropped = crate::local::advisory(&request);
+        settlement.attempt(target.id, dropped.clone());
+        let deadline = started + self.timeouts.first_token.min(self.timeouts.total);
+        let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
+        let generation =
+            generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
+        if stream {
+            let observed = Observed { counted: true, ..Observed::default() };
+            let pump = Pump::Local { generation, render: self.render(), observed };
+            let answer = self.first_frame(pump, settlement, started, deadline).await?;
+            return Ok((answer, dropped));
+        }
+        settlement.first_token();
+        let collected = timeout_at(started + self.timeouts.total, Collector::drain(generation)).await;
+        let collected =
+            collected.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")));
+        let mut answer = self.rendered(collected?);
+        if let Answer::Whole { observed, .. } = &mut answer {
+            observed.counted = true;
+        }
+        Ok((answer, dropped))
+    }
+
+    /// An answer that is an error: read it, bounded, and classify.
+    async fn refused(&self, egress: &dyn Egress, reply: upstream::Reply, deadline: Instant) -> Failure {
+        const LIMIT: usize = 256 * 1024;
+        let retry_after = super::retry::advice(&reply.headers, self.shared.now());
+        let body = timeout_at(deadline, upstream::collect(reply.body, LIMIT)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
+        let mut failure = egress.decode_error(reply.status, &body);
+        failure.status = Some(reply.status);
+        failure.retry_after = failure.retry_after.or(retry_after);
+        failure
+    }
+}
+
+/// Why an attempt did not answer.
+enum Stop {
+    /// The request can't be put to this dialect: the caller's to mend.
+    Refused(Error),
+    /// The attempt failed; another may follow.
+    Failed(Failure, Observed),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure, Observed::default())
+    }
+}
+
+fn unsupported(param: String) -> Error {
+    let error = Error::new(ErrorKind::UnsupportedParameter, format!("no admitted target can take `{param}`"));
+    error.param(param)
+}
+
+/// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
+fn told(failure: &Failure, attempts: usize) -> Error {
+    let detail = format!("{} ({} attempts): {}", failure.kind.label(), attempts, failure.message);
+    let error = match failure.kind {
+        FailureKind::Rejected => {
+            let error = Error::new(ErrorKind::InvalidRequest, failure.message.clone()).code("upstream_rejected");
+            return match &failure.param {
+                Some(param) => error.param(param.clone()),
+                None => error,
+            };
+        }
+        FailureKind::RateLimited => {
+            Error::new(ErrorKind::RateLimited, "every admitted target limits the rate just now")
+        }
+        FailureKind::Timeout => Error::new(ErrorKind::UpstreamTimeout, "no admitted target answered in time"),
+        FailureKind::Credentials => {
+            // A provider's 401 never shows as the client's own.
+            Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials")
+                .code("upstream_auth")
+        }
+        FailureKind::Connect
+        | FailureKind::Upstream
+        | FailureKind::Malformed
+        | FailureKind::Truncated
+        | FailureKind::Worker => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
+    };
+    error.retry_after(failure.retry_after).detail(detail)
+}
+
+/// The way to a dialect from another one.
+fn transcode(wire: &Wire) -> Result<&'static dyn Transcode, Stop> {
+    let none = || Stop::Refused(Error::new(ErrorKind::Internal, "nothing is translated into this dialect"));
+    wire.egress.transcode().ok_or_else(none)
+}
+
+/// Which parameters of a call a dialect can't express: none of its own, what its table says of another's.
+pub(super) fn inexpressible(call: &Call, dialect: DialectId) -> Vec<String> {
+    if dialect == call.dialect || dialect.is_native() {
+        return Vec::new();
+    }
+    match dialect::egress(dialect) {
+        Some(egress) if egress.transcode().is_some() => egress.inexpressible(&call.envelope),
+        // Nothing is translated into it.
+        _ => vec!["messages".to_owned()],
+    }
+}

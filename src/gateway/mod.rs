@@ -1,0 +1,393 @@
+//! The gateway: the steps of a request, in order.
+//!
+//! accept → authenticate → parse the envelope → admit → plan → dispatch → translate → meter → settle → respond.
+
+mod body;
+mod call;
+mod dispatch;
+mod locals;
+mod pools;
+mod pump;
+mod relay;
+mod retry;
+mod settle;
+mod snapshot;
+mod views;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response};
+use tokio::time::Instant;
+
+use crate::admission::Principal;
+use crate::cache::{Key, Lead, Lookup, ResponseCache, Scope};
+use crate::dialect::{self, Ingress};
+use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::{DialectId, RequestId};
+use crate::domain::plan::Operation;
+use crate::domain::receipt::{CacheRecord, Caller, Receipt};
+use crate::domain::target::UnixMillis;
+use crate::health::Registry;
+use crate::ledger::Ledger;
+use crate::policy::{self, Ask, Decision, Dice, Requirement};
+use crate::telemetry::Metrics;
+
+use call::Call;
+use dispatch::{Answer, Dispatch, Dispatched};
+use settle::{Settled, Settlement};
+
+pub use body::Body;
+pub use locals::LocalModels;
+pub use relay::Relay;
+pub use snapshot::{Compiled, Snapshot};
+
+/// What outlives snapshots.
+pub struct Shared {
+    /// Where receipts go.
+    pub ledger: Ledger,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Measurements by target name.
+    pub health: Registry,
+    /// The exact response cache.
+    pub cache: ResponseCache,
+    pub(crate) pools: pools::Pools,
+    /// Answers that are read on after their client has gone.
+    drains: Arc<tokio::sync::Semaphore>,
+    dice: AtomicU64,
+}
+
+impl Shared {
+    /// What outlives snapshots, fresh.
+    #[must_use]
+    pub fn new(ledger: Ledger, metrics: Metrics) -> Self {
+        let seed = u64::try_from(now().0).unwrap_or(1) | 1;
+        Self {
+            ledger,
+            metrics,
+            health: Registry::default(),
+            cache: ResponseCache::new(256 << 20),
+            pools: pools::Pools::default(),
+            drains: Arc::new(tokio::sync::Semaphore::new(64)),
+            dice: AtomicU64::new(seed),
+        }
+    }
+
+    /// The moment.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        now()
+    }
+
+    fn after(&self, rest: Duration) -> UnixMillis {
+        UnixMillis(now().0.saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// A throw of the dice (splitmix64): for spreading load, not for secrets.
+    fn dice(&self) -> u64 {
+        let mut z = self.dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// The moment.
+#[must_use]
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+/// A request as it comes from the data plane: authenticated, its body read.
+pub struct Incoming {
+    /// Its id.
+    pub request: RequestId,
+    /// When its head had been read.
+    pub accepted: Instant,
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// What the client speaks.
+    pub dialect: DialectId,
+    /// The body.
+    pub body: Bytes,
+    /// `x-stellwerk-require`.
+    pub require: Option<String>,
+}
+
+impl Gateway {
+    /// A gateway with its first snapshot.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>) -> Self {
+        Self { shared, snapshot: ArcSwap::new(snapshot) }
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts a snapshot in force. Requests in progress keep theirs.
+    pub fn swap(&self, snapshot: Arc<Snapshot>) {
+        self.shared.metrics.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        self.snapshot.store(snapshot);
+    }
+
+    /// What outlives snapshots.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Answers a chat request.
+    ///
+    /// # Errors
+    /// Why not, to be rendered in the caller's dialect.
+    pub async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+        let snapshot = self.snapshot.load_full();
+        let accepted = incoming.accepted;
+        let call = parse(incoming)?;
+        let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
+        let receipt = receipt(&call, &snapshot, self.shared.now());
+        let mut settlement =
+            Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
+        let decision = match self.plan(&call, &snapshot) {
+            Ok(decision) => decision,
+            Err(error) => {
+                self.shared.metrics.refused(error.code_str());
+                settlement.failed(&error);
+                return Err(error);
+            }
+        };
+        settlement.decided(&decision);
+        settlement.overhead(accepted.elapsed());
+        let (settlement, lead) = match self.cached(&call, &snapshot, &decision, settlement).await {
+            Found::Answer(response) => return Ok(response),
+            Found::Miss(settlement, lead) => (settlement, lead),
+        };
+        self.dispatch(call, snapshot, decision, settlement, lead).await
+    }
+
+    fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
+        let now = self.shared.now();
+        let market = &*snapshot.catalogue;
+        let mut own = Requirement::ANY;
+        for text in call.principal.requirements.iter() {
+            // A requirement that can't be read is not a requirement that holds: the key is refused.
+            let part = Requirement::parse(text, market).map_err(|error| {
+                let refused = Error::new(ErrorKind::Forbidden, "what this key requires can't be read");
+                refused.code("requirement_invalid").detail(error.to_string())
+            })?;
+            own = own.narrow(&part);
+        }
+        let mut header = Requirement::ANY;
+        if let Some(text) = &call.require {
+            header = Requirement::parse(text, market).map_err(|error| {
+                Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
+            })?;
+        }
+        let inexpressible = |id: DialectId| self::dispatch::inexpressible(call, id);
+        let ask = Ask {
+            model: &call.envelope.model,
+            operation: Operation::Chat,
+            input_tokens: call.input_estimate(),
+            max_output: call.envelope.max_output,
+            choices: call.envelope.choices,
+            stream: call.envelope.stream,
+            needs: call.envelope.needs,
+            inexpressible: &inexpressible,
+            principal: policy::Principal { require: &own, ..policy::Principal::ANONYMOUS },
+            require: &header,
+            at: now,
+        };
+        let policy = snapshot.policy(&call.principal)?;
+        let decision = policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice()));
+        match decision.refusal {
+            Some(error) => Err(call.in_its_words(error)),
+            None => Ok(decision),
+        }
+    }
+
+    async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
+        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable) else {
+            return Found::Miss(settlement, None);
+        };
+        let requirements = format!("{:?}|{}", call.principal.requirements, call.require.as_deref().unwrap_or_default());
+        let scope = Scope {
+            tenant: &call.principal.tenant,
+            generation: &snapshot.hash,
+            requirements: &requirements,
+            route: &decision.route,
+            dialect: call.dialect.name(),
+        };
+        match self.shared.cache.lookup(Key::new(scope, &call.body)).await {
+            Lookup::Lead(lead) => {
+                self.shared.metrics.cache(scope.route, "miss", None);
+                Found::Miss(settlement, Some((lead, ttl)))
+            }
+            Lookup::Hit(entry) => {
+                self.shared.metrics.cache(scope.route, "hit", entry.cost);
+                let mut response = Response::new(Body::whole(entry.body.clone()));
+                let settled =
+                    Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
+                head(&mut response, call.request, entry.content_type, decision, &settled, &[]);
+                insert(&mut response, "x-stellwerk-cache", "hit");
+                settlement.cached(entry.cost);
+                Found::Answer(response)
+            }
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        call: Call,
+        snapshot: Arc<Snapshot>,
+        decision: Decision,
+        mut settlement: Settlement,
+        lead: Option<(Lead, Duration)>,
+    ) -> Result<Response<Body>, Error> {
+        let timeouts = decision.timeouts;
+        let mut dispatch = Dispatch {
+            shared: &self.shared,
+            snapshot: &snapshot,
+            call: &call,
+            decision: &decision,
+            timeouts,
+            decoded: None,
+        };
+        let Dispatched { answer, target, dropped } = match dispatch.run(&mut settlement).await {
+            Ok(dispatched) => dispatched,
+            Err(error) => {
+                settlement.failed(&error);
+                return Err(error);
+            }
+        };
+        match answer {
+            Answer::Whole { body, observed } => {
+                let settled = settlement.completed(&observed);
+                let mut response = Response::new(Body::whole(body.clone()));
+                head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+                if let Some((lead, ttl)) = lead {
+                    relay::Recorder::whole(lead, ttl, JSON, &body).keep(&settled);
+                }
+                Ok(response)
+            }
+            Answer::Stream { pump, pending, started } => {
+                let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, EVENTS));
+                let settled = Settled { target: Some(target), ..Settled::default() };
+                let relay = Relay::new(pump, pending, settlement, recorder, call.ingress, timeouts, started);
+                let mut response = Response::new(Body::Stream(Box::new(relay)));
+                head(&mut response, call.request, EVENTS, &decision, &settled, &dropped);
+                // nginx and its like would buffer the stream otherwise.
+                insert(&mut response, "x-accel-buffering", "no");
+                Ok(response)
+            }
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
+enum Found {
+    Answer(Response<Body>),
+    Miss(Settlement, Option<(Lead, Duration)>),
+}
+
+fn parse(incoming: Incoming) -> Result<Call, Error> {
+    let ingress = ingress(incoming.dialect)?;
+    let envelope = ingress.envelope(&incoming.body)?;
+    Ok(Call {
+        request: incoming.request,
+        dialect: incoming.dialect,
+        ingress,
+        principal: incoming.principal,
+        body: incoming.body,
+        model_asked: envelope.model.as_str().into(),
+        envelope,
+        require: incoming.require,
+    })
+}
+
+fn ingress(dialect: DialectId) -> Result<&'static dyn Ingress, Error> {
+    dialect::ingress(dialect).ok_or_else(|| Error::new(ErrorKind::Internal, "no such client dialect"))
+}
+
+fn overloaded() -> Error {
+    let error = Error::new(ErrorKind::Overloaded, "the gateway has as many requests as it may; try again soon");
+    error.retry_after(Some(Duration::from_secs(1)))
+}
+
+fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
+    let principal = &call.principal;
+    Receipt {
+        request: call.request,
+        started: now,
+        duration_ms: 0,
+        overhead_us: 0,
+        caller: Caller {
+            tenant: Arc::clone(&principal.tenant),
+            team: Arc::clone(&principal.team),
+            key_id: Arc::clone(&principal.key_id),
+            tags: Arc::clone(&principal.tags),
+        },
+        policy: principal.policy.clone().unwrap_or_else(|| "default".into()),
+        generation: snapshot.generation,
+        route: None,
+        dialect: call.dialect,
+        model_asked: Arc::clone(&call.model_asked),
+        stream: call.envelope.stream,
+        input_estimate: call.input_estimate(),
+        attempts: Vec::new(),
+        baseline: None,
+        cache: CacheRecord::None,
+        status: 0,
+        error: None,
+    }
+}
+
+/// The headers of design section 8.
+fn head(
+    response: &mut Response<Body>,
+    request: RequestId,
+    content_type: &'static str,
+    decision: &Decision,
+    settled: &Settled,
+    dropped: &[String],
+) {
+    response.headers_mut().reserve(8);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    insert(response, "x-request-id", &request.to_string());
+    insert(response, "x-stellwerk-route", &decision.route);
+    if let Some(target) = &settled.target {
+        insert(response, "x-stellwerk-target", target);
+    }
+    if let Some(cost) = settled.cost {
+        insert(response, "x-stellwerk-cost", &format!("{cost} USD"));
+    }
+    if let Some(baseline) = settled.baseline {
+        insert(response, "x-stellwerk-baseline-cost", &format!("{baseline} USD"));
+    }
+    if !dropped.is_empty() {
+        insert(response, "x-stellwerk-dropped-params", &dropped.join(", "));
+    }
+}
+
+fn insert(response: &mut Response<Body>, name: &'static str, value: &str) {
+    // A name with a control character can't be a header; it is left out rather than failing the answer.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+}

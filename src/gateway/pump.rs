@@ -1,0 +1,200 @@
+//! One attempt's answer being read: from the provider's bytes, or the local runtime's events, to the client's bytes.
+//!
+//! The pump is polled by whoever owns it: the dispatch until the first frame, the relay after that, a drain task when
+//! the client has gone but the provider bills on.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream as _;
+use http_body::Body as _;
+
+use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
+use crate::domain::chat::ChatEvent;
+use crate::domain::error::{Failure, FailureKind};
+use crate::local::Generation;
+use crate::upstream;
+
+/// What one step of reading brought.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Something, or at least a sign of life.
+    More,
+    /// The good end.
+    End,
+    /// The bad end. What was pushed before it is still good.
+    Failed(Failure),
+}
+
+/// Where the answer comes from and how it is turned.
+pub(super) enum Pump {
+    /// Same dialect: the bytes pass, a tap watches.
+    Identity {
+        /// The provider's answer.
+        body: reqwest::Body,
+        /// The watcher.
+        tap: Box<dyn Tap>,
+        /// Scratch for what the tap lets through.
+        pieces: Vec<Bytes>,
+    },
+    /// Different dialects: decode, encode.
+    Transcode {
+        /// The provider's answer.
+        body: reqwest::Body,
+        /// The provider's side.
+        decode: Box<dyn DecodeStream>,
+        /// The client's side.
+        render: Render,
+    },
+    /// The embedded runtime.
+    Local {
+        /// Its events.
+        generation: Generation,
+        /// The client's side.
+        render: Render,
+        /// What was seen of them.
+        observed: Observed,
+    },
+    /// It ended before the head went out: all of it is already pending.
+    Ended {
+        /// What was seen of it.
+        observed: Observed,
+    },
+}
+
+/// The client's side of a translated stream, with its reusable buffers.
+pub(super) struct Render {
+    encode: Box<dyn EncodeStream>,
+    events: Vec<ChatEvent>,
+    buffer: BytesMut,
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Identity { .. } => "Identity",
+            Self::Transcode { .. } => "Transcode",
+            Self::Local { .. } => "Local",
+            Self::Ended { .. } => "Ended",
+        })
+    }
+}
+
+impl Render {
+    pub(super) fn new(encode: Box<dyn EncodeStream>) -> Self {
+        Self { encode, events: Vec::new(), buffer: BytesMut::new() }
+    }
+
+    /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
+    fn flush(&mut self, out: &mut VecDeque<Bytes>) -> Option<Failure> {
+        let mut failed = None;
+        for event in self.events.drain(..) {
+            match event {
+                ChatEvent::Error(failure) => failed = Some(failure),
+                event => self.encode.event(&event, &mut self.buffer),
+            }
+        }
+        if !self.buffer.is_empty() {
+            out.push_back(self.buffer.split().freeze());
+        }
+        failed
+    }
+}
+
+impl Pump {
+    /// Reads one chunk or event and pushes what it means for the client.
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, out: &mut VecDeque<Bytes>) -> Poll<Step> {
+        match self {
+            Self::Identity { body, tap, pieces } => {
+                let result = match ready!(poll_data(body, cx)) {
+                    Some(Ok(chunk)) => tap.chunk(chunk, pieces).map(|()| Step::More),
+                    Some(Err(failure)) => Err(failure),
+                    None => tap.end(pieces).map(|()| Step::End),
+                };
+                out.extend(pieces.drain(..));
+                Poll::Ready(result.unwrap_or_else(Step::Failed))
+            }
+            Self::Transcode { body, decode, render } => {
+                let result = match ready!(poll_data(body, cx)) {
+                    Some(Ok(chunk)) => decode.chunk(&chunk, &mut render.events).map(|()| Step::More),
+                    Some(Err(failure)) => Err(failure),
+                    None => decode.end(&mut render.events).map(|()| Step::End),
+                };
+                let failed = render.flush(out);
+                Poll::Ready(failed.map_or_else(|| result.unwrap_or_else(Step::Failed), Step::Failed))
+            }
+            Self::Local { generation, render, observed } => {
+                let Some(event) = ready!(Pin::new(generation).poll_next(cx)) else {
+                    let failure = Failure::new(FailureKind::Worker, "the local worker ended without an end");
+                    return Poll::Ready(Step::Failed(failure));
+                };
+                observe(observed, &event);
+                let end = event == ChatEvent::End;
+                render.events.push(event);
+                Poll::Ready(match render.flush(out) {
+                    Some(failure) => Step::Failed(failure),
+                    None if end => Step::End,
+                    None => Step::More,
+                })
+            }
+            Self::Ended { .. } => Poll::Ready(Step::End),
+        }
+    }
+
+    /// What has been learned of the answer so far.
+    pub(super) fn observed(&self) -> Observed {
+        match self {
+            Self::Identity { tap, .. } => tap.observed().clone(),
+            Self::Transcode { decode, .. } => decode.observed().clone(),
+            Self::Local { generation, observed, .. } => {
+                let mut observed = observed.clone();
+                observed.usage = Some(generation.usage_so_far());
+                observed
+            }
+            Self::Ended { observed } => observed.clone(),
+        }
+    }
+
+    /// Whether anything that a client would show has arrived.
+    pub(super) fn began(&self) -> bool {
+        match self {
+            Self::Identity { tap, .. } => tap.observed().began,
+            Self::Transcode { decode, .. } => decode.observed().began,
+            Self::Local { observed, .. } | Self::Ended { observed } => observed.began,
+        }
+    }
+}
+
+fn observe(observed: &mut Observed, event: &ChatEvent) {
+    match event {
+        ChatEvent::Start { model, .. } => observed.model = Some(model.clone()),
+        ChatEvent::Text { text, .. } | ChatEvent::Reasoning { text, .. } | ChatEvent::Refusal { text, .. } => {
+            observed.began = true;
+            observed.output_bytes += text.len() as u64;
+        }
+        ChatEvent::ToolStart { .. } => observed.began = true,
+        ChatEvent::ToolArguments { fragment, .. } => observed.output_bytes += fragment.len() as u64,
+        ChatEvent::Finish { .. } => {
+            observed.began = true;
+            observed.finished = true;
+        }
+        ChatEvent::ReasoningSignature { .. } | ChatEvent::Usage(_) | ChatEvent::Error(_) | ChatEvent::End => {}
+    }
+}
+
+/// The next bytes of a body; trailers are of no interest.
+fn poll_data(body: &mut reqwest::Body, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+    loop {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(upstream::failure(&error)))),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Poll::Ready(Some(Ok(data)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A streamed answer on its way to the client: what was read before the head went out, then the rest, then settlement.
+//!
+//! The relay is the response body, so hyper polls it as fast as the client reads: a slow client slows the upstream and
+//! nothing is buffered without bound. When the client goes away, hyper drops the relay, and the drop settles.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+
+use super::pump::{Pump, Step};
+use super::settle::Settled;
+use super::settle::Settlement;
+use crate::cache::{Entry, Lead, MAX_ENTRY};
+use crate::dialect::Ingress;
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::plan::Timeouts;
+use crate::domain::receipt::Outcome;
+
+/// A stream that settles itself: at its end, at its failure, or when it is dropped.
+pub struct Relay {
+    /// There until it is settled or drained.
+    pump: Option<Pump>,
+    pending: VecDeque<Bytes>,
+    settlement: Option<Settlement>,
+    recorder: Option<Recorder>,
+    ingress: &'static dyn Ingress,
+    timeouts: Timeouts,
+    started: Instant,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("pump", &self.pump).field("pending", &self.pending.len()).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    pub(super) fn new(
+        pump: Pump,
+        pending: VecDeque<Bytes>,
+        settlement: Settlement,
+        recorder: Option<Recorder>,
+        ingress: &'static dyn Ingress,
+        timeouts: Timeouts,
+        started: Instant,
+    ) -> Self {
+        Self {
+            pump: Some(pump),
+            pending,
+            settlement: Some(settlement),
+            recorder,
+            ingress,
+            timeouts,
+            started,
+            clock: Clock::new(timeouts, started),
+        }
+    }
+
+    /// The next bytes for the client; none at the end.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(bytes) = self.pending.pop_front() {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.push(&bytes);
+                }
+                return Poll::Ready(Some(bytes));
+            }
+            if self.settlement.is_none() {
+                return Poll::Ready(None);
+            }
+            let Some(pump) = &mut self.pump else { return Poll::Ready(None) };
+            match pump.poll_step(cx, &mut self.pending) {
+                Poll::Ready(Step::More) => self.clock.alive(),
+                Poll::Ready(Step::End) => self.finish(),
+                Poll::Ready(Step::Failed(failure)) => self.fail(failure),
+                Poll::Pending => match self.clock.poll(cx) {
+                    Poll::Ready(message) => self.fail(Failure::new(FailureKind::Timeout, message)),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// The good end. The last bytes may still be pending; they are recorded before the answer is cached.
+    fn finish(&mut self) {
+        let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
+        let observed = pump.observed();
+        let settled = settlement.streamed(Outcome::Completed, &observed, None);
+        if let Some(mut recorder) = self.recorder.take() {
+            self.pending.iter().for_each(|bytes| recorder.push(bytes));
+            recorder.keep(&settled);
+        }
+    }
+
+    /// The answer broke after it began: the client is told in its own dialect, never shown a clean end.
+    fn fail(&mut self, failure: Failure) {
+        let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
+        self.recorder = None;
+        let error = Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer");
+        self.pending.push_back(self.ingress.encode_stream_error(&error));
+        let observed = pump.observed();
+        settlement.streamed(Outcome::Truncated, &observed, Some(failure));
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
+        // Dropping the pump hangs up. Where the provider bills on regardless, the rest is read to learn the true
+        // usage; a bounded number of such readers at once, the others are settled by estimate.
+        match settlement.drain_permit().zip(tokio::runtime::Handle::try_current().ok()) {
+            Some((permit, runtime)) => {
+                let clock = Clock::new(self.timeouts, self.started);
+                runtime.spawn(drain(pump, settlement, clock, permit));
+            }
+            None => {
+                let observed = pump.observed();
+                settlement.streamed(Outcome::Cancelled, &observed, None);
+            }
+        }
+    }
+}
+
+/// Reads an answer that nobody waits for to its end, within the limits that hold for any answer.
+async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit: OwnedSemaphorePermit) {
+    let mut unread = VecDeque::new();
+    loop {
+        let step = std::future::poll_fn(|cx| match pump.poll_step(cx, &mut unread) {
+            Poll::Pending => clock.poll(cx).map(|_| Step::End),
+            ready => ready,
+        });
+        match step.await {
+            Step::More => clock.alive(),
+            Step::End | Step::Failed(_) => break,
+        }
+        unread.clear();
+    }
+    let observed = pump.observed();
+    settlement.streamed(Outcome::Cancelled, &observed, None);
+    drop(permit);
+}
+
+/// Idle and total limits with one timer that is moved only when it fires, not with every chunk.
+struct Clock {
+    idle: Duration,
+    deadline: Instant,
+    last: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    fn new(timeouts: Timeouts, started: Instant) -> Self {
+        let now = Instant::now();
+        let deadline = started + timeouts.total;
+        let sleep = Box::pin(tokio::time::sleep_until(deadline.min(now + timeouts.idle)));
+        Self { idle: timeouts.idle, deadline, last: now, sleep }
+    }
+
+    fn alive(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Poll::Ready("the answer took longer than the total limit");
+            }
+            if now >= self.last + self.idle {
+                return Poll::Ready("the upstream was silent for longer than the idle limit");
+            }
+            let next = self.deadline.min(self.last + self.idle);
+            self.sleep.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}
+
+/// Keeps a copy of an answer for the cache; gives up when it grows too large.
+pub(super) struct Recorder {
+    lead: Lead,
+    ttl: Duration,
+    content_type: &'static str,
+    copy: Option<Vec<u8>>,
+}
+
+impl Recorder {
+    /// For a stream.
+    pub(super) fn stream(lead: Lead, ttl: Duration, content_type: &'static str) -> Self {
+        Self { lead, ttl, content_type, copy: Some(Vec::new()) }
+    }
+
+    /// For a whole answer.
+    pub(super) fn whole(lead: Lead, ttl: Duration, content_type: &'static str, body: &Bytes) -> Self {
+        let mut recorder = Self::stream(lead, ttl, content_type);
+        recorder.push(body);
+        recorder
+    }
+
+    fn push(&mut self, bytes: &Bytes) {
+        if let Some(copy) = &mut self.copy {
+            if copy.len() + bytes.len() > MAX_ENTRY {
+                self.copy = None;
+            } else {
+                copy.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// The answer is whole: later equal requests may have it.
+    pub(super) fn keep(self, settled: &Settled) {
+        if let (Some(copy), Some(target)) = (self.copy, &settled.target) {
+            let body = Bytes::from(copy);
+            let entry = Entry {
+                body,
+                content_type: self.content_type,
+                target: target.clone(),
+                cost: settled.cost,
+                ttl: self.ttl,
+            };
+            self.lead.fill(entry);
+        }
+    }
+}

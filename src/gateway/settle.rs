@@ -1,0 +1,350 @@
+//! Settlement: the one place where every request ends, once, whatever happened.
+//!
+//! A settlement is made when a request has been admitted; it owns the ledger permit, so the row can't be lost. It is
+//! consumed by the end of the request; if it is dropped instead (the client went away, a handler panicked), the drop
+//! settles what is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::snapshot::Snapshot;
+use crate::catalogue::Target;
+use crate::dialect::Observed;
+use crate::domain::error::{Error, Failure};
+use crate::domain::id::TargetId;
+use crate::domain::money::Money;
+use crate::domain::receipt::{
+    AttemptRecord, BaselineCharge, BaselineRecord, CacheRecord, ChargeRecord, Original, Outcome, Receipt,
+};
+use crate::domain::target::UnixMillis;
+use crate::domain::usage::{Basis, Bucket, Usage};
+use crate::health::InFlight;
+use crate::ledger::LedgerPermit;
+use crate::policy::{Baseline, Decision};
+use crate::pricing::{self, Charge, When};
+
+/// What a request cost, for headers and the cache.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settled {
+    /// The request's cost, unless some of it is unknown.
+    pub cost: Option<Money>,
+    /// What the baseline would have cost.
+    pub baseline: Option<Money>,
+    /// The target that answered.
+    pub target: Option<Arc<str>>,
+}
+
+/// A request on its way to its end.
+pub(super) struct Settlement {
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    permit: Option<LedgerPermit>,
+    receipt: Box<Receipt>,
+    began: Instant,
+    baseline: Option<Baseline>,
+    attempt: Option<Attempt>,
+}
+
+/// The attempt in flight.
+struct Attempt {
+    target: TargetId,
+    started: UnixMillis,
+    began: Instant,
+    first: Option<Instant>,
+    status: Option<u16>,
+    dropped: Vec<String>,
+    _in_flight: InFlight,
+}
+
+impl Settlement {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        permit: LedgerPermit,
+        receipt: Receipt,
+        began: Instant,
+    ) -> Self {
+        shared.metrics.in_flight.inc();
+        Self {
+            shared,
+            snapshot,
+            permit: Some(permit),
+            receipt: Box::new(receipt),
+            began,
+            baseline: None,
+            attempt: None,
+        }
+    }
+
+    /// The policy decided.
+    pub(super) fn decided(&mut self, decision: &Decision) {
+        self.receipt.route = Some(Arc::clone(&decision.route));
+        self.baseline.clone_from(&decision.baseline);
+    }
+
+    /// Our own work before the first dispatch is over.
+    pub(super) fn overhead(&mut self, took: Duration) {
+        self.receipt.overhead_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.shared.metrics.overhead.observe(took.as_secs_f64());
+    }
+
+    /// An attempt begins.
+    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
+        let in_flight = self.snapshot.health(target).enter();
+        let (started, began) = (self.shared.now(), Instant::now());
+        self.attempt =
+            Some(Attempt { target, started, began, first: None, status: None, dropped, _in_flight: in_flight });
+    }
+
+    /// The head of the answer arrived.
+    pub(super) fn head(&mut self, status: u16) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.status = Some(status);
+        }
+    }
+
+    /// The first token arrived.
+    pub(super) fn first_token(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.first.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// How many attempts have been made, the current one included.
+    pub(super) fn attempts(&self) -> usize {
+        self.receipt.attempts.len() + usize::from(self.attempt.is_some())
+    }
+
+    /// The right to read on after the client has gone: where the provider bills on when we hang up, and if not too many
+    /// are reading on already.
+    pub(super) fn drain_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let bills_on =
+            self.attempt.as_ref().is_some_and(|a| !self.snapshot.catalogue.target(a.target).cancel_stops_billing);
+        bills_on.then(|| Arc::clone(&self.shared.drains).try_acquire_owned().ok()).flatten()
+    }
+
+    /// The current attempt failed before anything went to the client; another may follow.
+    pub(super) fn attempt_failed(&mut self, failure: &Failure, observed: &Observed) {
+        if let Some(attempt) = &mut self.attempt
+            && attempt.status.is_none()
+        {
+            attempt.status = failure.status;
+        }
+        self.close(Outcome::Failed(failure.kind), observed, Some(failure));
+    }
+
+    /// A stream ended, well or not.
+    pub(super) fn streamed(mut self, outcome: Outcome, observed: &Observed, failure: Option<Failure>) -> Settled {
+        if outcome == Outcome::Truncated {
+            self.receipt.error = Some("upstream_error");
+        }
+        self.receipt.status = if outcome == Outcome::Cancelled { 499 } else { 200 };
+        self.close(outcome, observed, failure.as_ref());
+        self.finish()
+    }
+
+    /// A whole answer arrived.
+    pub(super) fn completed(mut self, observed: &Observed) -> Settled {
+        self.receipt.status = 200;
+        self.close(Outcome::Completed, observed, None);
+        self.finish()
+    }
+
+    /// An answer came from the cache: no attempt, no cost; the saving stands apart.
+    pub(super) fn cached(mut self, saved: Option<Money>) {
+        self.receipt.status = 200;
+        self.receipt.cache = CacheRecord::Hit { saved };
+        self.finish();
+    }
+
+    /// The request is refused or failed.
+    pub(super) fn failed(mut self, error: &Error) {
+        self.receipt.status = error.kind.status();
+        self.receipt.error = Some(error.code_str());
+        self.finish();
+    }
+
+    /// Ends the current attempt: prices it, records it, tells health and metrics.
+    fn close(&mut self, outcome: Outcome, observed: &Observed, failure: Option<&Failure>) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let snapshot = Arc::clone(&self.snapshot);
+        let target = snapshot.catalogue.target(attempt.target);
+        let ended = self.shared.now();
+        let took = attempt.began.elapsed();
+        let ttft = attempt.first.map(|first| first.duration_since(attempt.began));
+        let (usage, basis) = self.usage(outcome, observed, attempt.status);
+        let charge = self.charge(target, &usage, When { start: attempt.started, end: ended });
+        self.judge(target, outcome, failure, ended, took, ttft, &usage);
+        let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated);
+        if success && !usage.is_zero() {
+            self.receipt.baseline = self.baseline_record(&usage, When { start: attempt.started, end: ended });
+        }
+        let route = self.receipt.route.clone().unwrap_or_else(|| "direct".into());
+        let handles = self.snapshot.target_metrics(&self.shared.metrics, &route, target);
+        let cost = match &charge {
+            ChargeRecord::Priced { usd, .. } => Some(*usd),
+            ChargeRecord::Unpriced { reason } => {
+                self.shared.metrics.unpriced(reason);
+                None
+            }
+            ChargeRecord::Nothing => None,
+        };
+        handles.settled(&usage, cost, self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()));
+        handles.timed(ttft.map(|t| t.as_secs_f64()), took.as_secs_f64());
+        self.shared.metrics.attempt(&target.name, outcome.failure().map_or(outcome.label(), |kind| kind.label()));
+        self.receipt.attempts.push(AttemptRecord {
+            no: u32::try_from(self.receipt.attempts.len() + 1).unwrap_or(u32::MAX),
+            target: Arc::clone(&target.name),
+            provider: Arc::clone(&target.provider),
+            model: Arc::clone(&target.model),
+            endpoint: Arc::clone(&target.endpoint),
+            residency: Arc::clone(&target.residency),
+            started: attempt.started,
+            first_token_ms: ttft.map(millis),
+            duration_ms: millis(took),
+            outcome,
+            usage,
+            basis,
+            charge,
+            upstream_status: attempt.status,
+            dropped_params: attempt.dropped,
+        });
+    }
+
+    /// The provider's numbers, else an estimate from bytes; nothing when the upstream gave no answer at all.
+    fn usage(&self, outcome: Outcome, observed: &Observed, status: Option<u16>) -> (Usage, Basis) {
+        if let Some(usage) = observed.usage {
+            // The local runtime counts its own tokens: exact, and so marked.
+            let basis = if observed.counted { Basis::Counted } else { Basis::Provider };
+            return (usage, basis);
+        }
+        // A stream that broke may have reported its prompt, exactly, before its answer.
+        if let Some(prompt) = observed.prompt {
+            let output = observed.output_bytes.div_ceil(4);
+            return (prompt.with(Bucket::Output, output), Basis::Estimated);
+        }
+        let answered = observed.began || (status == Some(200) && !matches!(outcome, Outcome::Failed(_)));
+        let asked = outcome == Outcome::Cancelled;
+        if !answered && !asked {
+            return (Usage::ZERO, Basis::Provider);
+        }
+        let output = observed.output_bytes.div_ceil(4);
+        (Usage::ZERO.with(Bucket::Input, self.receipt.input_estimate).with(Bucket::Output, output), Basis::Estimated)
+    }
+
+    fn charge(&self, target: &Target, usage: &Usage, when: When) -> ChargeRecord {
+        if usage.is_zero() {
+            return ChargeRecord::Nothing;
+        }
+        match pricing::price(usage, &target.prices, when, self.snapshot.fx()) {
+            Charge::Priced(priced) => ChargeRecord::Priced {
+                usd: priced.usd,
+                original: priced.original.map(|(amount, rate)| Original {
+                    amount,
+                    currency: rate.currency.code().into(),
+                    rate_nanos: rate.nanos,
+                    rate_date: rate.from,
+                }),
+                price_id: priced.price_id,
+            },
+            Charge::Unpriced(unpriced) => ChargeRecord::Unpriced { reason: unpriced.label() },
+        }
+    }
+
+    fn baseline_record(&self, usage: &Usage, when: When) -> Option<BaselineRecord> {
+        let baseline = self.baseline.as_ref()?;
+        let target = self.snapshot.catalogue.target(baseline.target);
+        let at = baseline.price_as_of.map_or(when, When::at);
+        let (input, output) = split(usage);
+        let tokens = usage.input_tokens();
+        let price = |part: &Usage, fee| pricing::price_part(part, tokens, fee, &target.prices, at, self.snapshot.fx());
+        let charge = match (price(&input, true), price(&output, false)) {
+            (Charge::Priced(i), Charge::Priced(o)) => {
+                BaselineCharge::Priced { input: i.usd, output: o.usd, price_id: i.price_id }
+            }
+            (Charge::Unpriced(reason), _) | (_, Charge::Unpriced(reason)) => {
+                BaselineCharge::Unpriced { reason: reason.label() }
+            }
+        };
+        Some(BaselineRecord {
+            target: Arc::clone(&baseline.name),
+            price_as_of: baseline.price_as_of,
+            retired: target.available_to.filter(|to| *to <= when.start),
+            charge,
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one attempt, passed once")]
+    fn judge(
+        &self,
+        target: &Target,
+        outcome: Outcome,
+        failure: Option<&Failure>,
+        now: UnixMillis,
+        took: Duration,
+        ttft: Option<Duration>,
+        usage: &Usage,
+    ) {
+        let health = self.snapshot.health(target.id);
+        match (outcome, failure) {
+            (Outcome::Completed, _) => {
+                let tokens = u32::try_from(usage.output_tokens()).unwrap_or(u32::MAX);
+                let tpot = ttft.filter(|_| tokens > 1).map(|ttft| took.saturating_sub(ttft) / (tokens - 1));
+                health.succeeded(now, ttft.unwrap_or(took), tpot);
+            }
+            (_, Some(failure)) => {
+                tracing::warn!(
+                    request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
+                    status = failure.status, reason = %failure.message, "attempt failed"
+                );
+                health.failed(now, failure);
+            }
+            // A client that went away says nothing of the target.
+            (_, None) => {}
+        }
+    }
+
+    fn finish(&mut self) -> Settled {
+        let settled = Settled {
+            cost: self.receipt.fully_priced().then(|| self.receipt.cost()).flatten(),
+            baseline: self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()),
+            target: self.receipt.attempts.last().map(|a| Arc::clone(&a.target)),
+        };
+        if let Some(permit) = self.permit.take() {
+            self.shared.metrics.in_flight.dec();
+            let route = self.receipt.route.as_deref().unwrap_or("direct");
+            self.shared.metrics.request(route, self.receipt.status, self.receipt.error.unwrap_or(""));
+            self.receipt.duration_ms = millis(self.began.elapsed());
+            permit.send(self.receipt.clone());
+        }
+        settled
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if self.permit.is_some() {
+            self.receipt.status = 499;
+            self.close(Outcome::Cancelled, &Observed::default(), None);
+            self.finish();
+        }
+    }
+}
+
+/// Input parts and output parts.
+fn split(usage: &Usage) -> (Usage, Usage) {
+    let (mut input, mut output) = (Usage::ZERO, Usage::ZERO);
+    for (bucket, count) in usage.parts() {
+        let side = if bucket.is_input() || bucket == Bucket::Search { &mut input } else { &mut output };
+        side.set(bucket, count);
+    }
+    (input, output)
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

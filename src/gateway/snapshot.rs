@@ -1,0 +1,352 @@
+//! One immutable compile of everything that files say. A request loads it once and keeps it to its end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::locals::LocalModels;
+use super::{Shared, now};
+use crate::admission::Principal;
+use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
+use crate::config::Config;
+use crate::dialect::{self, Egress, Quirks};
+use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::TargetId;
+use crate::domain::price::Fx;
+use crate::domain::problem::Problem;
+use crate::domain::target::{Health, Signal, UnixMillis};
+use crate::health::TargetHealth;
+use crate::local::{LocalModel, ModelState};
+use crate::policy::Policy;
+use crate::telemetry::{Metrics, TargetMetrics};
+use crate::upstream::{Credential, CredentialPool, EndpointSpec, Placement, Pool};
+
+/// Catalogue and policies, compiled from files.
+pub struct Compiled {
+    /// Providers, targets, prices.
+    pub catalogue: Arc<Catalogue>,
+    /// Policies by name.
+    pub policies: BTreeMap<Arc<str>, Policy>,
+    /// Digest over all files, 16 hex digits.
+    pub hash: Arc<str>,
+}
+
+/// How to put a request to a hosted target.
+pub(super) struct Wire {
+    pub egress: &'static dyn Egress,
+    pools: Vec<(Duration, Arc<Pool>)>,
+    pub quirks: Arc<Quirks>,
+}
+
+/// Everything a request needs to know.
+pub struct Snapshot {
+    /// Its number in this process.
+    pub generation: u64,
+    /// Digest over all files.
+    pub hash: Arc<str>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Providers, targets, prices.
+    pub catalogue: Arc<Catalogue>,
+    policies: BTreeMap<Arc<str>, Policy>,
+    health: Vec<Arc<TargetHealth>>,
+    wires: Vec<Option<Wire>>,
+    locals: Vec<Option<Arc<LocalModel>>>,
+    handles: papaya::HashMap<(Arc<str>, TargetId), Arc<TargetMetrics>>,
+}
+
+impl Compiled {
+    /// Reads and compiles the files a configuration names.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn read(config: &Config) -> Result<Self, Vec<Problem>> {
+        let overlay = read_dir(config.providers_dir.as_deref())?;
+        let policies = match &config.policies_dir {
+            Some(dir) => read_dir(Some(dir))?,
+            None => crate::policy::embedded(),
+        };
+        let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
+        let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
+        let catalogue = Catalogue::compile(&overlay, &around)?;
+        let unknown = served.iter().filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
+        let unknown: Vec<Problem> = unknown.map(|name| unknown_local(&catalogue, name)).collect();
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
+        let catalogue = Arc::new(catalogue);
+        let mut compiled = BTreeMap::new();
+        let mut problems = Vec::new();
+        for file in &policies {
+            let name =
+                Path::new(&file.name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+            match Policy::compile(&name, &file.name, &file.text, &*catalogue) {
+                Ok(policy) => {
+                    compiled.insert(Arc::clone(&policy.name), policy);
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() && !compiled.contains_key("default") {
+            problems.push(Problem::new("policies", "there is no policy named `default`"));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let hash = digest(overlay.iter().chain(&policies), &format!("{config:?}"));
+        Ok(Self { catalogue, policies: compiled, hash })
+    }
+}
+
+impl Snapshot {
+    /// Compiles everything. Reads files and the trust store, so not for async threads.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn load(config: &Config, shared: &Shared, locals: &LocalModels, generation: u64) -> Result<Self, Vec<Problem>> {
+        let Compiled { catalogue, policies, hash } = Compiled::read(config)?;
+        let mut problems = Vec::new();
+        let mut wires = Vec::new();
+        let mut models = Vec::new();
+        let default = crate::domain::plan::Timeouts::default();
+        let mut connects: Vec<Duration> = policies
+            .values()
+            .flat_map(|p| p.routes.iter().map(|r| r.timeouts.connect))
+            .chain([default.connect])
+            .collect();
+        connects.sort_unstable();
+        connects.dedup();
+        for target in catalogue.targets() {
+            let local = target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
+            models.push(local);
+            wires.push(match wire(&catalogue, target, &connects, shared) {
+                Ok(wire) => wire,
+                Err(message) => {
+                    problems.push(Problem::new(format!("providers/{}.toml", target.provider), message));
+                    None
+                }
+            });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            generation,
+            hash,
+            config: Arc::new(config.clone()),
+            health: catalogue.targets().iter().map(|target| shared.health.entry(&target.name)).collect(),
+            catalogue,
+            policies,
+            wires,
+            locals: models,
+            handles: papaya::HashMap::new(),
+        })
+    }
+
+    /// What measurement says of a target.
+    #[must_use]
+    pub fn signal(&self, id: TargetId, now: UnixMillis) -> Signal {
+        let mut signal = self.health(id).signal(now);
+        if let Some(local) = self.local(id)
+            && !matches!(local.state(), ModelState::Up)
+        {
+            signal.state = Health::Down { until: None };
+        }
+        signal
+    }
+
+    pub(super) fn health(&self, id: TargetId) -> &Arc<TargetHealth> {
+        &self.health[id.index()]
+    }
+
+    pub(super) fn wire(&self, id: TargetId) -> Option<&Wire> {
+        self.wires.get(id.index()).and_then(Option::as_ref)
+    }
+
+    pub(super) fn local(&self, id: TargetId) -> Option<&Arc<LocalModel>> {
+        self.locals.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// The policy of a principal: its own, its team's, its tenant's, else `default`.
+    ///
+    /// # Errors
+    /// The key names a policy that does not exist: it is refused, never sent to another policy.
+    pub fn policy(&self, principal: &Principal) -> Result<&Policy, Error> {
+        self.policy_named(principal.policy.as_deref().unwrap_or("default"))
+    }
+
+    /// A policy by name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn policy_named(&self, name: &str) -> Result<&Policy, Error> {
+        self.policies.get(name).ok_or_else(|| {
+            Error::new(ErrorKind::Forbidden, "the key's policy does not exist")
+                .code("policy_missing")
+                .detail(name.to_owned())
+        })
+    }
+
+    /// Exchange rates.
+    pub(super) fn fx(&self) -> &Fx {
+        self.catalogue.fx()
+    }
+
+    /// Names that answer right now: routes whose targets are up, the local ones first.
+    #[must_use]
+    pub fn ready_models(&self) -> Vec<String> {
+        let now = now();
+        let up = |id: TargetId| {
+            let target = self.catalogue.target(id);
+            target.configured && target.is_available(now) && matches!(self.signal(id, now).state, Health::Up)
+        };
+        let Some(policy) = self.policies.get("default") else { return Vec::new() };
+        let mut names: Vec<(bool, String)> = Vec::new();
+        for route in &policy.routes {
+            let ready = |pick: &crate::policy::Pick| {
+                let target = self.catalogue.target(pick.target);
+                up(pick.target) && route.require.check(target, &*self.catalogue, now).is_ok()
+            };
+            let ready: Vec<_> = route.picks.iter().filter(|pick| ready(pick)).collect();
+            let local = ready.iter().any(|pick| self.local(pick.target).is_some());
+            if let Some(name) = route.literal_models.first().filter(|_| !ready.is_empty()) {
+                names.push((!local, name.to_string()));
+            }
+        }
+        names.sort_by_key(|(hosted, _)| *hosted);
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Handles of a route and target, made on first use.
+    pub(super) fn target_metrics(&self, metrics: &Metrics, route: &Arc<str>, target: &Target) -> Arc<TargetMetrics> {
+        let handles = self.handles.pin();
+        let key = (Arc::clone(route), target.id);
+        let make = || metrics.target(route, &target.provider, &target.model);
+        Arc::clone(handles.get_or_insert_with(key, make))
+    }
+
+    /// Local models and whether they serve.
+    pub fn locals(&self) -> impl Iterator<Item = (&str, bool)> {
+        let targets = self.catalogue.targets().iter().zip(&self.locals);
+        targets.filter_map(|(t, local)| Some((&*t.model, matches!(local.as_ref()?.state(), ModelState::Up))))
+    }
+}
+
+impl Wire {
+    /// The connections with this connect timeout.
+    pub(super) fn pool(&self, connect: Duration) -> Option<&Pool> {
+        self.pools
+            .iter()
+            .find(|(timeout, _)| *timeout == connect)
+            .or_else(|| self.pools.first())
+            .map(|(_, pool)| &**pool)
+    }
+}
+
+/// The way to a hosted target; none for the embedded runtime and for targets without credentials.
+fn wire(
+    catalogue: &Catalogue,
+    target: &Target,
+    connects: &[Duration],
+    shared: &Shared,
+) -> Result<Option<Wire>, String> {
+    let Some(egress) = dialect::egress(target.dialect).filter(|_| target.configured) else { return Ok(None) };
+    let endpoint = catalogue.endpoint(target);
+    let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, target, egress, *connect, shared)?)));
+    Ok(Some(Wire { egress, pools: pools.collect::<Result<_, String>>()?, quirks: Arc::clone(&endpoint.quirks) }))
+}
+
+fn pool(
+    endpoint: &Endpoint,
+    target: &Target,
+    egress: &dyn Egress,
+    connect: Duration,
+    shared: &Shared,
+) -> Result<Arc<Pool>, String> {
+    let base = endpoint.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    let path = endpoint.path.as_deref().unwrap_or_else(|| egress.path()).replace("{model}", &target.upstream_model);
+    let own = egress.headers().iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let headers = own.chain(endpoint.headers.iter().cloned()).map(|(name, value)| {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?;
+        let value =
+            http::HeaderValue::from_str(&value).map_err(|_| format!("the value of header `{name}` can't be sent"))?;
+        Ok((name, value))
+    });
+    let spec = EndpointSpec {
+        url: format!("{base}{path}"),
+        headers: headers.collect::<Result<_, String>>()?,
+        query: endpoint.query.clone(),
+        allow_http: endpoint.allow_http,
+        connect,
+    };
+    let placement = match &endpoint.auth {
+        AuthScheme::Bearer => Placement::Bearer,
+        AuthScheme::Header(name) => Placement::Header(
+            http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?,
+        ),
+        AuthScheme::Query(name) => Placement::Query(name.clone()),
+        AuthScheme::None => Placement::None,
+    };
+    let mut credentials = Vec::new();
+    let mut prints = String::new();
+    for key in &endpoint.keys {
+        let (label, secret) = match &key.source {
+            KeySource::Env(name) => (name.clone(), std::env::var(name).ok()),
+            KeySource::File(path) => {
+                let text =
+                    fs::read_to_string(path).map_err(|error| format!("the key file {path} can't be read: {error}"))?;
+                (path.clone(), Some(text))
+            }
+        };
+        let Some(secret) = secret.map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()) else { continue };
+        if secret.chars().any(char::is_control) {
+            return Err(format!("the key in {label} has control characters"));
+        }
+        // A changed key makes another pool; the print is never shown.
+        prints.push_str(&format!("{label}:{:x?}:{};", Sha256::digest(&secret), key.weight));
+        credentials.push(Credential::new(label, key.weight, secret.into()));
+    }
+    shared
+        .pools
+        .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
+}
+
+fn unknown_local(catalogue: &Catalogue, name: &str) -> Problem {
+    let known: Vec<&str> = catalogue.targets().iter().filter(|t| t.dialect.is_native()).map(|t| &*t.model).collect();
+    let near = known.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
+    let message = format!("the local model `{name}` is not in providers/local.toml ({})", known.join(", "));
+    Problem::new("local.model", message).hint(near.map(|near| format!("did you mean `{near}`? or overlay the file")))
+}
+
+/// All `*.toml` files of a directory, by name.
+fn read_dir(dir: Option<&Path>) -> Result<Vec<SourceFile>, Vec<Problem>> {
+    let Some(dir) = dir else { return Ok(Vec::new()) };
+    let failed = |path: &Path, error: std::io::Error| {
+        vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))]
+    };
+    let mut paths: Vec<_> = fs::read_dir(dir)
+        .map_err(|error| failed(dir, error))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
+        files.push(SourceFile { name: path.display().to_string(), text });
+    }
+    Ok(files)
+}
+
+fn digest<'a>(files: impl Iterator<Item = &'a SourceFile>, config: &str) -> Arc<str> {
+    let mut digest = Sha256::new();
+    for text in files.map(|file| file.text.as_str()).chain([config]) {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    digest.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect::<String>().into()
+}

@@ -1,0 +1,480 @@
+//! From the text of a policy file to a [`Policy`], or to all its problems.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobSetBuilder};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toml::value::Datetime;
+
+use super::raw::{RawAttempts, RawBaseline, RawMatch, RawPrefer, RawRequire, RawRoute, RawTest, RawTimeout};
+use super::require::{self, Complaint};
+use super::{Baseline, Lossy, Market, Names, Pattern, Pick, Policy, Preference, Requirement, Route, select, text};
+use crate::domain::money::Money;
+use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::problem::Problem;
+use crate::domain::target::UnixMillis;
+
+/// The name under which requests without a route are recorded.
+pub(super) const DIRECT: &str = "direct";
+/// Attempts where a route says nothing.
+pub(super) const ATTEMPTS: u8 = 3;
+const MOST_ATTEMPTS: u8 = 10;
+
+pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market) -> Result<Policy, Vec<Problem>> {
+    let mut notes = Notes { file: file.into(), source, problems: Vec::new(), warnings: Vec::new() };
+    let (document, errors) = DeTable::parse_recoverable(source);
+    for error in errors {
+        notes.problem(error.span().unwrap_or(0..0), "", (error.message().to_owned(), None));
+    }
+    // A broken document would only repeat itself below as missing members.
+    if !notes.problems.is_empty() {
+        return Err(notes.problems);
+    }
+    let mut compiler = Compiler { notes, market, require: Requirement::ANY, routes: Vec::new(), tests: Vec::new() };
+    compiler.document(document.into_inner());
+    let Compiler { mut notes, require, routes, tests, .. } = compiler;
+    if !notes.problems.is_empty() {
+        notes.problems.sort_by_key(|p| (p.line, p.column));
+        return Err(notes.problems);
+    }
+    let names = Names::new(market.targets());
+    Ok(Policy { name: name.into(), routes, warnings: notes.warnings, require, names, tests })
+}
+
+/// What was found so far.
+pub(super) struct Notes<'a> {
+    file: Arc<str>,
+    source: &'a str,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Notes<'_> {
+    /// Notes a problem at a place in the text.
+    pub(super) fn problem(&mut self, span: Range<usize>, path: &str, complaint: Complaint) {
+        let problem = self.at(span, path, complaint);
+        self.problems.push(problem);
+    }
+
+    fn warning(&mut self, span: Range<usize>, path: &str, complaint: Complaint) {
+        let problem = self.at(span, path, complaint);
+        self.warnings.push(problem);
+    }
+
+    fn at(&self, span: Range<usize>, path: &str, (message, hint): Complaint) -> Problem {
+        let before = self.source.get(..span.start).unwrap_or(self.source);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Problem {
+            file: Arc::clone(&self.file),
+            line: number(line),
+            column: number(column),
+            path: path.to_owned(),
+            message,
+            hint,
+        }
+    }
+
+    /// The value, or nothing and a problem.
+    pub(super) fn keep<T>(&mut self, span: Range<usize>, path: &str, read: Result<T, Complaint>) -> Option<T> {
+        read.map_err(|complaint| self.problem(span, path, complaint)).ok()
+    }
+
+    /// What a later version will understand must not be accepted in silence.
+    fn later(&mut self, member: Option<&Spanned<IgnoredAny>>, path: &str) {
+        if let Some(member) = member {
+            self.problem(member.span(), path, ("is not supported yet".to_owned(), None));
+        }
+    }
+
+    fn read<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, path: &str) -> Option<T> {
+        let span = value.span();
+        let read = T::deserialize(toml::de::ValueDeserializer::from(value));
+        read.map_err(|e| {
+            let message = e.message().trim_end().to_owned();
+            let hint = hint_of_unknown_field(&message);
+            self.problem(e.span().unwrap_or(span), path, (message, hint));
+        })
+        .ok()
+    }
+
+    /// A moment: a date means its first instant in UTC.
+    pub(super) fn moment(&mut self, given: Option<&Spanned<Datetime>>, path: &str) -> Option<UnixMillis> {
+        let given = given?;
+        let text = given.get_ref().to_string();
+        let full = if given.get_ref().time.is_none() { format!("{text}T00:00:00Z") } else { text.clone() };
+        let parsed = full.parse::<jiff::Timestamp>().map(|t| UnixMillis(t.as_millisecond()));
+        self.keep(
+            given.span(),
+            path,
+            parsed.map_err(|_| (format!("`{text}` is neither a date nor a time with an offset"), None)),
+        )
+    }
+
+    pub(super) fn pattern(&mut self, given: &Spanned<String>, path: &str) -> Option<Pattern> {
+        self.keep(given.span(), path, Pattern::parse(given.get_ref()).map_err(|message| (message, None)))
+    }
+
+    pub(super) fn requirement(
+        &mut self,
+        given: Option<&Spanned<String>>,
+        path: &str,
+        market: &dyn Market,
+    ) -> Requirement {
+        let Some(given) = given else { return Requirement::ANY };
+        let read =
+            Requirement::parse(given.get_ref(), market).map_err(|e| (format!("{}: {}", e.part, e.message), e.hint));
+        self.keep(given.span(), path, read).unwrap_or_default()
+    }
+
+    pub(super) fn money(&mut self, given: Option<&Spanned<String>>, path: &str) -> Option<Money> {
+        let given = given?;
+        self.keep(given.span(), path, text::money(given.get_ref()).map_err(|message| (message, None)))
+    }
+
+    fn duration(&mut self, given: Option<&Spanned<String>>, path: &str) -> Option<Duration> {
+        let given = given?;
+        let read = text::duration(given.get_ref()).and_then(|d| {
+            if d.is_zero() { Err("must be longer than nothing; leave it out for none".to_owned()) } else { Ok(d) }
+        });
+        self.keep(given.span(), path, read.map_err(|message| (message, None)))
+    }
+}
+
+struct Compiler<'a> {
+    notes: Notes<'a>,
+    market: &'a dyn Market,
+    require: Requirement,
+    routes: Vec<Route>,
+    tests: Vec<super::cases::Case>,
+}
+
+impl Compiler<'_> {
+    fn document(&mut self, document: DeTable<'_>) {
+        let (mut routes, mut tests) = (Vec::new(), Vec::new());
+        for (key, value) in document {
+            match key.get_ref().as_ref() {
+                "route" => routes = self.list(value, "route"),
+                "test" => tests = self.list(value, "test"),
+                "require" => {
+                    if let Some(raw) = self.notes.read::<RawRequire>(value, "require") {
+                        self.require = self.requirement(&raw, "require");
+                    }
+                }
+                other => {
+                    let hint = text::did_you_mean(other, ["route", "test", "require"]);
+                    let message = format!("`{other}` is no member of a policy; it has require, route and test");
+                    self.notes.problem(key.span(), other, (message, hint));
+                }
+            }
+        }
+        if routes.is_empty() && self.notes.problems.is_empty() && self.require == Requirement::ANY {
+            self.notes.warning(0..0, "", ("the policy has neither routes nor requirements".to_owned(), None));
+        }
+        for (number, value) in routes.into_iter().enumerate() {
+            let path = format!("route[{number}]");
+            if let Some(raw) = self.notes.read::<RawRoute>(value, &path) {
+                self.route(&raw, &path);
+            }
+        }
+        // A route that could not be read is not there, and a test that names it is not at fault.
+        let all_read = self.notes.problems.is_empty();
+        let names: Vec<Arc<str>> = self.routes.iter().map(|r| Arc::clone(&r.name)).collect();
+        for (number, value) in tests.into_iter().enumerate() {
+            let path = format!("test[{number}]");
+            if let Some(raw) = self.notes.read::<RawTest>(value, &path) {
+                let routes = all_read.then_some(names.as_slice());
+                let case = super::cases::Case::compile(raw, &path, &mut self.notes, self.market, routes);
+                self.tests.push(case);
+            }
+        }
+    }
+
+    /// `[[name]]` as single tables, so that each one's mistakes are reported.
+    fn list<'de>(&mut self, value: Spanned<DeValue<'de>>, name: &str) -> Vec<Spanned<DeValue<'de>>> {
+        let span = value.span();
+        if let DeValue::Array(items) = value.into_inner() {
+            return items.into_iter().collect();
+        }
+        self.notes.problem(span, name, (format!("must be written as [[{name}]]"), None));
+        Vec::new()
+    }
+
+    fn route(&mut self, raw: &RawRoute, path: &str) {
+        let at = |member: &str| format!("{path}.{member}");
+        let name: Arc<str> = raw.name.get_ref().as_str().into();
+        let taken = |complaint: &str| (complaint.to_owned(), None);
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            let complaint = taken("a route's name is letters, digits, `-`, `_` and `.`: it is shown in headers");
+            self.notes.problem(raw.name.span(), &at("name"), complaint);
+        } else if &*name == DIRECT {
+            let complaint = taken("`direct` is the name of requests without a route");
+            self.notes.problem(raw.name.span(), &at("name"), complaint);
+        } else if self.routes.iter().any(|r| r.name == name) {
+            self.notes.problem(raw.name.span(), &at("name"), taken("there is a route of that name above"));
+        }
+        self.notes.later(raw.when.as_ref(), &at("when"));
+        let (models, literal_models, operations) = self.matches(&raw.matches, &at("match"));
+        let own = raw.require.as_ref().map_or(Requirement::ANY, |r| self.requirement(r, &at("require")));
+        let (attempts, timeouts) = self.attempts(raw.attempts.as_ref(), &at("attempts"));
+        let max_output = raw.max_output.as_ref().map(|m| *m.get_ref());
+        if let Some(zero) = raw.max_output.as_ref().filter(|m| *m.get_ref() == 0) {
+            self.notes.problem(zero.span(), &at("max_output"), taken("must be at least 1"));
+        }
+        let route = Route {
+            literal_models,
+            picks: self.picks(&raw.targets, &at("targets")),
+            require: self.require.narrow(&own),
+            prefer: self.prefer(raw.prefer.as_ref(), &at("prefer")),
+            baseline: raw.baseline.as_ref().and_then(|b| self.baseline(b, &at("baseline"))),
+            lossy: self.lossy(raw.lossy.as_ref(), &at("lossy")),
+            cache: self.notes.duration(raw.cache.as_ref(), &at("cache")),
+            max_output,
+            attempts,
+            timeouts,
+            models,
+            operations,
+            name,
+        };
+        self.routes.push(route);
+    }
+
+    fn matches(
+        &mut self,
+        raw: &Spanned<RawMatch>,
+        path: &str,
+    ) -> (Option<globset::GlobSet>, Vec<Arc<str>>, Option<Vec<Operation>>) {
+        let (span, raw) = (raw.span(), raw.get_ref());
+        if raw.model.is_none() && raw.operation.is_none() {
+            let hint = Some("write match = { model = [\"*\"] } for all".to_owned());
+            self.notes.problem(span.clone(), path, ("names neither models nor operations".to_owned(), hint));
+        }
+        let mut literals = Vec::new();
+        let models = raw.model.as_ref().map(|globs| {
+            let mut set = GlobSetBuilder::new();
+            for glob in globs {
+                let text = glob.get_ref();
+                if !text.contains(['*', '?', '[', '{', '\\']) {
+                    literals.push(text.as_str().into());
+                }
+                let read = GlobBuilder::new(text).build().map_err(|e| (format!("`{text}`: {}", e.kind()), None));
+                if let Some(glob) = self.notes.keep(glob.span(), &format!("{path}.model"), read) {
+                    set.add(glob);
+                }
+            }
+            if globs.is_empty() {
+                self.notes.problem(span.clone(), &format!("{path}.model"), ("is empty".to_owned(), None));
+            }
+            set.build()
+        });
+        let models = models.and_then(|built| {
+            self.notes.keep(span, &format!("{path}.model"), built.map_err(|e| (e.to_string(), None)))
+        });
+        let operations = raw.operation.as_ref().map(|names| {
+            let mut known = Vec::new();
+            for name in names {
+                let read = Operation::by_name(name.get_ref()).ok_or_else(|| {
+                    let hint = text::did_you_mean(name.get_ref(), Operation::ALL.map(Operation::name));
+                    (format!("operation `{}` is not supported", name.get_ref()), hint)
+                });
+                known.extend(self.notes.keep(name.span(), &format!("{path}.operation"), read));
+            }
+            known
+        });
+        (models, literals, operations)
+    }
+
+    fn picks(&mut self, patterns: &Spanned<Vec<Spanned<String>>>, path: &str) -> Arc<[Pick]> {
+        let targets = self.market.targets();
+        if patterns.get_ref().is_empty() {
+            self.notes.problem(patterns.span(), path, ("a route needs at least one target".to_owned(), None));
+        }
+        let mut picks: Vec<Pick> = Vec::new();
+        for (position, written) in patterns.get_ref().iter().enumerate() {
+            let Some(pattern) = self.notes.pattern(written, path) else { continue };
+            let position = u16::try_from(position).unwrap_or(u16::MAX);
+            let mut any = false;
+            for target in targets.iter().filter(|t| pattern.matches(t)) {
+                any = true;
+                if !picks.iter().any(|p| p.target == target.id) {
+                    picks.push(Pick { target: target.id, position });
+                }
+            }
+            if any {
+                continue;
+            }
+            let message = format!("`{}` matches no target", pattern.as_str());
+            // A provider whose models come from the configuration may have none today.
+            let empty_provider = pattern
+                .any_of_provider()
+                .is_some_and(|p| self.market.providers().contains(&p) && !targets.iter().any(|t| *t.provider == *p));
+            if empty_provider {
+                self.notes.warning(written.span(), path, (message + " yet", None));
+            } else {
+                let hint = self.nearest(written.get_ref());
+                self.notes.problem(written.span(), path, (message, hint));
+            }
+        }
+        picks.into()
+    }
+
+    fn nearest(&self, written: &str) -> Option<String> {
+        let targets = self.market.targets();
+        if let Some(family) = written.strip_prefix("family:") {
+            return text::did_you_mean(family, targets.iter().filter_map(|t| t.family.as_deref()));
+        }
+        let (provider, model) = written.split_once('/')?;
+        if self.market.providers().contains(&provider) {
+            let bare = model.rsplit_once('@').map_or(model, |(m, _)| m);
+            let same = || targets.iter().filter(|t| *t.provider == *provider);
+            return if same().any(|t| *t.model == *bare) {
+                let endpoints: Vec<&str> = same().filter(|t| *t.model == *bare).map(|t| &*t.endpoint).collect();
+                Some(format!("its endpoints are {}", endpoints.join(", ")))
+            } else {
+                text::did_you_mean(bare, same().map(|t| &*t.model)).or_else(|| select::nearest_target(targets, written))
+            };
+        }
+        text::did_you_mean(provider, self.market.providers())
+    }
+
+    fn baseline(&mut self, raw: &Spanned<RawBaseline>, path: &str) -> Option<Baseline> {
+        let written = &raw.get_ref().target;
+        let price_as_of = self.notes.moment(raw.get_ref().price_as_of.as_ref(), &format!("{path}.price_as_of"));
+        let pattern = self.notes.pattern(written, &format!("{path}.target"))?;
+        let found: Vec<_> = self.market.targets().iter().filter(|t| pattern.matches(t)).collect();
+        let [target] = found.as_slice() else {
+            let complaint = if found.is_empty() {
+                (format!("`{}` matches no target", pattern.as_str()), self.nearest(written.get_ref()))
+            } else {
+                let names: Vec<&str> = found.iter().take(5).map(|t| &*t.name).collect();
+                (format!("a baseline is one target; `{}` is {}", pattern.as_str(), names.join(", ")), None)
+            };
+            self.notes.problem(written.span(), &format!("{path}.target"), complaint);
+            return None;
+        };
+        let retired = target.available_to.is_some();
+        if retired && raw.get_ref().price_as_of.is_none() {
+            let hint = Some("add price_as_of = 2025-01-31 or another day of its service".to_owned());
+            let message = format!("`{}` is retired: a baseline of the past needs a date", target.name);
+            self.notes.problem(raw.span(), path, (message, hint));
+        }
+        Some(Baseline { target: target.id, name: Arc::clone(&target.name), price_as_of, retired })
+    }
+
+    fn lossy(&mut self, raw: Option<&Spanned<String>>, path: &str) -> Lossy {
+        let Some(raw) = raw else { return Lossy::default() };
+        let read = match raw.get_ref().as_str() {
+            "refuse" => Ok(Lossy::Refuse),
+            "allow" => Ok(Lossy::Allow),
+            other => Err((format!("`{other}` is not one of refuse, allow"), None)),
+        };
+        self.notes.keep(raw.span(), path, read).unwrap_or_default()
+    }
+
+    fn prefer(&mut self, raw: Option<&RawPrefer>, path: &str) -> Preference {
+        const CHEAPEST: Preference = Preference::Exchange { second: Money::ZERO };
+        let Some(raw) = raw else { return CHEAPEST };
+        self.notes.later(raw.weights.as_ref(), &format!("{path}.weights"));
+        if let (Some(_), Some(order)) = (&raw.second_is_worth, &raw.order) {
+            let message = "`order` and `second_is_worth` exclude each other".to_owned();
+            self.notes.problem(order.span(), &format!("{path}.order"), (message, None));
+        }
+        if let Some(order) = &raw.order {
+            let read = match order.get_ref().as_str() {
+                "listed" => Ok(()),
+                "weighted" => Err(("`weighted` is not supported yet".to_owned(), None)),
+                other => Err((format!("there is no order `{other}`"), text::did_you_mean(other, ["listed"]))),
+            };
+            self.notes.keep(order.span(), &format!("{path}.order"), read);
+            return Preference::Listed;
+        }
+        let Some(worth) = &raw.second_is_worth else { return CHEAPEST };
+        match worth.get_ref().as_str() {
+            "0" => CHEAPEST,
+            "inf" => Preference::Fastest,
+            _ => self
+                .notes
+                .money(Some(worth), &format!("{path}.second_is_worth"))
+                .map_or(CHEAPEST, |second| Preference::Exchange { second }),
+        }
+    }
+
+    fn attempts(&mut self, raw: Option<&RawAttempts>, path: &str) -> (u8, Timeouts) {
+        let Some(raw) = raw else { return (ATTEMPTS, Timeouts::default()) };
+        self.notes.later(raw.hedge.as_ref(), &format!("{path}.hedge"));
+        let max = raw.max.as_ref().map_or(ATTEMPTS, |max| {
+            let read = match *max.get_ref() {
+                0 => Err(("a request needs at least one attempt".to_owned(), None)),
+                n if n > MOST_ATTEMPTS => Err((format!("at most {MOST_ATTEMPTS} attempts"), None)),
+                n => Ok(n),
+            };
+            self.notes.keep(max.span(), &format!("{path}.max"), read).unwrap_or(ATTEMPTS)
+        });
+        let none = RawTimeout { connect: None, first_token: None, idle: None, total: None };
+        let timeout = raw.timeout.as_ref().unwrap_or(&none);
+        let default = Timeouts::default();
+        let mut wait = |given: &Option<Spanned<String>>, name: &str, default: Duration| {
+            self.notes.duration(given.as_ref(), &format!("{path}.timeout.{name}")).unwrap_or(default)
+        };
+        let timeouts = Timeouts {
+            connect: wait(&timeout.connect, "connect", default.connect),
+            first_token: wait(&timeout.first_token, "first_token", default.first_token),
+            idle: wait(&timeout.idle, "idle", default.idle),
+            total: wait(&timeout.total, "total", default.total),
+        };
+        (max, timeouts)
+    }
+
+    fn requirement(&mut self, raw: &RawRequire, path: &str) -> Requirement {
+        let at = |member: &str| format!("{path}.{member}");
+        self.notes.later(raw.ttft_p95.as_ref(), &at("ttft_p95"));
+        self.notes.later(raw.unmeasured.as_ref(), &at("unmeasured"));
+        let market = self.market;
+        let notes = &mut self.notes;
+        let operator = list(notes, raw.operator.as_ref(), &at("operator"), |n| require::countries(n));
+        let parent = list(notes, raw.parent.as_ref(), &at("parent"), |n| require::countries(n));
+        let word = |given: &Option<Spanned<String>>| given.as_ref().map(|g| (g.span(), g.get_ref().clone()));
+        let (guarantee, tier) = (word(&raw.min_guarantee), word(&raw.min_tier));
+        Requirement {
+            processing: list(notes, raw.processing.as_ref(), &at("processing"), |n| require::countries(n)),
+            operator,
+            parent: if raw.parent.is_none() { operator } else { parent },
+            retention_days: raw.retention_days,
+            training: list(notes, raw.training.as_ref(), &at("training"), |n| require::training(n)),
+            min_guarantee: guarantee.and_then(|(s, g)| notes.keep(s, &at("min_guarantee"), require::guarantee(&g))),
+            min_tier: tier.and_then(|(s, t)| notes.keep(s, &at("min_tier"), require::tier(&t, market))),
+            max_cost: notes.money(raw.max_cost.as_ref(), &at("max_cost")),
+        }
+    }
+}
+
+/// Reads a list of words, each of which is complained about at its own place.
+fn list<T>(
+    notes: &mut Notes<'_>,
+    given: Option<&Spanned<Vec<Spanned<String>>>>,
+    path: &str,
+    read: impl Fn(&mut dyn Iterator<Item = &str>) -> Result<T, Complaint>,
+) -> Option<T> {
+    let given = given?;
+    let mut good = true;
+    for word in given.get_ref() {
+        good &= notes.keep(word.span(), path, read(&mut std::iter::once(word.get_ref().as_str()))).is_some();
+    }
+    if !good {
+        return None;
+    }
+    notes.keep(given.span(), path, read(&mut given.get_ref().iter().map(|w| w.get_ref().as_str())))
+}
+
+/// serde says "unknown field `x`, expected one of `a`, `b`": the nearest of these is the hint.
+fn hint_of_unknown_field(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let field = words.next()?;
+    text::did_you_mean(field, words)
+}

@@ -1,0 +1,152 @@
+//! How a request would be decided, told to a person or as JSON: every candidate, what it is expected to cost and take,
+//! and why each other one is out.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Ask, Candidate, Decision, Dice, Market, Pattern, Policy, Principal, Requirement, plan, text};
+use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::TargetId;
+use crate::domain::plan::Operation;
+use crate::domain::target::{Capabilities, Health, Signal, UnixMillis};
+
+/// What to explain.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// The model asked for.
+    pub model: String,
+    /// Tokens of prompt.
+    pub input_tokens: u64,
+    /// The client's output limit.
+    pub max_output: Option<u64>,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// The key's id.
+    pub key: Option<String>,
+    /// The policy, instead of the key's.
+    pub policy: Option<String>,
+    /// A requirement of the request.
+    pub require: Option<String>,
+    /// Patterns of targets to be taken as down.
+    pub down: Vec<String>,
+    /// As JSON.
+    pub json: bool,
+}
+
+/// Decides as live traffic would, and tells.
+///
+/// # Errors
+/// A pattern or requirement that can't be read.
+pub fn explain(
+    policy: &Policy,
+    market: &dyn Market,
+    question: &Question,
+    require: &Requirement,
+    signals: &dyn Fn(TargetId) -> Signal,
+    now: UnixMillis,
+) -> Result<String, Error> {
+    let invalid = |message: String| Error::new(ErrorKind::InvalidRequest, message);
+    let down = question.down.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let header = question.require.as_deref().map(|text| Requirement::parse(text, market)).transpose();
+    let header = header.map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
+    let ask = Ask {
+        model: &question.model,
+        operation: Operation::Chat,
+        input_tokens: question.input_tokens,
+        max_output: question.max_output,
+        choices: 1,
+        stream: question.stream,
+        needs: Capabilities::NONE,
+        inexpressible: &|_| Vec::new(),
+        principal: Principal { require, ..Principal::ANONYMOUS },
+        require: &header,
+        at: now,
+    };
+    let signals = |id: TargetId| {
+        let signal = signals(id);
+        let down = down.iter().any(|pattern| pattern.matches(&market.targets()[id.index()]));
+        if down { Signal { state: Health::Down { until: None }, ..signal } } else { signal }
+    };
+    let decision = plan(policy, market, &ask, &signals, Dice(0));
+    Ok(if question.json {
+        as_json(market, question, &decision).to_string()
+    } else {
+        as_text(market, question, &decision)
+    })
+}
+
+fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> String {
+    let mut out = format!("{} ({} tokens in", question.model, question.input_tokens);
+    if let Some(limit) = question.max_output {
+        let _ = write!(out, ", at most {limit} out");
+    }
+    let _ = writeln!(out, ")");
+    let _ = writeln!(out, "  policy    {}", decision.policy);
+    if decision.route.is_empty() {
+        let refusal = decision.refusal.as_ref();
+        let _ =
+            writeln!(out, "  refused   {}", refusal.map_or_else(String::new, |e| format!("{} {e}", e.kind.status())));
+        return out;
+    }
+    let _ = writeln!(out, "  route     {}", decision.route);
+    let require = decision.requirement.to_string();
+    let _ = writeln!(out, "  requires  {}", if require.is_empty() { "nothing" } else { &require });
+    if let Some(baseline) = &decision.baseline {
+        let date = baseline.price_as_of.map(|at| format!(" at its price of {}", text::date(at))).unwrap_or_default();
+        let retired = if baseline.retired { ", retired" } else { "" };
+        let _ = writeln!(out, "  baseline  {}{date}{retired}", baseline.name);
+    }
+    let width = |names: &mut dyn Iterator<Item = usize>| names.max().unwrap_or(0);
+    let names = decision.rejected.iter().map(|r| market.targets()[r.target.index()].name.len());
+    let wide = width(&mut decision.admitted.iter().map(|c| market.targets()[c.target.index()].name.len()).chain(names));
+    if !decision.admitted.is_empty() {
+        let _ = writeln!(out, "\n  would try, in this order (at most {}):", decision.max_attempts);
+    }
+    for (number, candidate) in decision.admitted.iter().enumerate() {
+        let Candidate { target, expected_cost: cost, latency_ms, measured, .. } = candidate;
+        let name = &market.targets()[target.index()].name;
+        let cost = cost.map_or_else(|| "price unknown".to_owned(), |cost| format!("{} USD", cost.to_fixed(6)));
+        let measured = if *measured { "" } else { " (prior)" };
+        let seconds = format!("{}.{}", latency_ms / 1000, latency_ms % 1000 / 100);
+        let _ = writeln!(out, "  {:>2}. {:<wide$}  {cost:>14}  {seconds:>6} s{measured}", number + 1, name);
+    }
+    if let Some(error) = &decision.refusal {
+        let _ = writeln!(out, "\n  refused   {} {}", error.kind.status(), error.code_str());
+    }
+    if !decision.rejected.is_empty() {
+        let _ = writeln!(out, "\n  not used:");
+    }
+    for rejection in &decision.rejected {
+        let name = &market.targets()[rejection.target.index()].name;
+        let _ = writeln!(out, "      {name:<wide$}  {}", rejection.reason);
+    }
+    out
+}
+
+fn as_json(market: &dyn Market, question: &Question, decision: &Decision) -> Value {
+    let refusal = |error: &Error| json!({"status": error.kind.status(), "code": error.code_str(), "message": error.message, "param": error.param});
+    let admitted = decision.admitted.iter().map(|c| {
+        json!({
+            "target": &*market.targets()[c.target.index()].name,
+            "expected_cost_usd": c.expected_cost.map(|cost| cost.to_string()),
+            "expected_latency_ms": c.latency_ms,
+            "measured": c.measured,
+        })
+    });
+    let rejected = decision.rejected.iter().map(|r| {
+        let target = &market.targets()[r.target.index()].name;
+        json!({"target": &**target, "reason": r.reason.label(), "why": r.reason.to_string()})
+    });
+    json!({
+        "model": question.model,
+        "policy": &*decision.policy,
+        "route": &*decision.route,
+        "requires": decision.requirement.to_string(),
+        "attempts": decision.max_attempts,
+        "baseline": decision.baseline.as_ref().map(|b| &*b.name),
+        "admitted": admitted.collect::<Vec<_>>(),
+        "rejected": rejected.collect::<Vec<_>>(),
+        "refusal": decision.refusal.as_ref().map(refusal),
+    })
+}

@@ -1,0 +1,30 @@
+//! The catalogue as a market.
+
+use super::Market;
+use crate::catalogue::{Catalogue, TIERS, tier_rank};
+use crate::domain::money::Money;
+use crate::domain::target::{Target, UnixMillis};
+use crate::domain::usage::Usage;
+use crate::pricing::{self, When};
+
+impl Market for Catalogue {
+    fn targets(&self) -> &[Target] {
+        self.targets()
+    }
+
+    fn tiers(&self) -> Vec<&str> {
+        TIERS.to_vec()
+    }
+
+    fn tier_rank(&self, tier: &str) -> Option<u32> {
+        tier_rank(tier)
+    }
+
+    fn providers(&self) -> Vec<&str> {
+        self.providers().iter().map(|provider| &*provider.name).collect()
+    }
+
+    fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        pricing::price(usage, &target.prices, When::at(at), self.fx()).usd()
+    }
+}

@@ -1,0 +1,187 @@
+//! Policies: which target answers which request, as a pure decision with a reason for everything.
+//!
+//! A policy file is read into a [`Policy`] once ([`Policy::compile`], all problems at once), and [`plan`] decides each
+//! request from the policy, the catalogue, the request and measured signals. Clock and dice are arguments: the same
+//! arguments give the same decision, so live traffic, `explain` and `policy test` cannot disagree.
+//!
+//! Why an own small language and not a general one: every construct here can only exclude or order targets. None can
+//! re-admit what a requirement excluded, so a mistake in a policy costs money or availability, never residency.
+
+mod cases;
+mod compile;
+mod embedded;
+mod explain;
+mod market;
+mod pattern;
+mod plan;
+mod raw;
+mod reason;
+mod refuse;
+mod require;
+mod select;
+mod text;
+mod zones;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::GlobSet;
+
+pub use cases::{TestOutcome, run_tests};
+pub use embedded::embedded;
+pub use explain::{Question, explain};
+pub use pattern::Pattern;
+pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
+pub use reason::{Reason, Rejection, Stage};
+pub use require::{Requirement, RequirementError, Tier, TrainingSet};
+pub use select::{Names, Selected};
+pub use zones::{Countries, ZONES, Zone};
+
+use crate::domain::id::TargetId;
+use crate::domain::money::Money;
+use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::problem::Problem;
+use crate::domain::target::{Target, UnixMillis};
+use crate::domain::usage::Usage;
+
+/// What deciding needs to know of the catalogue. A trait, so that tests decide over targets and prices of their own.
+pub trait Market {
+    /// All targets; each one's `id` is its index.
+    fn targets(&self) -> &[Target];
+
+    /// The names of the quality ladder, worst first.
+    fn tiers(&self) -> Vec<&str>;
+
+    /// The height of a rung; more is better. None: there is no such rung.
+    fn tier_rank(&self, tier: &str) -> Option<u32>;
+
+    /// All providers, those without targets included.
+    fn providers(&self) -> Vec<&str>;
+
+    /// What that usage costs in USD at that moment. None: not known.
+    fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money>;
+}
+
+/// A compiled policy. Valid for the catalogue that it was compiled against.
+#[derive(Debug)]
+pub struct Policy {
+    /// Its name: the file's without `.toml`.
+    pub name: Arc<str>,
+    /// Its routes, in order.
+    pub routes: Vec<Route>,
+    /// What is odd but does not stop the file from being used.
+    pub warnings: Vec<Problem>,
+    /// What requests that no route matches must fulfil.
+    require: Requirement,
+    names: Names,
+    tests: Vec<cases::Case>,
+}
+
+/// A compiled route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Model names that it answers to, globs left out: for listing.
+    pub literal_models: Vec<Arc<str>>,
+    /// Its targets before any requirement, each with the place of the first pattern that names it.
+    pub picks: Arc<[Pick]>,
+    /// What every attempt must fulfil: the file's and the route's requirement.
+    pub require: Requirement,
+    /// The preference among what is admitted.
+    pub prefer: Preference,
+    /// What savings are compared with.
+    pub baseline: Option<Baseline>,
+    /// Whether parameters may be dropped.
+    pub lossy: Lossy,
+    /// How long an answer may be served again; none = no cache.
+    pub cache: Option<Duration>,
+    /// Output limit for requests that set none.
+    pub max_output: Option<u64>,
+    /// Most attempts.
+    pub attempts: u8,
+    /// The waits.
+    pub timeouts: Timeouts,
+    /// None: any model.
+    models: Option<GlobSet>,
+    /// None: any operation.
+    operations: Option<Vec<Operation>>,
+}
+
+/// A target of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Which.
+    pub target: TargetId,
+    /// The place of the first pattern that names it.
+    pub position: u16,
+}
+
+/// How to choose among admitted targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preference {
+    /// The least expected cost, where a second of waiting counts as so much money. Zero: the cheapest.
+    Exchange {
+        /// What a second is worth.
+        second: Money,
+    },
+    /// The least expected latency, then the least cost.
+    Fastest,
+    /// As listed; within one pattern the least cost.
+    Listed,
+}
+
+/// Whether parameters that a target cannot express may be dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lossy {
+    /// Such a target is not admitted.
+    #[default]
+    Refuse,
+    /// They are dropped, and listed for the caller and in the ledger.
+    Allow,
+}
+
+/// What savings are compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    /// The target. It need not be in service.
+    pub target: TargetId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The moment whose prices count; none = the moment of the request.
+    pub price_as_of: Option<UnixMillis>,
+    /// Whether the target had an end of service when the policy was compiled: reports say so.
+    pub retired: bool,
+}
+
+impl Policy {
+    /// Reads a policy file. `name` is what keys and the ledger call it, `file` is what messages call it.
+    ///
+    /// # Errors
+    /// All problems that were found, in the order of the file.
+    pub fn compile(name: &str, file: &str, text: &str, market: &dyn Market) -> Result<Self, Vec<Problem>> {
+        compile::compile(name, file, text, market)
+    }
+
+    /// The requirement of the whole file.
+    #[must_use]
+    pub fn require(&self) -> &Requirement {
+        &self.require
+    }
+
+    /// Which route a request takes.
+    #[must_use]
+    pub fn select(&self, model: &str, operation: Operation) -> Selected<'_> {
+        select::select(self, model, operation)
+    }
+
+    /// Model names that clients may ask for: the routes' literal names in order, without repetition.
+    pub fn model_names(&self) -> impl Iterator<Item = &str> {
+        let all = self.routes.iter().flat_map(|r| r.literal_models.iter().map(|m| &**m));
+        let mut seen = std::collections::HashSet::new();
+        all.filter(move |m| seen.insert(*m))
+    }
+}

@@ -1,0 +1,389 @@
+//! The decision: from a policy, a catalogue, a request, signals, a clock and dice to ordered targets, and for every
+//! other candidate the reason.
+//!
+//! Pure. Rejections are always collected: they cost one vector of small values, and a decision that cannot say why is
+//! worth nothing in an incident. Text is made only when somebody reads it.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::compile::{ATTEMPTS, DIRECT};
+use super::reason::{Reason, Rejection};
+use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, refuse};
+use crate::domain::error::Error;
+use crate::domain::id::{DialectId, TargetId};
+use crate::domain::money::Money;
+use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::target::{Capabilities, Capability, Health, Signal, Target, UnixMillis};
+use crate::domain::usage::{Bucket, Usage};
+
+/// What a request asks for, as far as deciding needs to know.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The model as the client named it.
+    pub model: &'a str,
+    /// What is asked of it.
+    pub operation: Operation,
+    /// Expected tokens of prompt.
+    pub input_tokens: u64,
+    /// The client's output limit, per answer.
+    pub max_output: Option<u64>,
+    /// How many answers; 0 counts as 1.
+    pub choices: u32,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// What the target must be able to do.
+    pub needs: Capabilities,
+    /// Parameters that change the answer and that a dialect cannot express. Asked at most once per dialect.
+    pub inexpressible: &'a dyn Fn(DialectId) -> Vec<String>,
+    /// Who asks.
+    pub principal: Principal<'a>,
+    /// The requirement of the request itself (`x-stellwerk-require`).
+    pub require: &'a Requirement,
+    /// The moment of the decision.
+    pub at: UnixMillis,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Principal<'a> {
+    /// The key's id.
+    pub key: &'a str,
+    /// Its team.
+    pub team: &'a str,
+    /// Its tenant.
+    pub tenant: &'a str,
+    /// Its tags.
+    pub tags: &'a [String],
+    /// The requirements of tenant, team and key together.
+    pub require: &'a Requirement,
+}
+
+impl Principal<'static> {
+    /// Nobody in particular, without requirements.
+    pub const ANONYMOUS: Self = Self { key: "", team: "", tenant: "", tags: &[], require: &Requirement::ANY };
+}
+
+/// One throw: uniformly random bits from the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dice(pub u64);
+
+/// An admitted target. Only the planner makes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub target: TargetId,
+    /// The place of the pattern that named it.
+    pub position: u16,
+    /// What the request is expected to cost there, in USD; none = its price is not known.
+    pub expected_cost: Option<Money>,
+    /// Output tokens that are expected of all answers together.
+    pub expected_output: u64,
+    /// The output limit per answer: the client's, else the route's default as far as the model and its context allow.
+    /// None: nobody sets one.
+    pub max_output: Option<u64>,
+    /// Milliseconds until the answer is expected to be complete.
+    pub latency_ms: u64,
+    /// Whether `latency_ms` rests on measurement alone.
+    pub measured: bool,
+    /// Requests in flight there when it was decided.
+    pub in_flight: u32,
+    /// What it was ordered by, less is better: pico-USD by exchange rate, milliseconds for the fastest, place in the
+    /// list for listed. None: not comparable for want of a price, so last.
+    pub score: Option<i128>,
+    sealed: Sealed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sealed;
+
+/// Leave to connect to a target, once. Only [`Decision::ticket`] makes them, after looking at the target again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ticket {
+    target: TargetId,
+}
+
+impl Ticket {
+    /// Where to.
+    #[must_use]
+    pub fn target(&self) -> TargetId {
+        self.target
+    }
+}
+
+/// The outcome of deciding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The route; `direct` for a name of the catalogue, empty where the model is unknown.
+    pub route: Arc<str>,
+    /// What every attempt must fulfil: file, route, principal and request together.
+    pub requirement: Requirement,
+    /// Targets in the order in which they are to be tried.
+    pub admitted: Vec<Candidate>,
+    /// All other candidates, in the order of the route's list.
+    pub rejected: Vec<Rejection>,
+    /// Most attempts.
+    pub max_attempts: u8,
+    /// The waits.
+    pub timeouts: Timeouts,
+    /// What savings are compared with.
+    pub baseline: Option<Baseline>,
+    /// How long an answer may be served again; none = no cache.
+    pub cache: Option<Duration>,
+    /// Whether parameters may be dropped.
+    pub lossy: Lossy,
+    /// Why nothing is admitted; none = something is.
+    pub refusal: Option<Error>,
+    /// The moment of the decision.
+    pub at: UnixMillis,
+    /// The throw that broke near-ties.
+    pub dice: Dice,
+}
+
+impl Decision {
+    /// The targets that may be tried, in order: the admitted ones as far as the attempts go.
+    #[must_use]
+    pub fn attempts(&self) -> &[Candidate] {
+        &self.admitted[..self.admitted.len().min(usize::from(self.max_attempts))]
+    }
+
+    /// Leave to make the attempt of that number, from 0. Looks at the target again: a retry may come minutes after the
+    /// decision, when the model has been retired or its facts have turned stale.
+    ///
+    /// # Errors
+    /// Why not; none = there is no such attempt.
+    pub fn ticket(&self, attempt: usize, market: &dyn Market, now: UnixMillis) -> Result<Ticket, Option<Reason>> {
+        let candidate = self.attempts().get(attempt).ok_or(None)?;
+        let target = market.targets().get(candidate.target.index()).ok_or(None)?;
+        in_service(target, now)?;
+        self.requirement.check(target, market, now)?;
+        if !target.configured {
+            return Err(Some(Reason::NotConfigured));
+        }
+        Ok(Ticket { target: candidate.target })
+    }
+}
+
+/// Decides. The same arguments give the same decision.
+#[must_use]
+pub fn plan(
+    policy: &Policy,
+    market: &dyn Market,
+    ask: &Ask<'_>,
+    signals: &dyn Fn(TargetId) -> Signal,
+    dice: Dice,
+) -> Decision {
+    let selected = policy.select(ask.model, ask.operation);
+    let (route, picks): (Option<&Route>, &[Pick]) = match &selected {
+        Selected::Route(route) => (Some(route), &route.picks),
+        Selected::Direct(picks) => (None, picks),
+        Selected::Ambiguous(_) | Selected::Unknown(_) => {
+            let mut decision = outline(policy, "".into(), None, ask, dice);
+            decision.refusal = Some(refuse::unknown_model(ask.model, &selected));
+            return decision;
+        }
+    };
+    let name = route.map_or_else(|| Arc::from(DIRECT), |r| Arc::clone(&r.name));
+    let mut decision = outline(policy, name, route, ask, dice);
+    let prefer = route.map_or(Preference::Exchange { second: Money::ZERO }, |r| r.prefer);
+    let mut examiner = Examiner {
+        market,
+        ask,
+        requirement: &decision.requirement,
+        lossy: decision.lossy,
+        default_output: route.and_then(|r| r.max_output),
+        prefer,
+        inexpressible: Default::default(),
+    };
+    let mut admitted = Vec::with_capacity(picks.len());
+    let mut rejected = Vec::new();
+    for pick in picks {
+        match examiner.examine(*pick, signals) {
+            Ok(candidate) => admitted.push(candidate),
+            Err(reason) => rejected.push(Rejection { target: pick.target, reason }),
+        }
+    }
+    order(&mut admitted, prefer, dice);
+    decision.admitted = admitted;
+    decision.rejected = rejected;
+    if decision.admitted.is_empty() {
+        decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
+    }
+    decision
+}
+
+/// A decision without targets yet.
+fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>, dice: Dice) -> Decision {
+    let own = route.map_or(policy.require(), |r| &r.require);
+    Decision {
+        policy: Arc::clone(&policy.name),
+        route: name,
+        requirement: own.narrow(ask.principal.require).narrow(ask.require),
+        admitted: Vec::new(),
+        rejected: Vec::new(),
+        max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
+        timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),
+        baseline: route.and_then(|r| r.baseline.clone()),
+        cache: route.and_then(|r| r.cache),
+        lossy: route.map_or_else(Lossy::default, |r| r.lossy),
+        refusal: None,
+        at: ask.at,
+        dice,
+    }
+}
+
+struct Examiner<'a> {
+    market: &'a dyn Market,
+    ask: &'a Ask<'a>,
+    requirement: &'a Requirement,
+    lossy: Lossy,
+    default_output: Option<u64>,
+    prefer: Preference,
+    /// The first parameter that each dialect cannot express, once asked.
+    inexpressible: [Option<Option<String>>; DialectId::COUNT],
+}
+
+impl Examiner<'_> {
+    /// One candidate, through the stages of [`super::Stage`] in their order.
+    fn examine(&mut self, pick: Pick, signals: &dyn Fn(TargetId) -> Signal) -> Result<Candidate, Reason> {
+        let (market, ask) = (self.market, self.ask);
+        // A pick of another catalogue would be a defect of the caller; it is not dialled.
+        let target = market.targets().get(pick.target.index()).ok_or(Reason::NotConfigured)?;
+        in_service(target, ask.at)?;
+        self.requirement.check(target, market, ask.at)?;
+        let max_output = self.output_limit(target);
+        let each = u64::from(target.prior.output_tokens).min(max_output.unwrap_or(u64::MAX));
+        let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
+        let expected_cost = self.price(target, expected_output)?;
+        if !target.configured {
+            return Err(Reason::NotConfigured);
+        }
+        self.can_carry(target)?;
+        let signal = signals(pick.target);
+        if let Health::Down { until } = signal.state
+            && until.is_none_or(|until| until > ask.at)
+        {
+            return Err(Reason::Down { until });
+        }
+        let ttft = signal.ttft_ms.unwrap_or(target.prior.ttft_ms);
+        let tpot = signal.tpot_us.unwrap_or(target.prior.tpot_us);
+        // Several answers are written side by side, so their number does not lengthen the wait.
+        let latency_ms = u64::from(ttft).saturating_add(each.saturating_mul(u64::from(tpot)) / 1_000);
+        Ok(Candidate {
+            target: pick.target,
+            position: pick.position,
+            expected_cost,
+            expected_output,
+            max_output,
+            latency_ms,
+            measured: signal.ttft_ms.is_some() && signal.tpot_us.is_some(),
+            in_flight: signal.in_flight,
+            score: self.score(pick, expected_cost, latency_ms),
+            sealed: Sealed,
+        })
+    }
+
+    /// The client's limit is its own; the route's default is ours and gives way to what the model can do.
+    fn output_limit(&self, target: &Target) -> Option<u64> {
+        self.ask.max_output.or_else(|| {
+            let room = target.context.map(|context| context.saturating_sub(self.ask.input_tokens));
+            let limits = [self.default_output, target.max_output, room];
+            limits.into_iter().flatten().min()
+        })
+    }
+
+    fn price(&self, target: &Target, output: u64) -> Result<Option<Money>, Reason> {
+        let usage = Usage::ZERO.with(Bucket::Input, self.ask.input_tokens).with(Bucket::Output, output);
+        let expected = self.market.price(target, &usage, self.ask.at);
+        match (self.requirement.max_cost, expected) {
+            (Some(_), None) => Err(Reason::Unpriced),
+            (Some(limit), Some(expected)) if expected > limit => Err(Reason::MaxCost { expected, limit }),
+            (_, expected) => Ok(expected),
+        }
+    }
+
+    /// Whether the target can carry this very request.
+    fn can_carry(&mut self, target: &Target) -> Result<(), Reason> {
+        let ask = self.ask;
+        let needs = if ask.stream { ask.needs.with(Capability::Stream) } else { ask.needs };
+        if let Some(missing) = target.supports.missing(needs) {
+            return Err(Reason::Capability(missing));
+        }
+        if self.lossy == Lossy::Refuse {
+            let slot = &mut self.inexpressible[target.dialect as usize];
+            let first = slot.get_or_insert_with(|| (ask.inexpressible)(target.dialect).into_iter().next());
+            if let Some(parameter) = first {
+                return Err(Reason::Parameter(parameter.clone()));
+            }
+        }
+        if let (Some(asked), Some(has)) = (ask.max_output, target.max_output)
+            && asked > has
+        {
+            return Err(Reason::Output { asked, has });
+        }
+        let needed = ask.input_tokens.saturating_add(ask.max_output.unwrap_or(1).max(1));
+        match target.context {
+            Some(has) if needed > has => Err(Reason::Context { needed, has }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn score(&self, pick: Pick, cost: Option<Money>, latency_ms: u64) -> Option<i128> {
+        match self.prefer {
+            Preference::Exchange { second } => {
+                let waiting = second.pico().saturating_mul(i128::from(latency_ms)) / 1_000;
+                cost.map(|cost| cost.pico().saturating_add(waiting))
+            }
+            Preference::Fastest => Some(i128::from(latency_ms)),
+            Preference::Listed => Some(i128::from(pick.position)),
+        }
+    }
+}
+
+fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {
+    if let Some(from) = target.available_from.filter(|from| *from > at) {
+        return Err(Reason::NotYet { from });
+    }
+    target.available_to.filter(|to| *to <= at).map_or(Ok(()), |to| Err(Reason::Retired { to }))
+}
+
+/// Best first. Among near-ties two are drawn and the less loaded one leads: always sending to the very best would
+/// overrun it and leave the next best unmeasured.
+fn order(admitted: &mut [Candidate], prefer: Preference, dice: Dice) {
+    let cost = |c: &Candidate| (c.expected_cost.is_none(), c.expected_cost);
+    let none_last = |a: &Candidate, b: &Candidate| match (a.score, b.score) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    };
+    admitted.sort_by(|a, b| {
+        none_last(a, b)
+            .then_with(|| cost(a).cmp(&cost(b)))
+            .then_with(|| (a.latency_ms, a.position, a.target).cmp(&(b.latency_ms, b.position, b.target)))
+    });
+    if prefer == Preference::Listed {
+        return;
+    }
+    let Some(best) = admitted.first().and_then(|c| c.score) else { return };
+    let limit = best.saturating_add(best / 20);
+    let near = admitted.iter().take_while(|c| c.score.is_some_and(|s| s <= limit)).count();
+    if near < 2 {
+        return;
+    }
+    let (first, second) = draw_two(dice, near);
+    let lead = if admitted[second].in_flight < admitted[first].in_flight { second } else { first };
+    admitted[..=lead].rotate_right(1);
+}
+
+/// Two different numbers below `n`, which is at least 2.
+fn draw_two(Dice(dice): Dice, n: usize) -> (usize, usize) {
+    let index = |value: u64| usize::try_from(value).unwrap_or(0);
+    let wide = u64::try_from(n).unwrap_or(u64::MAX);
+    let first = index(dice % wide);
+    let second = index(dice / wide % (wide - 1));
+    (first, if second >= first { second + 1 } else { second })
+}

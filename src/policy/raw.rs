@@ -1,0 +1,188 @@
+//! A policy file exactly as written. Unknown members are refused; what a later version will understand is read here
+//! only to say so.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::value::Datetime;
+
+/// `[[route]]`: which requests, which targets, which requirements, which preference.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    /// Unique in the file; shown in headers, ledger and metrics. `direct` is taken.
+    pub name: Spanned<String>,
+    /// Which requests. The first route that matches wins.
+    #[serde(rename = "match")]
+    pub matches: Spanned<RawMatch>,
+    /// A condition. Not supported yet.
+    pub when: Option<Spanned<IgnoredAny>>,
+    /// Patterns of targets, in order of preference where `prefer.order = "listed"`.
+    pub targets: Spanned<Vec<Spanned<String>>>,
+    /// What finance compares with.
+    pub baseline: Option<Spanned<RawBaseline>>,
+    /// `refuse` (default): a parameter that a target cannot express excludes it. `allow`: it is dropped and listed.
+    pub lossy: Option<Spanned<String>>,
+    /// How long an answer may be served again to the same tenant for the same request. Off unless given.
+    pub cache: Option<Spanned<String>>,
+    /// Output limit in tokens for requests that set none.
+    pub max_output: Option<Spanned<u64>>,
+    /// Hard requirements.
+    pub require: Option<RawRequire>,
+    /// The preference among what is admitted.
+    pub prefer: Option<RawPrefer>,
+    /// How often and how long to try.
+    pub attempts: Option<RawAttempts>,
+}
+
+/// `match = { model = [...], operation = [...] }`: both must hold where both are given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMatch {
+    /// Globs on the model that the client asks for.
+    pub model: Option<Vec<Spanned<String>>>,
+    /// Operations.
+    pub operation: Option<Vec<Spanned<String>>>,
+}
+
+/// `baseline = { target, price_as_of }`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBaseline {
+    /// Exactly one target.
+    pub target: Spanned<String>,
+    /// The day whose prices count. Needed where the model is retired.
+    pub price_as_of: Option<Spanned<Datetime>>,
+}
+
+/// `require`: of the whole file or of a route. What fails one is never used, not even as last resort.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRequire {
+    /// Zones or countries where bytes may be processed.
+    pub processing: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Allowed jurisdictions of the operating company, and of its parent unless `parent` is given too.
+    pub operator: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Allowed jurisdictions of the ultimate parent.
+    pub parent: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Most days that prompts may be kept.
+    pub retention_days: Option<u32>,
+    /// Of `no`, `opt-out`, `yes`.
+    pub training: Option<Spanned<Vec<Spanned<String>>>>,
+    /// `none`, `documented` or `contract`.
+    pub min_guarantee: Option<Spanned<String>>,
+    /// The least rung of the quality ladder.
+    pub min_tier: Option<Spanned<String>>,
+    /// Most that a request may be expected to cost: `"0.05 USD"`.
+    pub max_cost: Option<Spanned<String>>,
+    /// A latency limit. Not supported yet.
+    pub ttft_p95: Option<Spanned<IgnoredAny>>,
+    /// How `ttft_p95` treats targets without measurements. Not supported yet.
+    pub unmeasured: Option<Spanned<IgnoredAny>>,
+}
+
+/// `prefer`: `second_is_worth` or `order`, not both. Neither: the cheapest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPrefer {
+    /// What a second less of waiting is worth: `"0.002 USD"`; `"0"` = the cheapest, `"inf"` = the fastest.
+    pub second_is_worth: Option<Spanned<String>>,
+    /// `listed`: in the order of `targets`.
+    pub order: Option<Spanned<String>>,
+    /// Weights. Not supported yet.
+    pub weights: Option<Spanned<IgnoredAny>>,
+}
+
+/// `attempts`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAttempts {
+    /// Most targets that are tried, 1 to 10. Default 3.
+    pub max: Option<Spanned<u8>>,
+    /// Asking two at once. Not supported yet.
+    pub hedge: Option<Spanned<IgnoredAny>>,
+    /// The four waits.
+    pub timeout: Option<RawTimeout>,
+}
+
+/// `timeout`: each absent one keeps its default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTimeout {
+    /// Until the connection stands. Default `5s`.
+    pub connect: Option<Spanned<String>>,
+    /// Until the first frame of the answer. Default `30s`.
+    pub first_token: Option<Spanned<String>>,
+    /// Between two pieces of the answer. Default `60s`.
+    pub idle: Option<Spanned<String>>,
+    /// For the whole request. Default `15m`.
+    pub total: Option<Spanned<String>>,
+}
+
+/// `[[test]]`: a request and what must become of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTest {
+    /// What the test claims, in words.
+    pub name: Spanned<String>,
+    /// The request.
+    pub given: RawGiven,
+    /// What must become of it.
+    pub expect: Spanned<RawExpect>,
+}
+
+/// `given`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGiven {
+    /// The model that the client asks for.
+    pub model: Spanned<String>,
+    /// Tokens of prompt. Default 1000.
+    pub input_tokens: Option<u64>,
+    /// The client's output limit.
+    pub max_output: Option<u64>,
+    /// Who asks.
+    pub key: Option<RawKey>,
+    /// When. Default: the moment the test runs.
+    pub at: Option<Spanned<Datetime>>,
+    /// Whether a stream is asked for.
+    pub stream: Option<bool>,
+    /// Capabilities that the request needs (`tools`, `json_schema`, `image`, ...).
+    pub needs: Option<Vec<Spanned<String>>>,
+    /// Targets that are down.
+    pub down: Option<Vec<Spanned<String>>>,
+    /// A requirement of the request in its text form, as in the header `x-stellwerk-require`.
+    pub require: Option<Spanned<String>>,
+}
+
+/// `given.key`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    /// The key's name.
+    pub name: Option<String>,
+    /// Its team.
+    pub team: Option<String>,
+    /// Its tenant.
+    pub tenant: Option<String>,
+    /// Its tags.
+    pub tags: Option<Vec<String>>,
+    /// Its requirement, in the text form.
+    pub require: Option<Spanned<String>>,
+}
+
+/// `expect`: at least one member.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExpect {
+    /// The pattern that the first attempt's target matches.
+    pub first: Option<Spanned<String>>,
+    /// Patterns that no admitted target matches.
+    pub never: Option<Vec<Spanned<String>>>,
+    /// Most that any attempt may be expected to cost.
+    pub max_cost: Option<Spanned<String>>,
+    /// The code of the refusal.
+    pub refused: Option<Spanned<String>>,
+    /// The route that must have been chosen.
+    pub route: Option<Spanned<String>>,
+}

@@ -1,0 +1,135 @@
+//! Which route a request takes: the first whose `match` holds; else a name of the catalogue; else none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Pick, Policy, Route, text};
+use crate::domain::plan::Operation;
+use crate::domain::target::Target;
+
+/// What a requested model means under a policy.
+#[derive(Clone, Debug)]
+pub enum Selected<'p> {
+    /// A route of the policy.
+    Route(&'p Route),
+    /// A name of the catalogue: its endpoints, under the file's requirements.
+    Direct(&'p Arc<[Pick]>),
+    /// A model id that several providers have: which names to choose from.
+    Ambiguous(&'p [Arc<str>]),
+    /// Nothing; with the nearest names.
+    Unknown(Vec<&'p str>),
+}
+
+/// The names of a catalogue under which its models can be asked for without a route.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// `provider/model@endpoint`, `provider/model`, and the plain id where one provider has it.
+    direct: HashMap<Box<str>, Arc<[Pick]>>,
+    /// Plain ids that several providers have, with the names to choose from.
+    ambiguous: HashMap<Box<str>, Vec<Arc<str>>>,
+}
+
+impl Names {
+    /// Indexes the targets.
+    #[must_use]
+    pub fn new(targets: &[Target]) -> Self {
+        let mut found: HashMap<String, Vec<Pick>> = HashMap::new();
+        let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
+        for target in targets {
+            let pick = Pick { target: target.id, position: 0 };
+            let (provider, model) = (&*target.provider, &*target.model);
+            let full = format!("{provider}/{model}@{}", target.endpoint);
+            let short = format!("{provider}/{model}");
+            let given = target.name.to_string();
+            found.entry(given.clone()).or_default().push(pick);
+            for name in [full, short] {
+                if name != given {
+                    found.entry(name).or_default().push(pick);
+                }
+            }
+            let of_model = owners.entry(model).or_default();
+            if !of_model.contains(&provider) {
+                of_model.push(provider);
+            }
+        }
+        let mut names = Self::default();
+        for (model, providers) in owners {
+            let full = |p: &&str| -> Arc<str> { format!("{p}/{model}").into() };
+            if let [provider] = providers.as_slice() {
+                if let Some(picks) = found.get(&*full(provider)).cloned() {
+                    found.entry(model.to_owned()).or_insert(picks);
+                }
+            } else if !found.contains_key(model) {
+                let mut choices: Vec<Arc<str>> = providers.iter().map(full).collect();
+                choices.sort();
+                names.ambiguous.insert(model.into(), choices);
+            }
+        }
+        names.direct = found.into_iter().map(|(name, picks)| (name.into(), picks.into())).collect();
+        names
+    }
+}
+
+impl Route {
+    /// Whether the route's `match` holds.
+    #[must_use]
+    pub fn matches(&self, model: &str, operation: Operation) -> bool {
+        self.operations.as_ref().is_none_or(|o| o.contains(&operation))
+            && self.models.as_ref().is_none_or(|m| m.is_match(model))
+    }
+}
+
+pub(super) fn select<'p>(policy: &'p Policy, model: &str, operation: Operation) -> Selected<'p> {
+    if let Some(route) = policy.routes.iter().find(|r| r.matches(model, operation)) {
+        return Selected::Route(route);
+    }
+    if let Some(picks) = policy.names.direct.get(model) {
+        return Selected::Direct(picks);
+    }
+    if let Some(choices) = policy.names.ambiguous.get(model) {
+        return Selected::Ambiguous(choices);
+    }
+    Selected::Unknown(near(policy, model))
+}
+
+/// Up to three names that were likely meant. The client's text may be long and hostile, so long names are not compared.
+fn near<'p>(policy: &'p Policy, model: &str) -> Vec<&'p str> {
+    if model.len() > 100 {
+        return Vec::new();
+    }
+    let lower = model.to_lowercase();
+    let allowed = (model.chars().count() / 3).max(1);
+    let routed = policy.model_names();
+    let direct = policy.names.direct.keys().map(|name| &**name);
+    let mut near: Vec<(usize, &str)> = routed
+        .chain(direct)
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= allowed)
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// One sentence on why a model is not known.
+pub(super) fn unknown_message(model: &str, selected: &Selected<'_>) -> String {
+    // The client's own word, shortened: an error must not carry a megabyte back.
+    let shown: String = model.chars().take(100).collect();
+    match selected {
+        Selected::Ambiguous(choices) => {
+            let choices: Vec<&str> = choices.iter().take(8).map(|c| &**c).collect();
+            format!("The model `{shown}` is offered by several providers; ask for one of {}.", choices.join(", "))
+        }
+        Selected::Unknown(near) if !near.is_empty() => {
+            format!("The model `{shown}` does not exist; did you mean {}?", near.join(" or "))
+        }
+        Selected::Unknown(_) | Selected::Route(_) | Selected::Direct(_) => {
+            format!("The model `{shown}` does not exist.")
+        }
+    }
+}
+
+/// The problem's hint for a name in a policy file.
+pub(super) fn nearest_target(targets: &[Target], name: &str) -> Option<String> {
+    text::did_you_mean(name, targets.iter().map(|t| &*t.name))
+}

@@ -1,0 +1,194 @@
+//! Policy files: what is read, and what is said about mistakes.
+
+use super::*;
+
+fn expect(text: &str, wanted: &[&str]) {
+    let found = problems(text, &shop());
+    for (number, wanted) in wanted.iter().enumerate() {
+        let problem = found.get(number).map_or("nothing", String::as_str);
+        assert!(problem.contains(wanted), "wanted {wanted}\nfound {found:#?}");
+    }
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+}
+
+/// A route with these further lines.
+fn route(lines: &str) -> String {
+    format!("[[route]]\nname = \"r\"\nmatch = {{ model = [\"m\"] }}\ntargets = [\"nebius/*\"]\n{lines}\n")
+}
+
+#[test]
+fn all_problems_are_reported_with_their_places() {
+    expect(
+        r#"
+[require]
+processing = ["EU", "Germany"]
+operator = ["UK"]
+
+[[route]]
+name = "a"
+match = { model = ["auto"] }
+targets = ["nebius/DeepSeek-R2", "famly:x", "family:deepseek-r2", "opnai/*", "openai/o5@us"]
+require = { min_tier = "frontier" }
+max_outputs = 3
+
+[[route]]
+name = "b b"
+match = {}
+targets = []
+prefer = { order = "listed", second_is_worth = "0.002 USD" }
+attempts = { max = 0, timeout = { idle = "0s" } }
+
+[other]
+"#,
+        &[
+            "p.toml:3:21: require.processing: `Germany` is neither",
+            "p.toml:4:13: require.operator: `UK` is neither a zone nor an ISO 3166-1 country code (did you mean `GB`?)",
+            "p.toml:11:1: route[0]: unknown field `max_outputs`, expected one of",
+            "p.toml:14:8: route[1].name: a route's name",
+            "p.toml:15:9: route[1].match: names neither",
+            "p.toml:16:11: route[1].targets: a route needs",
+            "p.toml:17:20: route[1].prefer.order: `order` and `second_is_worth` exclude",
+            "p.toml:18:20: route[1].attempts.max: a request needs",
+            "p.toml:18:42: route[1].attempts.timeout.idle: must be longer",
+            "p.toml:20:2: other: `other` is no member",
+        ],
+    );
+    expect(
+        "[[route]]\nname = \"a\"\nmatch = { model = [\"auto\"] }\n\
+         targets = [\"nebius/DeepSeek-R2\", \"famly:x\", \"family:deepseek-r2\", \"opnai/*\", \"openai/o5@us\"]\n\
+         require = { min_tier = \"frontier-reasonin\" }\n",
+        &[
+            "p.toml:4:12: route[0].targets: `nebius/DeepSeek-R2` matches no target (did you mean `DeepSeek-R1`?)",
+            "`famly:x` is not a target",
+            "`family:deepseek-r2` matches no target (did you mean `deepseek-r1`?)",
+            "`opnai/*` matches no target (did you mean `openai`?)",
+            "`openai/o5@us` matches no target (its endpoints are eu)",
+            "there is no tier `frontier-reasonin`; the ladder is tiny < small < reasoning < frontier-reasoning (did you",
+        ],
+    );
+}
+
+#[test]
+fn what_comes_later_is_refused_and_not_ignored() {
+    expect(&route("when = 'request.input_tokens < 3'"), &["route[0].when: is not supported yet"]);
+    expect(&route("require = { ttft_p95 = \"2s\" }"), &["ttft_p95: is not supported yet"]);
+    expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
+    expect(&route("prefer = { order = \"weighted\" }"), &["`weighted` is not supported yet"]);
+    expect(&route("prefer = { weights = [1, 2] }"), &["prefer.weights: is not supported yet"]);
+    expect(&route("").replace("model = [\"m\"]", "operation = [\"embeddings\"]"), &["`embeddings` is not supported"]);
+}
+
+#[test]
+fn mistakes_in_values() {
+    expect("[[route]\n", &["p.toml:1:"]);
+    expect("route = 1", &["must be written as [[route]]"]);
+    expect(&route("cache = \"ten\""), &["route[0].cache: `ten` is not a duration"]);
+    expect(&route("lossy = \"maybe\""), &["refuse, allow"]);
+    expect(&route("max_output = 0"), &["at least 1"]);
+    expect(&route("max_output = -5"), &["route[0]"]);
+    expect(&route("require = { max_cost = \"5 EUR\" }"), &["USD"]);
+    expect(&route("require = { training = [] }"), &["names none"]);
+    expect(&route("prefer = { second_is_worth = 0.5 }"), &["invalid type"]);
+    expect(&route("baseline = { target = \"openai/o1\" }"), &["retired: a baseline of the past needs a date"]);
+    expect(&route("baseline = { target = \"openai/*\" }"), &["a baseline is one target"]);
+    expect(&route("baseline = { target = \"openai/o5\", price_as_of = 07:00:00 }"), &["neither a date"]);
+    expect(&route("").replace("\"r\"", "\"direct\""), &["`direct` is the name"]);
+    expect(&(route("") + &route("")), &["there is a route of that name"]);
+    expect(&route("").replace("\"m\"", "\"[\""), &["route[0].match.model"]);
+}
+
+#[test]
+fn a_provider_without_models_today_is_a_warning() {
+    let shop = shop();
+    let policy = compile(&route("").replace("\"nebius/*\"", "\"openai-compatible/*\""), &shop);
+    assert_eq!(policy.warnings.len(), 1);
+    let decision = plan(&policy, &shop, &ask("m"), &cold, Dice(0));
+    assert_eq!(decision.refusal.unwrap().kind.status(), 503);
+}
+
+#[test]
+fn the_first_matching_route_wins_and_the_file_holds_for_all() {
+    let shop = shop();
+    let text = "require = { processing = [\"EU\"] }\n".to_owned()
+        + &route("cache = \"10m\"")
+        + &route("require = { retention_days = 3 }").replace("\"r\"", "\"all\"").replace("\"m\"", "\"*\"");
+    let policy = compile(&text, &shop);
+    let decision = plan(&policy, &shop, &ask("m"), &cold, Dice(0));
+    assert_eq!((&*decision.route, decision.cache), ("r", Some(Duration::from_secs(600))));
+    let decision = plan(&policy, &shop, &ask("meta/llama"), &cold, Dice(0));
+    assert_eq!((&*decision.route, decision.cache), ("all", None));
+    assert_eq!(decision.requirement.to_string(), "processing=EU; retention_days=3");
+    assert_eq!(policy.model_names().collect::<Vec<_>>(), ["m"]);
+}
+
+#[test]
+fn tests_of_a_policy_can_pass_and_fail() {
+    let mut shop = shop();
+    shop.targets.iter_mut().for_each(|t| t.configured = false);
+    let text = r#"
+[[route]]
+name = "reasoning"
+match = { model = ["auto"] }
+targets = ["family:deepseek-r1", "openai/*"]
+prefer = { order = "listed" }
+
+[[test]]
+name = "local first"
+given = { model = "auto" }
+expect = { first = "local/*", never = ["openai/o1"], max_cost = "0.02 USD", route = "reasoning" }
+
+[[test]]
+name = "Europe when the machine is down"
+given = { model = "auto", down = ["local/*"], key = { team = "claims", require = "processing=EU,local" } }
+expect = { first = "nebius/*@eu", never = ["deepseek/*@cn", "together/*"] }
+
+[[test]]
+name = "nothing in Britain"
+given = { model = "auto", require = "processing=GB" }
+expect = { refused = "policy_no_target" }
+
+[[test]]
+name = "o1 was there"
+given = { model = "openai/o1", at = 2025-01-31 }
+expect = { first = "openai/o1", route = "direct" }
+
+[[test]]
+name = "wrong on purpose"
+given = { model = "auto", input_tokens = 100000000 }
+expect = { first = "openai/*", never = ["local/*"] }
+
+[[test]]
+name = "wrong in four ways"
+given = { model = "auto" }
+expect = { never = ["deepseek/*"], max_cost = "0.0001 USD", route = "direct" }
+
+[[test]]
+name = "not refused"
+given = { model = "auto" }
+expect = { refused = "price_limit" }
+"#;
+    let policy = compile(text, &shop);
+    let outcomes = run_tests(&policy, &shop, NOW);
+    let passed: Vec<bool> = outcomes.iter().map(|o| o.passed).collect();
+    assert_eq!(passed, [true, true, true, true, false, false, false], "{outcomes:#?}");
+    assert!(outcomes[4].why.contains("refused: context_length_exceeded"), "{}", outcomes[4].why);
+    assert!(outcomes[5].why.contains("the route is `reasoning`"), "{}", outcomes[5].why);
+    assert!(outcomes[5].why.contains("deepseek/deepseek-reasoner@cn is admitted"));
+    assert!(outcomes[5].why.contains("is expected to cost"));
+    assert!(outcomes[6].why.contains("sent to local/r1-7b"));
+}
+
+#[test]
+fn tests_of_a_policy_are_checked_too() {
+    let with = |given: &str, expect: &str| {
+        route("") + &format!("[[test]]\nname = \"t\"\ngiven = {{ model = \"m\"{given} }}\nexpect = {{ {expect} }}\n")
+    };
+    expect(&with("", ""), &["test[0].expect: expects nothing"]);
+    expect(&with(", needs = [\"tool\"]", "first = \"a/b\""), &["did you mean `tools`?"]);
+    expect(&with("", "refused = \"policy\""), &["is no code of a refusal"]);
+    expect(&with("", "never = [\"nebius/R1\"]"), &["`nebius/R1` matches no target"]);
+    expect(&with("", "route = \"s\""), &["there is no route `s` (did you mean `r`?)"]);
+    expect(&with(", require = \"processing=UK\"", "first = \"a/b\""), &["did you mean `GB`?"]);
+    expect(&with("", "first = \"a/b\", refused = \"price_limit\""), &["exclude each other"]);
+    expect(&with(", inputs = 1", "first = \"a/b\""), &["unknown field `inputs`"]);
+}

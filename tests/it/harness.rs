@@ -1,0 +1,258 @@
+//! A whole gateway in a directory of its own.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use stellwerk::app::{App, Sources};
+use tempfile::TempDir;
+
+use crate::upstream::Upstream;
+
+/// A gateway with providers `alpha` (EU, cheap), `beta` (US, dear) of the OpenAI dialect and `gamma` (EU, Anthropic).
+pub struct Gateway {
+    pub app: Option<App>,
+    pub dir: TempDir,
+    pub base: String,
+    pub admin: String,
+    pub key: String,
+    pub client: reqwest::Client,
+}
+
+/// A provider file with one endpoint and one model.
+pub fn provider(name: &str, dialect: &str, url: &str, country: &str, input: &str, output: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+title = "{name}"
+dialect = "{dialect}"
+auth = {{ scheme = "bearer" }}
+keys = [{{ env = "PATH" }}]
+operator = "{country}"
+parent = "{country}"
+docs = "https://example.invalid"
+
+[[endpoint]]
+name = "main"
+base_url = "{url}"
+allow_http = true
+processing = ["{country}"]
+guarantee = "contract"
+retention_days = 0
+training = "no"
+cancel_stops_billing = true
+source = "https://example.invalid"
+checked = 2026-01-01
+expires = 2099-01-01
+
+[[model]]
+id = "m-1"
+family = "m"
+tier = "standard"
+context = 100000
+max_output = 4096
+supports = ["stream", "tools", "json", "json_schema", "image", "reasoning", "logprobs", "n"]
+
+  [[model.price]]
+  from = 2020-01-01
+  input = "{input}"
+  output = "{output}"
+  source = "https://example.invalid"
+  checked = 2026-01-01
+"#
+    )
+}
+
+/// Routes for the three providers, cheapest first.
+pub const POLICY: &str = r#"
+[[route]]
+name = "main"
+match = { model = ["auto"] }
+targets = ["alpha/*", "beta/*", "gamma/*"]
+baseline = { target = "openai/o1@global", price_as_of = 2025-01-31 }
+[route.attempts]
+max = 3
+timeout = { connect = "2s", first_token = "2s", idle = "2s", total = "20s" }
+
+[[route]]
+name = "eu"
+match = { model = ["eu"] }
+targets = ["alpha/*", "beta/*", "gamma/*"]
+[route.require]
+processing = ["EU"]
+
+[[route]]
+name = "cached"
+match = { model = ["cached"] }
+targets = ["alpha/*"]
+baseline = { target = "openai/o1@global", price_as_of = 2025-01-31 }
+cache = "10m"
+
+[[route]]
+name = "claude"
+match = { model = ["claude"] }
+targets = ["gamma/*"]
+"#;
+
+impl Gateway {
+    /// Starts with the upstreams that are given; a provider without one is not there.
+    pub async fn start(alpha: Option<&Upstream>, beta: Option<&Upstream>, gamma: Option<&Upstream>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let providers = dir.path().join("providers");
+        let policies = dir.path().join("policies");
+        fs::create_dir_all(&providers).unwrap();
+        fs::create_dir_all(&policies).unwrap();
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        let url = |u: Option<&Upstream>| u.map_or_else(|| nowhere.clone(), Upstream::url);
+        let files = [
+            ("alpha", "openai-chat", url(alpha), "DE", "1", "2"),
+            ("beta", "openai-chat", url(beta), "US", "10", "20"),
+            ("gamma", "anthropic", url(gamma), "FR", "100", "200"),
+        ];
+        for (name, dialect, url, country, input, output) in files {
+            let text = provider(name, dialect, &url, country, input, output);
+            fs::write(providers.join(format!("{name}.toml")), text).unwrap();
+        }
+        fs::write(policies.join("default.toml"), POLICY).unwrap();
+        Self::start_in(dir).await
+    }
+
+    /// Starts with the files of a directory.
+    pub async fn start_in(dir: TempDir) -> Self {
+        let config = "[server]\nlisten = \"127.0.0.1:0\"\ndrain = \"1s\"\nmax_body = \"256 KiB\"\nbody_timeout = \"2s\"\n\
+                      [admin]\nlisten = \"127.0.0.1:0\"\n[data]\ndir = \"data\"\n\
+                      [catalogue]\ndir = \"providers\"\n[policies]\ndir = \"policies\"\n";
+        fs::write(dir.path().join("stellwerk.toml"), config).unwrap();
+        let path = dir.path().join("stellwerk.toml");
+        let sources = Sources::new(move || {
+            let text = fs::read_to_string(&path).map_err(|e| vec![e.to_string()])?;
+            let base = path.parent().unwrap();
+            let config = stellwerk::config::parse("stellwerk.toml", &text, base);
+            let config = config.map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            Ok((config, Some(path.clone())))
+        });
+        let app = App::start(sources).await.unwrap();
+        let facts = app.facts();
+        let key = fs::read_to_string(&facts.first_key).unwrap().trim().to_owned();
+        Self {
+            base: format!("http://{}/v1", facts.data),
+            admin: format!("http://{}", facts.admin),
+            key,
+            app: Some(app),
+            dir,
+            client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        Path::new(self.dir.path()).join(name)
+    }
+
+    /// Posts a chat request.
+    pub async fn chat(&self, body: &str) -> Answer {
+        self.chat_with(body, &[]).await
+    }
+
+    /// Posts a chat request with headers.
+    pub async fn chat_with(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.post(format!("{}/chat/completions", self.base)).bearer_auth(&self.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.header("content-type", "application/json").body(body.to_owned()).send().await.unwrap();
+        Answer::read(response).await
+    }
+
+    /// One request as the ledger has it, by the id the client got.
+    pub async fn ledger(&self, request: &str) -> Value {
+        let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
+        let url = format!("{}/admin/v1/requests/{request}", self.admin);
+        for _ in 0..250 {
+            let response = self.client.get(&url).bearer_auth(token.trim()).send().await.unwrap();
+            if response.status() == 200 {
+                return serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("request {request} never came to the ledger");
+    }
+
+    /// Makes a key as another process would: through the store, not through the gateway.
+    pub fn new_key(&self, tenant: &str, requirement: Option<&str>) -> String {
+        use secrecy::ExposeSecret;
+        let dir = self.path("data");
+        let store =
+            stellwerk::store::Store::open(&dir.join("stellwerk.db"), stellwerk::store::Durability::Process).unwrap();
+        let ring = stellwerk::admission::KeyRing::open(&store, &dir).unwrap();
+        let new = stellwerk::admission::NewKey {
+            name: "test".into(),
+            tenant: tenant.into(),
+            team: "default".into(),
+            requirement: requirement.map(Into::into),
+            ..Default::default()
+        };
+        ring.create(&store, &new).unwrap().0.expose_secret().to_owned()
+    }
+
+    /// Waits until the running gateway has learned of the key.
+    pub async fn wait_for_key(&self) {
+        for _ in 0..250 {
+            let models = self.client.get(format!("{}/models", self.base)).bearer_auth(&self.key).send().await.unwrap();
+            if models.status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the key was never learned");
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+    }
+
+    pub async fn reload(&self) -> (u16, Value) {
+        let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
+        let url = format!("{}/admin/v1/reload", self.admin);
+        let response = self.client.post(url).bearer_auth(token.trim()).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+    }
+}
+
+/// An answer as the client got it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn read(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    pub fn id(&self) -> &str {
+        self.header("x-request-id")
+    }
+}
+
+/// A plain request body.
+pub fn hello(model: &str) -> String {
+    format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}"#)
+}
+
+/// A streamed request body.
+pub fn hello_stream(model: &str) -> String {
+    format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}"#)
+}

@@ -1,0 +1,55 @@
+//! Reload: whole or not at all, on change and on demand.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::{Gateway, POLICY, hello};
+use crate::upstream::{Upstream, completion, json};
+
+#[tokio::test]
+async fn a_changed_policy_is_in_force_without_a_restart() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 1, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    assert_eq!(gateway.chat(&hello("fresh")).await.status, 404);
+    let policy =
+        format!("{POLICY}\n[[route]]\nname = \"fresh\"\nmatch = {{ model = [\"fresh\"] }}\ntargets = [\"alpha/*\"]\n");
+    fs::write(gateway.path("policies/default.toml"), policy).unwrap();
+    for _ in 0..500 {
+        if gateway.chat(&hello("fresh")).await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the new route never came into force");
+}
+
+#[tokio::test]
+async fn a_bad_file_never_replaces_a_good_one_and_all_problems_are_told() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 1, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let bad = POLICY.replace("\"gamma/*\"]\nbaseline", "\"gama/*\"]\nbaseline").replace("[\"EU\"]", "[\"EUU\"]");
+    fs::write(gateway.path("policies/default.toml"), bad).unwrap();
+    let (status, told) = gateway.reload().await;
+    assert_eq!(status, 422, "{told}");
+    let problems: Vec<_> = told["problems"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems.iter().any(|p| p.contains("gama") && p.contains("default.toml:5")), "{problems:#?}");
+    assert!(problems.iter().any(|p| p.contains("EUU") && p.contains("EU")), "{problems:#?}");
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200, "the good one stays");
+    assert!(gateway.metrics().await.contains("stellwerk_reloads_total{outcome=\"refused\"}"));
+
+    fs::write(gateway.path("policies/default.toml"), format!("{POLICY}\n# changed\n")).unwrap();
+    let (status, told) = gateway.reload().await;
+    assert_eq!(status, 200, "{told}");
+}
+
+#[tokio::test]
+async fn the_admin_plane_wants_its_token_and_a_host_of_this_machine() {
+    let gateway = Gateway::start(None, None, None).await;
+    let get = |path: &str| gateway.client.get(format!("{}{path}", gateway.admin));
+    assert_eq!(get("/healthz").send().await.unwrap().status(), 200);
+    assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
+    assert_eq!(get("/admin/v1/targets").send().await.unwrap().status(), 401);
+    assert_eq!(get("/admin/v1/targets").bearer_auth(&gateway.key).send().await.unwrap().status(), 401);
+    assert_eq!(get("/healthz").header("host", "evil.test").send().await.unwrap().status(), 403);
+}
