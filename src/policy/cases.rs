@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::compile::Notes;
+use super::notes::Notes;
 use super::plan::{Ask, Decision, Dice, Principal, plan};
 use super::raw::{RawExpect, RawTest};
 use super::{Market, Pattern, Policy, Requirement, text};

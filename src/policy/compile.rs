@@ -1,23 +1,20 @@
 //! From the text of a policy file to a [`Policy`], or to all its problems.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use toml::value::Datetime;
 
+use super::notes::Notes;
 use super::raw::{RawAttempts, RawBaseline, RawMatch, RawPrefer, RawRequire, RawRoute, RawTest, RawTimeout};
 use super::require::{self, Complaint};
-use super::{Baseline, Lossy, Market, Names, Pattern, Pick, Policy, Preference, Requirement, Route, select, text};
+use super::{Baseline, Lossy, Market, Names, Pick, Policy, Preference, Requirement, Route, select, text};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
-use crate::domain::target::UnixMillis;
+use crate::domain::usage::{Bucket, Usage};
 
 /// The name under which requests without a route are recorded.
 pub(super) const DIRECT: &str = "direct";
@@ -26,7 +23,7 @@ pub(super) const ATTEMPTS: u8 = 3;
 const MOST_ATTEMPTS: u8 = 10;
 
 pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market) -> Result<Policy, Vec<Problem>> {
-    let mut notes = Notes { file: file.into(), source, problems: Vec::new(), warnings: Vec::new() };
+    let mut notes = Notes::new(file, source);
     let (document, errors) = DeTable::parse_recoverable(source);
     for error in errors {
         notes.problem(error.span().unwrap_or(0..0), "", (error.message().to_owned(), None));
@@ -35,122 +32,23 @@ pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market)
     if !notes.problems.is_empty() {
         return Err(notes.problems);
     }
-    let mut compiler = Compiler { notes, market, require: Requirement::ANY, routes: Vec::new(), tests: Vec::new() };
+    let mut compiler =
+        Compiler { notes, market, require: Requirement::ANY, baseline: None, routes: Vec::new(), tests: Vec::new() };
     compiler.document(document.into_inner());
-    let Compiler { mut notes, require, routes, tests, .. } = compiler;
+    let Compiler { mut notes, require, baseline, routes, tests, .. } = compiler;
     if !notes.problems.is_empty() {
         notes.problems.sort_by_key(|p| (p.line, p.column));
         return Err(notes.problems);
     }
     let names = Names::new(market.targets());
-    Ok(Policy { name: name.into(), routes, warnings: notes.warnings, require, names, tests })
-}
-
-/// What was found so far.
-pub(super) struct Notes<'a> {
-    file: Arc<str>,
-    source: &'a str,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
-}
-
-impl Notes<'_> {
-    /// Notes a problem at a place in the text.
-    pub(super) fn problem(&mut self, span: Range<usize>, path: &str, complaint: Complaint) {
-        let problem = self.at(span, path, complaint);
-        self.problems.push(problem);
-    }
-
-    fn warning(&mut self, span: Range<usize>, path: &str, complaint: Complaint) {
-        let problem = self.at(span, path, complaint);
-        self.warnings.push(problem);
-    }
-
-    fn at(&self, span: Range<usize>, path: &str, (message, hint): Complaint) -> Problem {
-        let before = self.source.get(..span.start).unwrap_or(self.source);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Problem {
-            file: Arc::clone(&self.file),
-            line: number(line),
-            column: number(column),
-            path: path.to_owned(),
-            message,
-            hint,
-        }
-    }
-
-    /// The value, or nothing and a problem.
-    pub(super) fn keep<T>(&mut self, span: Range<usize>, path: &str, read: Result<T, Complaint>) -> Option<T> {
-        read.map_err(|complaint| self.problem(span, path, complaint)).ok()
-    }
-
-    /// What a later version will understand must not be accepted in silence.
-    fn later(&mut self, member: Option<&Spanned<IgnoredAny>>, path: &str) {
-        if let Some(member) = member {
-            self.problem(member.span(), path, ("is not supported yet".to_owned(), None));
-        }
-    }
-
-    fn read<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, path: &str) -> Option<T> {
-        let span = value.span();
-        let read = T::deserialize(toml::de::ValueDeserializer::from(value));
-        read.map_err(|e| {
-            let message = e.message().trim_end().to_owned();
-            let hint = hint_of_unknown_field(&message);
-            self.problem(e.span().unwrap_or(span), path, (message, hint));
-        })
-        .ok()
-    }
-
-    /// A moment: a date means its first instant in UTC.
-    pub(super) fn moment(&mut self, given: Option<&Spanned<Datetime>>, path: &str) -> Option<UnixMillis> {
-        let given = given?;
-        let text = given.get_ref().to_string();
-        let full = if given.get_ref().time.is_none() { format!("{text}T00:00:00Z") } else { text.clone() };
-        let parsed = full.parse::<jiff::Timestamp>().map(|t| UnixMillis(t.as_millisecond()));
-        self.keep(
-            given.span(),
-            path,
-            parsed.map_err(|_| (format!("`{text}` is neither a date nor a time with an offset"), None)),
-        )
-    }
-
-    pub(super) fn pattern(&mut self, given: &Spanned<String>, path: &str) -> Option<Pattern> {
-        self.keep(given.span(), path, Pattern::parse(given.get_ref()).map_err(|message| (message, None)))
-    }
-
-    pub(super) fn requirement(
-        &mut self,
-        given: Option<&Spanned<String>>,
-        path: &str,
-        market: &dyn Market,
-    ) -> Requirement {
-        let Some(given) = given else { return Requirement::ANY };
-        let read =
-            Requirement::parse(given.get_ref(), market).map_err(|e| (format!("{}: {}", e.part, e.message), e.hint));
-        self.keep(given.span(), path, read).unwrap_or_default()
-    }
-
-    pub(super) fn money(&mut self, given: Option<&Spanned<String>>, path: &str) -> Option<Money> {
-        let given = given?;
-        self.keep(given.span(), path, text::money(given.get_ref()).map_err(|message| (message, None)))
-    }
-
-    fn duration(&mut self, given: Option<&Spanned<String>>, path: &str) -> Option<Duration> {
-        let given = given?;
-        let read = text::duration(given.get_ref()).and_then(|d| {
-            if d.is_zero() { Err("must be longer than nothing; leave it out for none".to_owned()) } else { Ok(d) }
-        });
-        self.keep(given.span(), path, read.map_err(|message| (message, None)))
-    }
+    Ok(Policy { name: name.into(), routes, warnings: notes.warnings, require, baseline, names, tests })
 }
 
 struct Compiler<'a> {
     notes: Notes<'a>,
     market: &'a dyn Market,
     require: Requirement,
+    baseline: Option<Baseline>,
     routes: Vec<Route>,
     tests: Vec<super::cases::Case>,
 }
@@ -167,9 +65,14 @@ impl Compiler<'_> {
                         self.require = self.requirement(&raw, "require");
                     }
                 }
+                "baseline" => {
+                    let raw = self.notes.read::<Spanned<RawBaseline>>(value, "baseline");
+                    self.baseline = raw.and_then(|raw| self.baseline(&raw, "baseline"));
+                }
                 other => {
-                    let hint = text::did_you_mean(other, ["route", "test", "require"]);
-                    let message = format!("`{other}` is no member of a policy; it has require, route and test");
+                    let hint = text::did_you_mean(other, ["route", "test", "require", "baseline"]);
+                    let message =
+                        format!("`{other}` is no member of a policy; it has require, baseline, route and test");
                     self.notes.problem(key.span(), other, (message, hint));
                 }
             }
@@ -232,7 +135,10 @@ impl Compiler<'_> {
             picks: self.picks(&raw.targets, &at("targets")),
             require: self.require.narrow(&own),
             prefer: self.prefer(raw.prefer.as_ref(), &at("prefer")),
-            baseline: raw.baseline.as_ref().and_then(|b| self.baseline(b, &at("baseline"))),
+            baseline: match &raw.baseline {
+                Some(own) => self.baseline(own, &at("baseline")),
+                None => self.baseline.clone(),
+            },
             lossy: self.lossy(raw.lossy.as_ref(), &at("lossy")),
             cache: self.notes.duration(raw.cache.as_ref(), &at("cache")),
             max_output,
@@ -359,10 +265,19 @@ impl Compiler<'_> {
             return None;
         };
         let retired = target.available_to.is_some();
-        if retired && raw.get_ref().price_as_of.is_none() {
-            let hint = Some("add price_as_of = 2025-01-31 or another day of its service".to_owned());
-            let message = format!("`{}` is retired: a baseline of the past needs a date", target.name);
-            self.notes.problem(raw.span(), path, (message, hint));
+        let complaint = match price_as_of {
+            None if retired && raw.get_ref().price_as_of.is_none() => {
+                let hint = Some("add price_as_of = 2025-01-31 or another day of its service".to_owned());
+                Some((format!("`{}` has an end of service: as a baseline it needs a date", target.name), hint))
+            }
+            // A baseline without a price would make every report say that nothing is known.
+            Some(day) if self.market.price(target, &Usage::ZERO.with(Bucket::Input, 1), day).is_none() => {
+                Some((format!("the price of `{}` on {} is not known", target.name, text::date(day)), None))
+            }
+            _ => None,
+        };
+        if let Some(complaint) = complaint {
+            self.notes.problem(raw.span(), path, complaint);
         }
         Some(Baseline { target: target.id, name: Arc::clone(&target.name), price_as_of, retired })
     }
@@ -470,11 +385,4 @@ fn list<T>(
         return None;
     }
     notes.keep(given.span(), path, read(&mut given.get_ref().iter().map(|w| w.get_ref().as_str())))
-}
-
-/// serde says "unknown field `x`, expected one of `a`, `b`": the nearest of these is the hint.
-fn hint_of_unknown_field(message: &str) -> Option<String> {
-    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let field = words.next()?;
-    text::did_you_mean(field, words)
 }

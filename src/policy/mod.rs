@@ -12,6 +12,7 @@ mod compile;
 mod embedded;
 mod explain;
 mod market;
+mod notes;
 mod pattern;
 mod plan;
 mod raw;
@@ -76,6 +77,8 @@ pub struct Policy {
     pub warnings: Vec<Problem>,
     /// What requests that no route matches must fulfil.
     require: Requirement,
+    /// What savings are compared with where a route says nothing else.
+    baseline: Option<Baseline>,
     names: Names,
     tests: Vec<cases::Case>,
 }

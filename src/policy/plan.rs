@@ -226,7 +226,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         rejected: Vec::new(),
         max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
         timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),
-        baseline: route.and_then(|r| r.baseline.clone()),
+        baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
         cache: route.and_then(|r| r.cache),
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
         refusal: None,

@@ -27,7 +27,12 @@ pub struct Names {
     direct: HashMap<Box<str>, Arc<[Pick]>>,
     /// Plain ids that several providers have, with the names to choose from.
     ambiguous: HashMap<Box<str>, Vec<Arc<str>>>,
+    /// `provider` and `provider@endpoint` of targets that take any model.
+    any: HashMap<Box<str>, Arc<[Pick]>>,
 }
+
+/// The model id of a target that takes any model.
+const ANY: &str = "*";
 
 impl Names {
     /// Indexes the targets.
@@ -35,9 +40,15 @@ impl Names {
     pub fn new(targets: &[Target]) -> Self {
         let mut found: HashMap<String, Vec<Pick>> = HashMap::new();
         let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut any: HashMap<Box<str>, Vec<Pick>> = HashMap::new();
         for target in targets {
             let pick = Pick { target: target.id, position: 0 };
             let (provider, model) = (&*target.provider, &*target.model);
+            if model == ANY {
+                any.entry(provider.into()).or_default().push(pick);
+                any.entry(format!("{provider}@{}", target.endpoint).into()).or_default().push(pick);
+                continue;
+            }
             let full = format!("{provider}/{model}@{}", target.endpoint);
             let short = format!("{provider}/{model}");
             let given = target.name.to_string();
@@ -65,8 +76,17 @@ impl Names {
                 names.ambiguous.insert(model.into(), choices);
             }
         }
+        names.any = any.into_iter().map(|(name, picks)| (name, picks.into())).collect();
         names.direct = found.into_iter().map(|(name, picks)| (name.into(), picks.into())).collect();
         names
+    }
+
+    /// Targets that take any model, for `provider/model` and `provider/model@endpoint`.
+    fn any(&self, name: &str) -> Option<&Arc<[Pick]>> {
+        let (provider, model) = name.split_once('/').filter(|(_, model)| !model.is_empty() && *model != ANY)?;
+        let at_endpoint =
+            model.rsplit_once('@').and_then(|(_, endpoint)| self.any.get(&*format!("{provider}@{endpoint}")));
+        at_endpoint.or_else(|| self.any.get(provider))
     }
 }
 
@@ -83,7 +103,7 @@ pub(super) fn select<'p>(policy: &'p Policy, model: &str, operation: Operation) 
     if let Some(route) = policy.routes.iter().find(|r| r.matches(model, operation)) {
         return Selected::Route(route);
     }
-    if let Some(picks) = policy.names.direct.get(model) {
+    if let Some(picks) = policy.names.direct.get(model).or_else(|| policy.names.any(model)) {
         return Selected::Direct(picks);
     }
     if let Some(choices) = policy.names.ambiguous.get(model) {

@@ -89,7 +89,11 @@ fn mistakes_in_values() {
     expect(&route("require = { max_cost = \"5 EUR\" }"), &["USD"]);
     expect(&route("require = { training = [] }"), &["names none"]);
     expect(&route("prefer = { second_is_worth = 0.5 }"), &["invalid type"]);
-    expect(&route("baseline = { target = \"openai/o1\" }"), &["retired: a baseline of the past needs a date"]);
+    expect(&route("baseline = { target = \"openai/o1\" }"), &["as a baseline it needs a date"]);
+    let mut unpriced = shop();
+    unpriced.prices[4] = None;
+    let found = problems(&route("baseline = { target = \"openai/o1\", price_as_of = 2025-01-31 }"), &unpriced);
+    assert!(found[0].contains("the price of `openai/o1@global` on 2025-01-31 is not known"), "{found:?}");
     expect(&route("baseline = { target = \"openai/*\" }"), &["a baseline is one target"]);
     expect(&route("baseline = { target = \"openai/o5\", price_as_of = 07:00:00 }"), &["neither a date"]);
     expect(&route("").replace("\"r\"", "\"direct\""), &["`direct` is the name"]);

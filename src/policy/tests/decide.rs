@@ -262,6 +262,41 @@ fn names_of_the_catalogue_work_without_a_route() {
 }
 
 #[test]
+fn providers_that_take_any_model_are_found_by_their_name() {
+    let mut shop = shop();
+    shop.add("vllm/*@a", None, |_| {});
+    shop.add("vllm/*@b", None, |_| {});
+    shop.add("vllm/known@a", Some(("1", "1")), |_| {});
+    let policy = compile(MISSION, &shop);
+    let direct = |name: &str| {
+        let decision = decide(&shop, &policy, &ask(name));
+        (decision.route.to_string(), names(&shop, &decision).join(" "))
+    };
+    assert_eq!(direct("vllm/Qwen/Qwen3"), ("direct".to_owned(), "vllm/*@a vllm/*@b".to_owned()));
+    assert_eq!(direct("vllm/Qwen/Qwen3@b").1, "vllm/*@b");
+    assert_eq!(direct("vllm/known").1, "vllm/known@a");
+    for unknown in ["vllm/", "vllm/*", "vllm", "*"] {
+        assert_eq!(refused(&decide(&shop, &policy, &ask(unknown))), (ErrorKind::UnknownModel, 404), "{unknown}");
+    }
+}
+
+#[test]
+fn the_baseline_of_the_file_holds_without_a_route() {
+    let shop = shop();
+    let text = MISSION.replace("baseline = {", "lossy = \"refuse\" #").replacen(
+        "[[route]]",
+        "[baseline]\ntarget = \"openai/o1@global\"\nprice_as_of = 2025-01-31\n[[route]]",
+        1,
+    );
+    let policy = compile(&text, &shop);
+    for model in ["auto", "tiny"] {
+        let baseline = decide(&shop, &policy, &ask(model)).baseline.unwrap();
+        assert_eq!(&*baseline.name, "openai/o1@global");
+    }
+    assert_eq!(decide(&shop, &mission().1, &ask("tiny")).baseline, None);
+}
+
+#[test]
 fn a_ticket_looks_again() {
     let (mut shop, policy) = mission();
     let decision = decide(&shop, &policy, &ask("auto"));
