@@ -4,6 +4,7 @@ mod compile;
 mod decide;
 mod property;
 mod require;
+mod shipped;
 
 use std::sync::Arc;
 
