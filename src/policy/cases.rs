@@ -201,7 +201,9 @@ impl Expect {
                 let first = decision.admitted.first().map_or("?", |c| ready.name(c.target));
                 wrong.push(format!("not refused ({expected}) but sent to {first}"));
             }
-            (Some(error), expected) if expected != code => wrong.push(format!("refused: {error}")),
+            (Some(error), expected) if expected != code => {
+                wrong.push(format!("refused: {}: {}", error.code_str(), error.message));
+            }
             _ => {}
         }
         if let (Some(pattern), Some(first)) = (&self.first, decision.admitted.first())

@@ -199,7 +199,7 @@ pub fn plan(
         inexpressible: Default::default(),
     };
     let mut admitted = Vec::with_capacity(picks.len());
-    let mut rejected = Vec::new();
+    let mut rejected = Vec::with_capacity(picks.len());
     for pick in picks {
         match examiner.examine(*pick, signals) {
             Ok(candidate) => admitted.push(candidate),
