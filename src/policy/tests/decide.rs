@@ -90,6 +90,15 @@ fn unknown_and_stale_facts_fail_closed() {
     let decision = decide(&shop, &policy, &it);
     assert_eq!(*reason_of(&shop, &decision, "deepseek/deepseek-reasoner@cn"), Reason::Training(None));
     assert_eq!(*reason_of(&shop, &decision, "nebius/DeepSeek-R1@eu"), Reason::StaleFacts { since: stale });
+    for text in ["processing=FI", "operator=FI", "parent=FI", "retention_days=9", "min_guarantee=none"] {
+        let part = Requirement::parse(text, &shop).unwrap();
+        let decision = decide(&shop, &policy, &Ask { require: &part, ..it });
+        assert_eq!(
+            *reason_of(&shop, &decision, "nebius/DeepSeek-R1@eu"),
+            Reason::StaleFacts { since: stale },
+            "{text}"
+        );
+    }
     let us = Requirement::parse("processing=US", &shop).unwrap();
     it.require = &us;
     let decision = decide(&shop, &policy, &it);

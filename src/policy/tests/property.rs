@@ -104,21 +104,27 @@ fn build(all: &[Made]) -> Shop {
     shop
 }
 
+/// Sparse, so that it is often one part alone that decides: full ones are failed by nearly everything, for many reasons.
 fn requirement() -> impl Strategy<Value = Requirement> {
     let set = || {
-        proptest::option::of(
+        proptest::option::weighted(
+            0.25,
             proptest::sample::subsequence(PLACES.to_vec(), 1..=PLACES.len())
                 .prop_map(|codes| codes.into_iter().map(country).fold(Countries::NONE, Countries::with)),
         )
     };
-    let training =
-        proptest::option::of(proptest::sample::subsequence(vec![Training::No, Training::OptOut, Training::Yes], 1..=3))
-            .prop_map(|t| t.map(|t| t.into_iter().fold(TrainingSet::NONE, TrainingSet::with)));
-    let guarantee = proptest::option::of(proptest::sample::select(vec![Guarantee::Documented, Guarantee::Contract]));
-    let tier = proptest::option::of(0..TIERS.len())
+    let training = proptest::option::weighted(
+        0.25,
+        proptest::sample::subsequence(vec![Training::No, Training::OptOut, Training::Yes], 1..=3),
+    )
+    .prop_map(|t| t.map(|t| t.into_iter().fold(TrainingSet::NONE, TrainingSet::with)));
+    let guarantee =
+        proptest::option::weighted(0.25, proptest::sample::select(vec![Guarantee::Documented, Guarantee::Contract]));
+    let tier = proptest::option::weighted(0.25, 0..TIERS.len())
         .prop_map(|t| t.map(|n| Tier { rank: u32::try_from(n).unwrap(), name: TIERS[n].into() }));
-    let cost = proptest::option::of(0..60_000_i128).prop_map(|c| c.map(|c| Money::from_pico(c * 1_000_000)));
-    (set(), set(), set(), proptest::option::of(0..3_u32), training, guarantee, tier, cost).prop_map(
+    let cost =
+        proptest::option::weighted(0.25, 0..60_000_i128).prop_map(|c| c.map(|c| Money::from_pico(c * 1_000_000)));
+    (set(), set(), set(), proptest::option::weighted(0.25, 0..3_u32), training, guarantee, tier, cost).prop_map(
         |(processing, operator, parent, retention_days, training, min_guarantee, min_tier, max_cost)| Requirement {
             processing,
             operator,

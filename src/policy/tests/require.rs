@@ -39,3 +39,18 @@ fn a_requirement_is_never_read_in_part() {
         assert!(error.contains(expect), "{text}: {error}");
     }
 }
+
+#[test]
+fn each_part_narrows_to_the_stricter_one() {
+    let shop = shop();
+    let read = |text| Requirement::parse(text, &shop).unwrap();
+    let loose = "processing=EEA,local,US; operator=EEA,US; parent=EEA,US; retention_days=30; training=no,opt-out; \
+                 min_guarantee=documented; min_tier=small; max_cost=0.10 USD";
+    let strict = "processing=EU,local,GB; operator=DE,US; parent=DE; retention_days=1; training=no,yes; \
+                  min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD";
+    let both = "processing=EU,local; operator=DE,US; parent=DE; retention_days=1; training=no; \
+                min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD";
+    assert_eq!(read(loose).narrow(&read(strict)), read(both));
+    assert_eq!(read(strict).narrow(&read(loose)), read(both));
+    assert!(read("processing=US").narrow(&read("processing=EU")).processing.unwrap().is_empty());
+}
