@@ -237,9 +237,11 @@ fn status_text(status: u16) -> &'static str {
         502 => "502",
         503 => "503",
         504 => "504",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "other",
+        other => match other / 100 {
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        },
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn targets(snapshot: &Snapshot, now: UnixMillis) -> Vec<Target> {
             in_flight: signal.in_flight,
         }
     };
-    snapshot.catalogue.targets().iter().map(|target| one(target)).collect()
+    snapshot.catalogue.targets().iter().map(one).collect()
 }
 
 /// The outcome of a reload.

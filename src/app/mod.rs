@@ -24,9 +24,12 @@ mod watch;
 
 pub use files::{Checked, compile, private_dir};
 
+/// Reads the configuration and names its file; all problems if it can't.
+type Load = dyn Fn() -> Result<(Config, Option<PathBuf>), Vec<String>> + Send + Sync;
+
 /// How to read the configuration, again and again: the command line and the environment stay as they were.
 pub struct Sources {
-    load: Box<dyn Fn() -> Result<(Config, Option<PathBuf>), Vec<String>> + Send + Sync>,
+    load: Box<Load>,
 }
 
 impl Sources {

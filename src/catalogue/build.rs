@@ -246,7 +246,6 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
         stream_usage,
         max_output_member: raw.max_output_member.clone(),
         drop: raw.drop.clone(),
-        reasoning_member: raw.reasoning_member.clone(),
         reasoning_outside_output: raw.reasoning_outside_output,
     }
 }

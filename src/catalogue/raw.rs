@@ -73,8 +73,6 @@ pub(super) struct Quirks {
     pub max_output_member: Option<String>,
     /// Members it refuses and nobody misses.
     pub drop: Vec<String>,
-    /// The member that carries thinking, where not `reasoning_content`.
-    pub reasoning_member: Option<String>,
     /// Whether completion tokens exclude reasoning tokens.
     pub reasoning_outside_output: bool,
 }

@@ -58,7 +58,7 @@ impl Explain {
             say(&answer);
             return Ok(ExitCode::SUCCESS);
         }
-        let (json, answer) = (self.json, self.from_files(&config)?);
+        let (json, answer) = (self.json, self.decide(&config)?);
         say(&answer);
         if !json {
             say("  (from the files, with priors: no running gateway was asked)");
@@ -87,7 +87,7 @@ impl Explain {
         })
     }
 
-    fn from_files(self, config: &Config) -> Result<String, Failed> {
+    fn decide(self, config: &Config) -> Result<String, Failed> {
         let checked = app::compile(config)?;
         let compiled = checked.compiled();
         let catalogue = &*compiled.catalogue;

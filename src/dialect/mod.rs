@@ -62,8 +62,6 @@ pub struct Quirks {
     pub max_output_member: Option<String>,
     /// Top-level members the provider refuses and whose loss changes nothing for the caller.
     pub drop: Vec<String>,
-    /// The member of an answer that carries thinking, where it is not `reasoning_content`.
-    pub reasoning_member: Option<String>,
     /// Whether completion tokens exclude reasoning tokens.
     pub reasoning_outside_output: bool,
 }

@@ -31,12 +31,12 @@ pub(super) enum Answer {
         /// The body.
         body: Bytes,
         /// What was learned of it.
-        observed: Observed,
+        observed: Box<Observed>,
     },
     /// A stream whose first frame is there.
     Stream {
         /// The rest of it.
-        pump: Pump,
+        pump: Box<Pump>,
         /// What has been read so far.
         pending: VecDeque<Bytes>,
         /// When the attempt began.
@@ -81,8 +81,9 @@ impl Dispatch<'_> {
                     return Ok(Dispatched { answer, target, dropped });
                 }
                 // This dialect can't carry the request; the next one may.
-                Err(Stop::Refused(error)) => refused = Some(error),
-                Err(Stop::Failed(failure, observed)) => {
+                Err(Stop::Refused(error)) => refused = Some(*error),
+                Err(Stop::Failed(failed)) => {
+                    let (failure, observed) = *failed;
                     settlement.attempt_failed(&failure, &observed);
                     let fail_over = failure.kind.fail_over();
                     last = Some(failure);
@@ -129,7 +130,7 @@ impl Dispatch<'_> {
                 let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
                 lease.rest_until(self.shared.after(rest));
             }
-            return Err(Stop::Failed(failure, Observed::default()));
+            return Err(Stop::failed(failure, Observed::default()));
         }
         let answer = if self.call.envelope.stream {
             let pump = self.pump(wire, reply.body, identity)?;
@@ -158,20 +159,20 @@ impl Dispatch<'_> {
         }
         let transcode = transcode(wire)?;
         let request = self.decoded()?;
-        let (body, Loss { semantic, advisory }) = transcode.encode_request(request, &to).map_err(Stop::Refused)?;
+        let (body, Loss { semantic, advisory }) = transcode.encode_request(request, &to).map_err(Stop::refused)?;
         if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
             let param = semantic.into_iter().next().unwrap_or_default();
-            return Err(Stop::Refused(unsupported(param)));
+            return Err(Stop::refused(unsupported(param)));
         }
         Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
     }
 
     fn decoded(&mut self) -> Result<&ChatRequest, Stop> {
         if self.decoded.is_none() {
-            let request = self.call.ingress.decode_request(&self.call.body).map_err(Stop::Refused)?;
+            let request = self.call.ingress.decode_request(&self.call.body).map_err(Stop::refused)?;
             self.decoded = Some(request);
         }
-        self.decoded.as_ref().ok_or_else(|| Stop::Refused(Error::new(ErrorKind::Internal, "a request lost its form")))
+        self.decoded.as_ref().ok_or_else(|| Stop::refused(Error::new(ErrorKind::Internal, "a request lost its form")))
     }
 
     fn pump(&self, wire: &Wire, body: reqwest::Body, identity: bool) -> Result<Pump, Stop> {
@@ -207,10 +208,10 @@ impl Dispatch<'_> {
             match step {
                 Ok(Step::More) => {}
                 Ok(Step::End) => ended = true,
-                Ok(Step::Failed(failure)) => return Err(Stop::Failed(failure, pump.observed())),
+                Ok(Step::Failed(failure)) => return Err(Stop::failed(failure, pump.observed())),
                 Err(_) => {
                     let failure = Failure::new(FailureKind::Timeout, "no token within the limit");
-                    return Err(Stop::Failed(failure, pump.observed()));
+                    return Err(Stop::failed(failure, pump.observed()));
                 }
             }
         }
@@ -218,7 +219,7 @@ impl Dispatch<'_> {
         if ended {
             pump = Pump::Ended { observed: pump.observed() };
         }
-        Ok(Answer::Stream { pump, pending, started })
+        Ok(Answer::Stream { pump: Box::new(pump), pending, started })
     }
 
     async fn whole(
@@ -236,7 +237,7 @@ impl Dispatch<'_> {
         settlement.first_token();
         if identity {
             let observed = wire.egress.observe_response(&body, &wire.quirks)?;
-            return Ok(Answer::Whole { body, observed });
+            return Ok(Answer::Whole { body, observed: Box::new(observed) });
         }
         let response = transcode(wire)?.decode_response(&body, &wire.quirks)?;
         Ok(self.rendered(response))
@@ -251,7 +252,7 @@ impl Dispatch<'_> {
             ..Observed::default()
         };
         let body = self.call.ingress.encode_response(&response, &self.call.envelope.model);
-        Answer::Whole { body, observed }
+        Answer::Whole { body, observed: Box::new(observed) }
     }
 
     /// The embedded runtime: canonical events, rendered in the client's dialect.
@@ -262,14 +263,15 @@ impl Dispatch<'_> {
         settlement: &mut Settlement,
         started: Instant,
     ) -> Result<(Answer, Vec<String>), Stop> {
-        let model = self.snapshot.local(target.id).ok_or_else(|| {
-            Stop::Failed(Failure::new(FailureKind::Worker, "the local model is not loaded"), Observed::default())
-        })?;
+        let model = self
+            .snapshot
+            .local(target.id)
+            .ok_or_else(|| Stop::from(Failure::new(FailureKind::Worker, "the local model is not loaded")))?;
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?.clone();
         if let Some(param) = crate::local::unsupported(&request) {
-            return Err(Stop::Refused(unsupported(param)));
+            return Err(Stop::refused(unsupported(param)));
         }
         let dropped = crate::local::advisory(&request);
         settlement.attempt(target.id, dropped.clone());
@@ -279,7 +281,7 @@ impl Dispatch<'_> {
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
         if stream {
             let observed = Observed { counted: true, ..Observed::default() };
-            let pump = Pump::Local { generation, render: self.render(), observed };
+            let pump = Pump::Local { generation: Box::new(generation), render: self.render(), observed };
             let answer = self.first_frame(pump, settlement, started, deadline).await?;
             return Ok((answer, dropped));
         }
@@ -310,14 +312,24 @@ impl Dispatch<'_> {
 /// Why an attempt did not answer.
 enum Stop {
     /// The request can't be put to this dialect: the caller's to mend.
-    Refused(Error),
+    Refused(Box<Error>),
     /// The attempt failed; another may follow.
-    Failed(Failure, Observed),
+    Failed(Box<(Failure, Observed)>),
+}
+
+impl Stop {
+    fn refused(error: Error) -> Self {
+        Self::Refused(Box::new(error))
+    }
+
+    fn failed(failure: Failure, observed: Observed) -> Self {
+        Self::Failed(Box::new((failure, observed)))
+    }
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure, Observed::default())
+        Self::failed(failure, Observed::default())
     }
 }
 
@@ -357,7 +369,7 @@ fn told(failure: &Failure, attempts: usize) -> Error {
 
 /// The way to a dialect from another one.
 fn transcode(wire: &Wire) -> Result<&'static dyn Transcode, Stop> {
-    let none = || Stop::Refused(Error::new(ErrorKind::Internal, "nothing is translated into this dialect"));
+    let none = || Stop::refused(Error::new(ErrorKind::Internal, "nothing is translated into this dialect"));
     wire.egress.transcode().ok_or_else(none)
 }
 

@@ -287,7 +287,7 @@ impl Gateway {
             Answer::Stream { pump, pending, started } => {
                 let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, EVENTS));
                 let settled = Settled { target: Some(target), ..Settled::default() };
-                let relay = Relay::new(pump, pending, settlement, recorder, call.ingress, timeouts, started);
+                let relay = Relay::new(*pump, pending, settlement, recorder, call.ingress, timeouts, started);
                 let mut response = Response::new(Body::Stream(Box::new(relay)));
                 head(&mut response, call.request, EVENTS, &decision, &settled, &dropped);
                 // nginx and its like would buffer the stream otherwise.

@@ -51,7 +51,7 @@ pub(super) enum Pump {
     /// The embedded runtime.
     Local {
         /// Its events.
-        generation: Generation,
+        generation: Box<Generation>,
         /// The client's side.
         render: Render,
         /// What was seen of them.
@@ -126,7 +126,7 @@ impl Pump {
                 Poll::Ready(failed.map_or_else(|| result.unwrap_or_else(Step::Failed), Step::Failed))
             }
             Self::Local { generation, render, observed } => {
-                let Some(event) = ready!(Pin::new(generation).poll_next(cx)) else {
+                let Some(event) = ready!(Pin::new(&mut **generation).poll_next(cx)) else {
                     let failure = Failure::new(FailureKind::Worker, "the local worker ended without an end");
                     return Poll::Ready(Step::Failed(failure));
                 };

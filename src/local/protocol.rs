@@ -3,8 +3,13 @@
 //! Both ends are the same binary, so there is one version; the worker's first frame tells it, and a mismatch (a binary
 //! replaced while running) is a failure to start.
 
-use std::io::{self, Read, Write};
+use std::io;
+#[cfg(any(feature = "local", test))]
+use std::io::Read;
+#[cfg(feature = "local")]
+use std::io::Write;
 
+#[cfg(any(feature = "local", test))]
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -125,13 +130,13 @@ pub(super) fn length(head: [u8; 4]) -> io::Result<usize> {
 }
 
 /// Writes a frame.
-#[cfg_attr(not(feature = "local"), expect(dead_code, reason = "the worker's side"))]
+#[cfg(feature = "local")]
 pub(super) fn write<T: Serialize>(to: &mut impl Write, value: &T) -> io::Result<()> {
     to.write_all(&frame(value)?)
 }
 
 /// Reads a frame; none at a clean end.
-#[cfg_attr(not(feature = "local"), expect(dead_code, reason = "the worker's side"))]
+#[cfg(any(feature = "local", test))]
 pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
     let mut head = [0; 4];
     match from.read_exact(&mut head) {

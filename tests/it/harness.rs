@@ -11,17 +11,17 @@ use tempfile::TempDir;
 use crate::upstream::Upstream;
 
 /// A gateway with providers `alpha` (EU, cheap), `beta` (US, dear) of the OpenAI dialect and `gamma` (EU, Anthropic).
-pub struct Gateway {
-    pub app: Option<App>,
-    pub dir: TempDir,
-    pub base: String,
-    pub admin: String,
-    pub key: String,
-    pub client: reqwest::Client,
+pub(crate) struct Gateway {
+    pub(crate) app: Option<App>,
+    pub(crate) dir: TempDir,
+    pub(crate) base: String,
+    pub(crate) admin: String,
+    pub(crate) key: String,
+    pub(crate) client: reqwest::Client,
 }
 
 /// A provider file with one endpoint and one model.
-pub fn provider(name: &str, dialect: &str, url: &str, country: &str, input: &str, output: &str) -> String {
+pub(crate) fn provider(name: &str, dialect: &str, url: &str, country: &str, input: &str, output: &str) -> String {
     format!(
         r#"
 name = "{name}"
@@ -65,7 +65,7 @@ supports = ["stream", "tools", "json", "json_schema", "image", "reasoning", "log
 }
 
 /// Routes for the three providers, cheapest first.
-pub const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [[route]]
 name = "main"
 match = { model = ["auto"] }
@@ -97,7 +97,7 @@ targets = ["gamma/*"]
 
 impl Gateway {
     /// Starts with the upstreams that are given; a provider without one is not there.
-    pub async fn start(alpha: Option<&Upstream>, beta: Option<&Upstream>, gamma: Option<&Upstream>) -> Self {
+    pub(crate) async fn start(alpha: Option<&Upstream>, beta: Option<&Upstream>, gamma: Option<&Upstream>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let providers = dir.path().join("providers");
         let policies = dir.path().join("policies");
@@ -119,7 +119,7 @@ impl Gateway {
     }
 
     /// Starts with the files of a directory.
-    pub async fn start_in(dir: TempDir) -> Self {
+    pub(crate) async fn start_in(dir: TempDir) -> Self {
         let config = "[server]\nlisten = \"127.0.0.1:0\"\ndrain = \"1s\"\nmax_body = \"256 KiB\"\nbody_timeout = \"2s\"\n\
                       [admin]\nlisten = \"127.0.0.1:0\"\n[data]\ndir = \"data\"\n\
                       [catalogue]\ndir = \"providers\"\n[policies]\ndir = \"policies\"\n";
@@ -145,17 +145,17 @@ impl Gateway {
         }
     }
 
-    pub fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         Path::new(self.dir.path()).join(name)
     }
 
     /// Posts a chat request.
-    pub async fn chat(&self, body: &str) -> Answer {
+    pub(crate) async fn chat(&self, body: &str) -> Answer {
         self.chat_with(body, &[]).await
     }
 
     /// Posts a chat request with headers.
-    pub async fn chat_with(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn chat_with(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.post(format!("{}/chat/completions", self.base)).bearer_auth(&self.key);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -165,7 +165,7 @@ impl Gateway {
     }
 
     /// One request as the ledger has it, by the id the client got.
-    pub async fn ledger(&self, request: &str) -> Value {
+    pub(crate) async fn ledger(&self, request: &str) -> Value {
         let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
         let url = format!("{}/admin/v1/requests/{request}", self.admin);
         for _ in 0..250 {
@@ -179,7 +179,7 @@ impl Gateway {
     }
 
     /// Makes a key as another process would: through the store, not through the gateway.
-    pub fn new_key(&self, tenant: &str, requirement: Option<&str>) -> String {
+    pub(crate) fn new_key(&self, tenant: &str, requirement: Option<&str>) -> String {
         use secrecy::ExposeSecret;
         let dir = self.path("data");
         let store =
@@ -196,7 +196,7 @@ impl Gateway {
     }
 
     /// Waits until the running gateway has learned of the key.
-    pub async fn wait_for_key(&self) {
+    pub(crate) async fn wait_for_key(&self) {
         for _ in 0..250 {
             let models = self.client.get(format!("{}/models", self.base)).bearer_auth(&self.key).send().await.unwrap();
             if models.status() == 200 {
@@ -207,11 +207,11 @@ impl Gateway {
         panic!("the key was never learned");
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         self.client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
     }
 
-    pub async fn reload(&self) -> (u16, Value) {
+    pub(crate) async fn reload(&self) -> (u16, Value) {
         let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
         let url = format!("{}/admin/v1/reload", self.admin);
         let response = self.client.post(url).bearer_auth(token.trim()).send().await.unwrap();
@@ -222,37 +222,37 @@ impl Gateway {
 
 /// An answer as the client got it.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub async fn read(response: reqwest::Response) -> Self {
+    pub(crate) async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.header("x-request-id")
     }
 }
 
 /// A plain request body.
-pub fn hello(model: &str) -> String {
+pub(crate) fn hello(model: &str) -> String {
     format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}"#)
 }
 
 /// A streamed request body.
-pub fn hello_stream(model: &str) -> String {
+pub(crate) fn hello_stream(model: &str) -> String {
     format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}"#)
 }

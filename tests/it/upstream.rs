@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// One step of an answer.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Bytes, as they are.
     Send(Vec<u8>),
     /// A pause.
@@ -20,28 +20,28 @@ pub enum Step {
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub head: String,
-    pub body: String,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-/// The upstream. Each request takes the next script; the last one repeats.
+/// The upstream. Each request has its own connection and takes the next script; the last one repeats.
 #[derive(Clone)]
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     scripts: Arc<Mutex<Vec<Vec<Step>>>>,
     closed: Arc<Mutex<usize>>,
 }
 
 impl Upstream {
-    pub async fn start(scripts: Vec<Vec<Step>>) -> Self {
+    pub(crate) async fn start(scripts: Vec<Vec<Step>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
@@ -59,22 +59,22 @@ impl Upstream {
         upstream
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// How many connections the gateway closed while an answer was still to come.
-    pub fn closed(&self) -> usize {
+    pub(crate) fn closed(&self) -> usize {
         *self.closed.lock().unwrap()
     }
 
     async fn talk(&self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
-        while let Some(seen) = read_request(&mut stream, &mut buffer).await {
+        if let Some(seen) = read_request(&mut stream, &mut buffer).await {
             self.seen.lock().unwrap().push(seen);
             let script = {
                 let mut scripts = self.scripts.lock().unwrap();
@@ -104,8 +104,6 @@ impl Upstream {
                     }
                 }
             }
-            // Scripts without a length end by closing.
-            return;
         }
     }
 }
@@ -137,12 +135,12 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
 }
 
 /// A whole JSON answer.
-pub fn json(status: u16, body: &str) -> Vec<Step> {
+pub(crate) fn json(status: u16, body: &str) -> Vec<Step> {
     json_with(status, &[], body)
 }
 
 /// A whole JSON answer with headers.
-pub fn json_with(status: u16, headers: &[&str], body: &str) -> Vec<Step> {
+pub(crate) fn json_with(status: u16, headers: &[&str], body: &str) -> Vec<Step> {
     let extra: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{extra}\r\n",
@@ -152,22 +150,22 @@ pub fn json_with(status: u16, headers: &[&str], body: &str) -> Vec<Step> {
 }
 
 /// The head of a stream that ends with the connection.
-pub fn stream_head() -> Step {
+pub(crate) fn stream_head() -> Step {
     Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec())
 }
 
 /// One piece of a stream.
-pub fn chunk(text: &str) -> Step {
+pub(crate) fn chunk(text: &str) -> Step {
     Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes())
 }
 
 /// The end of a stream.
-pub fn stream_end() -> Step {
+pub(crate) fn stream_end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }
 
 /// A plain OpenAI answer with usage.
-pub fn completion(text: &str, input: u64, output: u64) -> String {
+pub(crate) fn completion(text: &str, input: u64, output: u64) -> String {
     format!(
         r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m-1","x_vendor":{{"kept":[1]}},"choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{}}}}}"#,
         input + output

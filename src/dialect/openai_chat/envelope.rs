@@ -16,7 +16,7 @@ const MAX_OUTPUT: u64 = 1 << 31;
 const MAX_CHOICES: u64 = 128;
 
 pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
-    let spans = Members::scan(body).map_err(|malformed| refuse(malformed))?;
+    let spans = Members::scan(body).map_err(refuse)?;
     let value = |name: &str| spans.value(body, name).filter(|value| *value != b"null");
     let model = value("model").ok_or_else(|| missing("model"))?;
     let model: String = serde_json::from_slice(model).map_err(|_| wrong("model", "a string"))?;

@@ -84,7 +84,7 @@ pub(super) struct Members {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Text {
-    Text(String),
+    Words(String),
     Number(i64),
     Other(serde::de::IgnoredAny),
 }
@@ -92,7 +92,7 @@ enum Text {
 impl Text {
     fn string(self) -> Option<String> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Words(text) => Some(text),
             Self::Number(number) => Some(number.to_string()),
             Self::Other(_) => None,
         }
@@ -119,7 +119,7 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
     let members = match shape {
         Shape { error: Some(ErrorField::Object(members)), .. } => members,
         Shape { error: Some(ErrorField::Text(text)), code, .. } => {
-            Members { message: Some(Text::Text(text)), code, ..Members::default() }
+            Members { message: Some(Text::Words(text)), code, ..Members::default() }
         }
         shape => top(shape),
     };
@@ -164,7 +164,7 @@ impl Members {
     pub(super) fn inside(self) -> Failure {
         let code = match &self.code {
             Some(Text::Number(number)) => u16::try_from(*number).ok(),
-            Some(Text::Text(text)) => text.parse().ok(),
+            Some(Text::Words(text)) => text.parse().ok(),
             Some(Text::Other(_)) | None => None,
         };
         // The request itself was accepted, so another target may do better: never `Rejected`.

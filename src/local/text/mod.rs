@@ -1,6 +1,6 @@
 //! From the model's bytes to what a client sees: whole characters, thinking apart from the answer, stop sequences, tool
 //! calls. Pure, and any cut of the same bytes gives the same result.
-#![cfg_attr(not(feature = "local"), expect(dead_code, reason = "the worker's side; its tests run without it"))]
+#![cfg_attr(not(feature = "local"), allow(dead_code, reason = "the worker's side; its tests run without it"))]
 
 use memchr::memmem;
 

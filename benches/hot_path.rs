@@ -1,0 +1,90 @@
+//! What every request costs before and after the network: the scan, the splice, the plan, the tap, the price.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
+use stellwerk::catalogue::{Catalogue, Surroundings};
+use stellwerk::dialect::{self, Destination, Quirks};
+use stellwerk::domain::id::DialectId;
+use stellwerk::domain::plan::Operation;
+use stellwerk::domain::target::{Capabilities, Signal, UnixMillis};
+use stellwerk::domain::usage::{Bucket, Usage};
+use stellwerk::policy::{Ask, Dice, Policy, Principal, Requirement, embedded, plan};
+use stellwerk::pricing::{When, price};
+use stellwerk::wire::splice::Members;
+
+fn body(prompt: usize) -> Bytes {
+    let text = "The quick brown fox jumps over the lazy dog; \\\"quoted\\\" and é. ".repeat(prompt / 60);
+    Bytes::from(format!(
+        r#"{{"model":"o1","temperature":0.2,"stream":false,"messages":[{{"role":"user","content":"{text}"}}]}}"#
+    ))
+}
+
+fn request(c: &mut Criterion) {
+    let openai = dialect::ingress(DialectId::OpenAiChat).unwrap();
+    let egress = dialect::egress(DialectId::OpenAiChat).unwrap();
+    let quirks = Quirks::default();
+    for (name, size) in [("1 KB", 1_000), ("100 KB", 100_000), ("1 MB", 1_000_000)] {
+        let body = body(size);
+        let mut group = c.benchmark_group(name);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function("scan", |b| b.iter(|| Members::scan(black_box(&body)).unwrap()));
+        group.bench_function("envelope and retarget", |b| {
+            b.iter(|| {
+                let envelope = openai.envelope(black_box(&body)).unwrap();
+                let to = Destination { model: "m-1", default_max_output: 4096, quirks: &quirks };
+                egress.retarget(&body, &envelope, &to)
+            });
+        });
+    }
+}
+
+fn decide(c: &mut Criterion) {
+    let env = |name: &str| name.ends_with("_KEY").then(|| "key".to_owned());
+    let catalogue = Catalogue::compile(&[], &Surroundings { env: &env, served: &["smollm2-135m-instruct"] }).unwrap();
+    let file = embedded().into_iter().next().unwrap();
+    let policy = Policy::compile("default", &file.name, &file.text, &catalogue).unwrap();
+    let require = Requirement::parse("processing=EU,US,local; operator=EU,US,local", &catalogue).unwrap();
+    c.bench_function("plan: shipped policy, route `reasoning`", |b| {
+        b.iter(|| {
+            let ask = Ask {
+                model: black_box("o1"),
+                operation: Operation::Chat,
+                input_tokens: 1000,
+                max_output: Some(500),
+                choices: 1,
+                stream: true,
+                needs: Capabilities::NONE,
+                inexpressible: &|_| Vec::new(),
+                principal: Principal::ANONYMOUS,
+                require: &require,
+                at: UnixMillis(1_795_500_000_000),
+            };
+            plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(7))
+        });
+    });
+    let target = catalogue.exactly("openai/gpt-6-sol@global").unwrap();
+    let usage = Usage::ZERO.with(Bucket::Input, 900).with(Bucket::CacheRead, 300).with(Bucket::Reasoning, 700);
+    let when = When::at(UnixMillis(1_795_500_000_000));
+    c.bench_function("price", |b| b.iter(|| price(black_box(&usage), &target.prices, when, catalogue.fx())));
+}
+
+fn stream(c: &mut Criterion) {
+    let egress = dialect::egress(DialectId::OpenAiChat).unwrap();
+    let frame = Bytes::from_static(b"data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"finish_reason\":null}]}\n\n");
+    let quirks = Quirks::default();
+    for (name, hide) in [("tap, 64 frames", false), ("tap that may hide, 64 frames", true)] {
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let mut tap = egress.tap(&quirks, hide);
+                let mut out = Vec::with_capacity(64);
+                (0..64).for_each(|_| tap.chunk(frame.clone(), &mut out).unwrap());
+                out
+            });
+        });
+    }
+}
+
+criterion_group!(benches, request, decide, stream);
+criterion_main!(benches);
