@@ -66,10 +66,11 @@ impl Compiled {
     /// All problems of all files.
     pub fn read(config: &Config) -> Result<Self, Vec<Problem>> {
         let overlay = read_dir(config.providers_dir.as_deref())?;
-        let policies = match &config.policies_dir {
-            Some(dir) => read_dir(Some(dir))?,
-            None => crate::policy::embedded(),
-        };
+        // A file of the directory stands for the compiled-in one of its name; the others hold beside it.
+        let own = read_dir(config.policies_dir.as_deref())?;
+        let stem = |file: &SourceFile| Path::new(&file.name).file_stem().map(ToOwned::to_owned);
+        let shipped = crate::policy::embedded().into_iter().filter(|file| own.iter().all(|o| stem(o) != stem(file)));
+        let policies: Vec<SourceFile> = shipped.chain(own.iter().cloned()).collect();
         let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
         let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
         let catalogue = Catalogue::compile(&overlay, &around)?;

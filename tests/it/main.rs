@@ -5,6 +5,7 @@
 mod bad_input;
 mod cache;
 mod chat;
+mod config;
 mod failover;
 mod harness;
 mod reload;
