@@ -3,7 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stellwerk::catalogue::{Catalogue, Surroundings};
 use stellwerk::dialect::{self, Destination, Quirks};
 use stellwerk::domain::id::DialectId;
