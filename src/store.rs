@@ -9,9 +9,9 @@ use rusqlite::Connection;
 /// When a row is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Written before it is counted on; survives the death of the process. (`synchronous = NORMAL` in WAL mode.)
+    /// Survives the death of the process once written. (`synchronous = NORMAL` in WAL mode.)
     Process,
-    /// On the disk before it is counted on; survives the loss of power. (`synchronous = FULL`.)
+    /// Synced to the disk with every batch: survives the loss of power once written. (`synchronous = FULL`.)
     Power,
 }
 

@@ -53,7 +53,9 @@ impl Serve {
 fn log_to_stderr(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,stellwerk=info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_target(false).with_ansi(colours);
     // A second subscriber in one process (tests) is no reason to fail.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

@@ -30,7 +30,7 @@ pub struct Config {
     pub default_max_output: u64,
     /// Where the ledger, the keys and the secrets are.
     pub data_dir: PathBuf,
-    /// Whether a row is on disk before delivery (`power`) or within 50 ms (`process`).
+    /// Whether every batch of rows is synced to the disk as it is written.
     pub durable_power: bool,
     /// Overlay of provider files.
     pub providers_dir: Option<PathBuf>,

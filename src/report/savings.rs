@@ -56,9 +56,7 @@ fn sentences(savings: &Savings) -> Vec<String> {
         out.extend(savings.baselines.iter().filter_map(|b| {
             b.retired.map(|at| format!("{} was retired on {}: it can no longer be bought.", b.target, day(at)))
         }));
-        out.push(format!(
-            "Method: {METHOD}. Failed attempts count as cost; requests that cost more count as less saved."
-        ));
+        out.push(format!("Method: {METHOD}. Failed attempts count as cost; dearer requests lower the sum."));
     }
     if total.dearer > 0 {
         out.push(format!("Requests where routing cost more than the baseline: {}.", count(total.dearer)));
@@ -96,6 +94,8 @@ fn range(line: &SavingsLine) -> (Money, Money) {
 /// `96.4 %`, exact to the digit shown; nothing where there is no baseline.
 fn percent(line: &SavingsLine) -> String {
     match per_mille(line.saved().pico(), line.baseline().pico()) {
+        // What is not all is never shown as all.
+        Some(1000) if line.cost > Money::ZERO => "99.9 %".to_owned(),
         Some(n) => format!("{}{}.{} %", if n < 0 { "-" } else { "" }, n.unsigned_abs() / 10, n.unsigned_abs() % 10),
         None => "–".to_owned(),
     }
