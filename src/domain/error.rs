@@ -267,4 +267,17 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
     }
+
+    /// What the log may hold: our own words, else the upstream's code. Its message may repeat the prompt.
+    #[must_use]
+    pub fn for_log(&self) -> &str {
+        match self.kind {
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Truncated | FailureKind::Worker => &self.message,
+            FailureKind::Credentials
+            | FailureKind::RateLimited
+            | FailureKind::Upstream
+            | FailureKind::Rejected
+            | FailureKind::Malformed => self.code.as_deref().unwrap_or(""),
+        }
+    }
 }

@@ -340,7 +340,7 @@ fn unsupported(param: String) -> Error {
 
 /// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
 fn told(failure: &Failure, attempts: usize) -> Error {
-    let detail = format!("{} ({} attempts): {}", failure.kind.label(), attempts, failure.message);
+    let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
     let error = match failure.kind {
         FailureKind::Rejected => {
             let error = Error::new(ErrorKind::InvalidRequest, failure.message.clone()).code("upstream_rejected");

@@ -299,7 +299,7 @@ impl Settlement {
             (_, Some(failure)) => {
                 tracing::warn!(
                     request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
-                    status = failure.status, reason = %failure.message, "attempt failed"
+                    status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
                 health.failed(now, failure);
             }
