@@ -58,8 +58,10 @@ class Gateway:
         raise AssertionError(f"{id} never came to the ledger")
 
     def workers(self) -> list[int]:
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout
-        return [int(pid) for pid in found.split()]
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        if not tasks.exists():
+            return []
+        return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
 
 
 def free_port() -> int:
