@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::raw;
 use super::read::Reader;
-use super::{AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS};
+use super::{AlsoSpoken, AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS};
 use crate::dialect::{Quirks, StreamUsage};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
@@ -89,6 +89,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
             name: format!("{name}@{}", endpoint.name.get_ref()),
             base_url: endpoint.base_url.as_ref().and_then(|url| filled(url.get_ref(), around)),
             path: endpoint.path.clone(),
+            also: also(reader, endpoint, dialect, around),
             query: endpoint.query.clone().into_iter().collect(),
             headers: endpoint.headers.clone().into_iter().collect(),
             allow_http: endpoint.allow_http,
@@ -97,7 +98,12 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
             quirks: Arc::clone(&quirks),
         };
         let residency = Arc::new(residency(reader, raw, endpoint));
-        endpoints.push((catalogue.endpoints.len(), residency, dialable(&built, dialect, around)));
+        endpoints.push(Built {
+            index: catalogue.endpoints.len(),
+            residency,
+            dialable: dialable(&built, dialect, around),
+            also: built.also.iter().map(|also| also.dialect).collect(),
+        });
         catalogue.endpoints.push(Arc::new(built));
     }
     let mut ids: BTreeMap<&str, ()> = BTreeMap::new();
@@ -110,12 +116,47 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
     catalogue.providers.push(Provider { name, title: raw.title.clone(), docs: raw.docs.clone() });
 }
 
+/// What models need to know of an endpoint.
+struct Built {
+    index: usize,
+    residency: Arc<Residency>,
+    dialable: bool,
+    also: Arc<[DialectId]>,
+}
+
+/// Other dialects of an endpoint.
+fn also(
+    reader: &mut Reader<'_>,
+    endpoint: &raw::Endpoint,
+    main: DialectId,
+    around: &Surroundings<'_>,
+) -> Vec<AlsoSpoken> {
+    let host = |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest).to_owned());
+    let own = endpoint.base_url.as_ref().and_then(|url| host(url.get_ref()));
+    let mut spoken = Vec::new();
+    for (name, also) in &endpoint.also {
+        let known = DialectId::by_name(name.get_ref()).filter(|dialect| !dialect.is_native() && *dialect != main);
+        let Some(dialect) = known else {
+            reader.unknown_name(name, "other dialect", &DialectId::ALL.map(DialectId::name));
+            continue;
+        };
+        if let Some(base) = &also.base_url
+            && host(base.get_ref()) != own
+        {
+            reader.problem(base, "another host is another endpoint: its residency facts are its own");
+        }
+        let base_url = also.base_url.as_ref().and_then(|url| filled(url.get_ref(), around));
+        spoken.push(AlsoSpoken { dialect, base_url, path: also.path.clone() });
+    }
+    spoken
+}
+
 fn models(
     reader: &mut Reader<'_>,
     raw: &raw::Provider,
     model: &raw::Model,
     dialect: DialectId,
-    endpoints: &[(usize, Arc<Residency>, bool)],
+    endpoints: &[Built],
     around: &Surroundings<'_>,
     catalogue: &mut Catalogue,
 ) {
@@ -132,7 +173,7 @@ fn models(
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();
     let provider: Arc<str> = raw.name.get_ref().as_str().into();
-    for (endpoint, (index, residency, dialable)) in raw.endpoints.iter().zip(endpoints) {
+    for (endpoint, Built { index, residency, dialable, also }) in raw.endpoints.iter().zip(endpoints) {
         let at: Arc<str> = endpoint.name.get_ref().as_str().into();
         if model.endpoints.as_ref().is_some_and(|only| !only.get_ref().iter().any(|name| **name == *at)) {
             continue;
@@ -152,6 +193,7 @@ fn models(
             endpoint: at,
             upstream_model: upstream,
             dialect,
+            also: Arc::clone(also),
             family: model.family.as_deref().map(Into::into),
             tier: tier.clone(),
             available_from: from,
@@ -247,6 +289,10 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
         max_output_member: raw.max_output_member.clone(),
         drop: raw.drop.clone(),
         reasoning_outside_output: raw.reasoning_outside_output,
+        takes: raw.takes.clone(),
+        reasoning_member: raw.reasoning_member.clone(),
+        json_schema_in_words: raw.json_schema_in_words,
+        think_tags: raw.think_tags,
     }
 }
 

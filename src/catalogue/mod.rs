@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dialect::Quirks;
-use crate::domain::id::TargetId;
+use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
 
@@ -96,6 +96,8 @@ pub struct Endpoint {
     pub base_url: Option<String>,
     /// Path instead of the dialect's.
     pub path: Option<String>,
+    /// Other dialects that are spoken here.
+    pub also: Vec<AlsoSpoken>,
     /// Query parameters.
     pub query: Vec<(String, String)>,
     /// Headers.
@@ -108,6 +110,17 @@ pub struct Endpoint {
     pub keys: Vec<KeySpec>,
     /// Peculiarities of the dialect.
     pub quirks: Arc<Quirks>,
+}
+
+/// Another dialect of an endpoint.
+#[derive(Clone, Debug)]
+pub struct AlsoSpoken {
+    /// Which.
+    pub dialect: DialectId,
+    /// Its base URL, where it is another than the endpoint's; it must be of the same host.
+    pub base_url: Option<String>,
+    /// Its path instead of the dialect's own.
+    pub path: Option<String>,
 }
 
 /// Everything that can be routed to.

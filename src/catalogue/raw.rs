@@ -75,6 +75,14 @@ pub(super) struct Quirks {
     pub drop: Vec<String>,
     /// Whether completion tokens exclude reasoning tokens.
     pub reasoning_outside_output: bool,
+    /// Members that not every provider of the dialect takes and this one does.
+    pub takes: Vec<String>,
+    /// The member in which it wants its earlier thinking back.
+    pub reasoning_member: Option<String>,
+    /// Whether a schema must be told in words.
+    pub json_schema_in_words: bool,
+    /// Whether thinking stands between `<think>` tags.
+    pub think_tags: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +94,9 @@ pub(super) struct Endpoint {
     pub base_url: Option<Spanned<String>>,
     /// Path below it, instead of the dialect's; `{model}` stands for the model's name on the wire.
     pub path: Option<String>,
+    /// Dialects that are spoken here besides, by name.
+    #[serde(default)]
+    pub also: std::collections::BTreeMap<Spanned<String>, Also>,
     /// Query parameters.
     #[serde(default)]
     pub query: std::collections::BTreeMap<String, String>,
@@ -118,6 +129,16 @@ pub(super) struct Endpoint {
     pub checked: Datetime,
     /// When they turn stale.
     pub expires: Option<Spanned<Datetime>>,
+}
+
+/// Another dialect of an endpoint.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Also {
+    /// Its base URL, where it is another; the same host, since the endpoint's residency facts hold for it.
+    pub base_url: Option<Spanned<String>>,
+    /// Its path, instead of the dialect's own.
+    pub path: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

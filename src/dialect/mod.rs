@@ -6,8 +6,12 @@
 
 mod anthropic;
 mod openai_chat;
+pub mod params;
 
-pub use anthropic::params::{Class, Parameter};
+pub use params::{Carriage, Parameter, Slot, Weight};
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,6 +20,17 @@ use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
 use crate::domain::target::Capabilities;
 use crate::domain::usage::Usage;
+
+/// What the request line says, where a dialect puts it there and not into the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Located {
+    /// The model named in the path.
+    pub model: Option<String>,
+    /// Whether the path asks for a stream.
+    pub stream: bool,
+    /// Whether the stream is to be one JSON array and not events.
+    pub array: bool,
+}
 
 /// What routing needs to know of a request body, found without parsing the prompt.
 #[derive(Clone, Debug)]
@@ -26,6 +41,8 @@ pub struct Envelope {
     pub stream: bool,
     /// Whether the client wants the usage chunk at the end of a stream.
     pub include_usage: bool,
+    /// Whether the stream is to be one JSON array and not events.
+    pub array: bool,
     /// The output limit the client set.
     pub max_output: Option<u64>,
     /// How many answers.
@@ -34,7 +51,8 @@ pub struct Envelope {
     pub needs: Capabilities,
     /// Bytes of prompt (messages and tools): the basis of the token estimate.
     pub prompt_bytes: usize,
-    /// Names of all top-level members, in order.
+    /// Names of all members that are not null, in order: as in the dialect's table of parameters, nested ones with
+    /// dots.
     pub members: Vec<Box<str>>,
     /// Whether the request can be answered from the exact cache at all.
     pub cacheable: bool,
@@ -64,6 +82,14 @@ pub struct Quirks {
     pub drop: Vec<String>,
     /// Whether completion tokens exclude reasoning tokens.
     pub reasoning_outside_output: bool,
+    /// Members that not every provider of the dialect takes and this one does: for translated requests.
+    pub takes: Vec<String>,
+    /// The member in which it wants its earlier thinking back (`reasoning_content`, `reasoning`); none = nowhere.
+    pub reasoning_member: Option<String>,
+    /// Whether it has no schema for answers but promises JSON: a translated request then tells the schema in words.
+    pub json_schema_in_words: bool,
+    /// Whether thinking stands between `<think>` tags at the beginning of the answer's text.
+    pub think_tags: bool,
 }
 
 /// How usage gets into a stream.
@@ -104,60 +130,113 @@ pub trait Ingress: Send + Sync {
     ///
     /// # Errors
     /// Malformed JSON, missing or wrongly typed envelope members.
-    fn envelope(&self, body: &Bytes) -> Result<Envelope, Error>;
+    fn envelope(&self, body: &Bytes, located: &Located) -> Result<Envelope, Error>;
 
-    /// Decodes the whole request.
+    /// All parameters that the dialect is known to have.
+    fn parameters(&self) -> &'static [Parameter];
+
+    /// What the loss of a parameter means that is not in the table.
+    fn unknown(&self) -> Weight;
+
+    /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
     ///
     /// # Errors
     /// Wrong types, with the path of the parameter.
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Error>;
+    fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error>;
 
-    /// Renders an answer.
-    fn encode_response(&self, response: &ChatResponse, as_model: &str) -> Bytes;
+    /// Renders a whole answer.
+    fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes;
 
     /// A renderer of one streamed answer.
-    fn encode_stream(&self, options: StreamOptions) -> Box<dyn EncodeStream>;
+    fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream>;
+
+    /// The media type of a streamed answer.
+    fn stream_type(&self, envelope: &Envelope) -> &'static str {
+        let _ = envelope;
+        "text/event-stream; charset=utf-8"
+    }
 
     /// The body of an error answer.
-    fn encode_error(&self, error: &Error) -> Bytes;
+    fn encode_error(&self, error: &Error, request: &str) -> Bytes;
 
-    /// The event that ends a stream that broke after it began.
-    fn encode_stream_error(&self, error: &Error) -> Bytes;
+    /// The status of an error, where the dialect's clients know others than the common ones.
+    fn error_status(&self, error: &Error) -> u16 {
+        error.kind.status()
+    }
 }
 
-/// How a stream is to be rendered.
+/// How an answer is to be rendered.
 #[derive(Clone, Debug)]
-pub struct StreamOptions {
+pub struct Rendering {
     /// The model name shown to the client.
     pub model: String,
-    /// Whether the client asked for usage.
+    /// Whether the client asked for usage in the stream.
     pub include_usage: bool,
+    /// Whether the stream is one JSON array and not events.
+    pub array: bool,
     /// Seconds since 1970, for members that demand a time where the upstream gives none.
     pub created: i64,
-    /// An id for answers whose upstream gives none.
+    /// Unique letters and digits, for ids where the upstream gives none; each dialect has its own prefix for them.
     pub id: String,
+    /// What was asked: some dialects repeat it in the answer.
+    pub request: Arc<ChatRequest>,
 }
 
 /// Renders canonical events as bytes of a client dialect.
 pub trait EncodeStream: Send {
-    /// Appends the rendering of one event.
+    /// Appends the rendering of one event. Never called with [`ChatEvent::Error`].
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut);
+
+    /// Appends what ends a stream that broke after it began: the dialect's error event, never a clean end.
+    fn broken(&mut self, error: &Error, out: &mut BytesMut);
+
+    /// Appends a sign of life that clients of the dialect ignore.
+    fn ping(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(b": ping\n");
+    }
 }
 
 /// A dialect on the provider's side.
 pub trait Egress: Send + Sync {
-    /// The path below the base URL.
-    fn path(&self) -> &'static str;
+    /// The path below the base URL, percent-encoded, with the query the dialect itself demands.
+    fn path(&self, model: &str, stream: bool) -> Cow<'static, str>;
 
     /// Headers the dialect itself demands (a version).
-    fn headers(&self) -> &'static [(&'static str, &'static str)];
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 
-    /// Same dialect on both sides: the client's bytes with only the members replaced that must be. The pieces,
-    /// concatenated, are the body; untouched stretches are slices of `body`.
+    /// Media type of a streamed answer.
+    fn accept(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    /// Reads an error answer. `retry_after` comes from the head and is filled in by the caller.
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure;
+
+    /// The way for clients of the same dialect; none = there are no such clients.
+    fn passthrough(&self) -> Option<&dyn Passthrough>;
+
+    /// The way for clients of other dialects, through the canonical model.
+    fn transcode(&self) -> &dyn Transcode;
+}
+
+/// How a stream that passes through is to be watched.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watching {
+    /// The usage report was asked for by us: the client must not see it.
+    pub hide_usage: bool,
+    /// Only whole frames may be pushed: something is added to them on the way.
+    pub whole_frames: bool,
+    /// The client wants one JSON array and not events.
+    pub array: bool,
+}
+
+/// The part of an egress that serves clients of the same dialect: bytes pass.
+pub trait Passthrough: Send + Sync {
+    /// The client's bytes with only the members replaced that must be. The pieces, concatenated, are the body;
+    /// untouched stretches are slices of `body`.
     fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes>;
-
-    /// Which semantic parameters of a request with these top-level members the dialect cannot express.
-    fn inexpressible(&self, request: &Envelope) -> Vec<String>;
 
     /// Reads usage, model and end from a whole answer that passes through unchanged.
     ///
@@ -166,18 +245,14 @@ pub trait Egress: Send + Sync {
     fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>;
 
     /// An observer of one streamed answer that passes through.
-    /// `hide_usage`: the usage report was asked for by us, the client must not see it.
-    fn tap(&self, quirks: &Quirks, hide_usage: bool) -> Box<dyn Tap>;
-
-    /// Reads an error answer. `retry_after` comes from the head and is filled in by the caller.
-    fn decode_error(&self, status: u16, body: &[u8]) -> Failure;
-
-    /// The way here from other dialects; none = only clients of this dialect can be served.
-    fn transcode(&self) -> Option<&dyn Transcode>;
+    fn tap(&self, quirks: &Quirks, watching: Watching) -> Box<dyn Tap>;
 }
 
 /// The part of an egress that serves clients of other dialects, through the canonical model.
 pub trait Transcode: Send + Sync {
+    /// Whether the dialect can say something.
+    fn carries(&self, slot: Slot) -> Carriage;
+
     /// Encodes a canonical request.
     ///
     /// # Errors
@@ -227,6 +302,9 @@ pub trait Tap: Send {
     /// `Truncated` when the answer had not reached its end.
     fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure>;
 
+    /// What ends a stream that broke after it began: the dialect's error event, never a clean end.
+    fn broken(&mut self, error: &Error) -> Bytes;
+
     /// What has been learned so far.
     fn observed(&self) -> &Observed;
 }
@@ -237,7 +315,13 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
-        DialectId::Native => None,
+        DialectId::OpenAiResponses
+        | DialectId::OpenAiCompletions
+        | DialectId::Gemini
+        | DialectId::Bedrock
+        | DialectId::Cohere
+        | DialectId::Ollama
+        | DialectId::Native => None,
     }
 }
 
@@ -246,16 +330,28 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
-        DialectId::Anthropic | DialectId::Native => None,
+        DialectId::Anthropic
+        | DialectId::OpenAiResponses
+        | DialectId::OpenAiCompletions
+        | DialectId::Gemini
+        | DialectId::Bedrock
+        | DialectId::Cohere
+        | DialectId::Ollama
+        | DialectId::Native => None,
     }
 }
 
-/// What becomes of each request parameter of the OpenAI dialects on its way to a dialect: for documentation. Empty
-/// where nothing is translated.
+/// Whether an egress can say something; the embedded runtime has no egress and its own list.
 #[must_use]
-pub fn parameters(dialect: DialectId) -> &'static [Parameter] {
-    match dialect {
-        DialectId::Anthropic => anthropic::params::parameters(),
-        DialectId::OpenAiChat | DialectId::Native => &[],
+pub fn carries(dialect: DialectId, slot: Slot) -> Carriage {
+    match egress(dialect) {
+        Some(egress) => egress.transcode().carries(slot),
+        None => Carriage::No,
     }
+}
+
+/// Semantic parameters among the members of a request of dialect `source` that dialect `to` cannot carry.
+#[must_use]
+pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
+    params::inexpressible(envelope, source, &|slot| carries(to, slot))
 }

@@ -3,6 +3,8 @@
 //! Same dialect on both sides never comes through here (bytes pass). A translator decodes once into these types and
 //! encodes once out of them; what cannot be expressed is reported as [`Loss`], never dropped in silence.
 
+use super::id::DialectId;
+
 /// JSON text kept verbatim: schemas, tool arguments, unknown members. Never re-parsed unless a dialect must.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(pub Box<str>);
@@ -24,6 +26,8 @@ impl Json {
 /// A chat request in no dialect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatRequest {
+    /// The dialect it came in: its words are used when something of it is lost.
+    pub source: DialectId,
     /// The model as the client named it.
     pub model: String,
     /// The conversation, system and developer turns included, in the order the client gave.
@@ -50,7 +54,14 @@ pub struct ChatRequest {
     pub user: Option<String>,
     /// The processing tier asked for (`auto`, `flex`, `priority`, ...).
     pub service_tier: Option<String>,
-    /// Top-level members that the decoder does not model, verbatim, for the encoder to map or report.
+    /// The client's own labels: an object.
+    pub metadata: Option<Json>,
+    /// Names a prompt cache, so that requests with equal beginnings meet the same one.
+    pub prompt_cache_key: Option<String>,
+    /// How wordy the answer should be: `low`, `medium`, `high`.
+    pub verbosity: Option<String>,
+    /// Members that the decoder does not model, verbatim, for the encoder to map or report. Named as in the table of
+    /// the dialect it came in, nested ones with dots (`generationConfig.speechConfig`).
     pub extra: Vec<(String, Json)>,
 }
 
@@ -111,6 +122,16 @@ pub struct Message {
     pub tool_calls: Vec<ToolCall>,
     /// For `Role::Tool`: which call this answers.
     pub tool_call_id: Option<String>,
+    /// For `Role::Tool`: the call failed, and `content` says how.
+    pub tool_failed: bool,
+}
+
+impl Message {
+    /// A turn that says this and nothing else.
+    #[must_use]
+    pub fn new(role: Role, content: Vec<Part>) -> Self {
+        Self { role, name: None, content, tool_calls: Vec::new(), tool_call_id: None, tool_failed: false }
+    }
 }
 
 /// One piece of a turn.
@@ -129,8 +150,10 @@ pub enum Part {
         /// The text; may be empty where a provider withholds it.
         text: String,
         /// Opaque proof of origin.
-        signature: Option<String>,
+        signature: Option<Signature>,
     },
+    /// The prompt up to here, the part before it included, is worth caching.
+    CacheMark(CacheMark),
     /// The model declined.
     Refusal(String),
     /// A part of one dialect that the canonical model does not know, verbatim.
@@ -142,11 +165,67 @@ pub enum Part {
     },
 }
 
+/// What a provider hands out with its thinking or its calls and wants back unchanged. No other provider understands
+/// it, so it never travels without its origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The dialect whose provider made it.
+    pub origin: DialectId,
+    /// Opaque.
+    pub data: String,
+}
+
+/// Begins a signature that is shown to a client of another dialect than its origin's.
+const FOREIGN: &str = "sw.";
+
+impl Signature {
+    /// A signature of that dialect.
+    #[must_use]
+    pub fn new(origin: DialectId, data: impl Into<String>) -> Self {
+        Self { origin, data: data.into() }
+    }
+
+    /// As a client of dialect `own` sees it: its own unchanged, a foreign one with its origin in front.
+    #[must_use]
+    pub fn shown_in(&self, own: DialectId) -> std::borrow::Cow<'_, str> {
+        if self.origin == own {
+            std::borrow::Cow::Borrowed(&self.data)
+        } else {
+            std::borrow::Cow::Owned(format!("{FOREIGN}{}.{}", self.origin.name(), self.data))
+        }
+    }
+
+    /// The way back: what a client of dialect `own` returned.
+    #[must_use]
+    pub fn read(text: &str, own: DialectId) -> Self {
+        let foreign = text.strip_prefix(FOREIGN).and_then(|rest| rest.split_once('.'));
+        match foreign.and_then(|(name, data)| Some((DialectId::by_name(name)?, data))) {
+            Some((origin, data)) => Self::new(origin, data),
+            None => Self::new(own, text),
+        }
+    }
+
+    /// The data, if `dialect` made it.
+    #[must_use]
+    pub fn of(&self, dialect: DialectId) -> Option<&str> {
+        (self.origin == dialect && !self.data.is_empty()).then_some(self.data.as_str())
+    }
+}
+
+/// How long a marked prompt is worth keeping.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheMark {
+    /// `5m`, `1h`; absent = the provider's default.
+    pub ttl: Option<String>,
+}
+
 /// Bytes of another kind than text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
     /// Where they are.
     pub source: MediaSource,
+    /// Such as `image/png`, where the client says so beside a URL. Inline data carry their own.
+    pub media_type: Option<String>,
     /// `auto`, `low`, `high` for images.
     pub detail: Option<String>,
     /// A file name, where given.
@@ -165,20 +244,68 @@ pub enum MediaSource {
         /// The data, base64 as received.
         data: String,
     },
+    /// Uploaded before, to a provider of that dialect. No other can read it.
+    Stored {
+        /// The dialect of that provider.
+        origin: DialectId,
+        /// Its id of the file.
+        id: String,
+    },
 }
 
-/// A function that the model may call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tool that the model may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tool {
     /// Its name.
     pub name: String,
+    /// The group it stands in, where the client's dialect has groups.
+    pub namespace: Option<String>,
     /// What it does.
     pub description: Option<String>,
     /// JSON schema of its arguments; absent = none.
     pub parameters: Option<Json>,
     /// Whether arguments must follow the schema exactly.
     pub strict: Option<bool>,
+    /// What kind of tool it is.
+    pub kind: ToolKind,
+    /// The list of tools up to here is worth caching.
+    pub cache: Option<CacheMark>,
 }
+
+impl Tool {
+    /// Its name where there are no groups: `group__name`. Unique, and made only of what all dialects allow.
+    #[must_use]
+    pub fn flat_name(&self) -> std::borrow::Cow<'_, str> {
+        match &self.namespace {
+            None => std::borrow::Cow::Borrowed(&self.name),
+            Some(namespace) => std::borrow::Cow::Owned(format!("{namespace}__{}", self.name)),
+        }
+    }
+}
+
+/// What kind of tool it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ToolKind {
+    /// A function with arguments by a schema, run by the client.
+    #[default]
+    Function,
+    /// A tool that takes free text, run by the client. Dialects without it carry a function with one text argument,
+    /// [`CUSTOM_ARGUMENT`].
+    Custom {
+        /// The grammar of the text, verbatim.
+        format: Option<Json>,
+    },
+    /// A tool that the provider runs itself (a web search); only its own dialect knows it.
+    Server {
+        /// The dialect whose tool it is.
+        origin: DialectId,
+        /// The tool as JSON.
+        raw: Json,
+    },
+}
+
+/// The one argument of a function that stands for a custom tool.
+pub const CUSTOM_ARGUMENT: &str = "input";
 
 /// Which tool must be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,8 +327,21 @@ pub struct ToolCall {
     pub id: String,
     /// The function.
     pub name: String,
-    /// The arguments as the model wrote them: JSON text, which may be cut when the answer was.
+    /// The arguments as the model wrote them: JSON text, which may be cut when the answer was. Of a custom tool: the
+    /// text itself.
     pub arguments: String,
+    /// Whether a custom tool is called.
+    pub custom: bool,
+    /// What the provider wants back with it.
+    pub signature: Option<Signature>,
+}
+
+impl ToolCall {
+    /// A call of a function.
+    #[must_use]
+    pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        Self { id: id.into(), name: name.into(), arguments: arguments.into(), custom: false, signature: None }
+    }
 }
 
 /// Structured output.
@@ -259,6 +399,8 @@ pub struct ChatResponse {
     pub choices: Vec<Choice>,
     /// Usage as the provider reported it; absent = it did not.
     pub usage: Option<super::usage::Usage>,
+    /// The processing tier that served it, where the provider says.
+    pub service_tier: Option<String>,
 }
 
 /// One answer.
@@ -272,6 +414,54 @@ pub struct Choice {
     pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
     pub finish: FinishReason,
+    /// The stop sequence that ended it, where the provider says.
+    pub stop_sequence: Option<String>,
+    /// Log probabilities of its tokens, in order; empty = not asked for or not given.
+    pub logprobs: Vec<TokenLogprob>,
+    /// Sources that the answer names.
+    pub citations: Vec<Citation>,
+}
+
+impl Choice {
+    /// An answer that has not begun.
+    #[must_use]
+    pub fn new(index: u32) -> Self {
+        Self {
+            index,
+            content: Vec::new(),
+            tool_calls: Vec::new(),
+            finish: FinishReason::Stop,
+            stop_sequence: None,
+            logprobs: Vec::new(),
+            citations: Vec::new(),
+        }
+    }
+}
+
+/// How probable a token was, and what else might have stood there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    /// The token's text.
+    pub token: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f64,
+    /// Its bytes, where the text alone does not say them.
+    pub bytes: Option<Vec<u8>>,
+    /// The most probable alternatives with their logarithms.
+    pub top: Vec<(String, f64)>,
+}
+
+/// A source that an answer names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Citation {
+    /// Where it is.
+    pub url: Option<String>,
+    /// What it is called.
+    pub title: Option<String>,
+    /// The words that are cited.
+    pub quoted: Option<String>,
+    /// The stretch of the answer's text that it supports, in characters.
+    pub span: Option<(u32, u32)>,
 }
 
 /// One step of a streamed answer. Decoders yield them, the local runtime yields them, encoders render them.
@@ -305,7 +495,7 @@ pub enum ChatEvent {
         /// Which answer.
         choice: u32,
         /// Opaque.
-        signature: String,
+        signature: Signature,
     },
     /// The model declines.
     Refusal {
@@ -324,8 +514,12 @@ pub enum ChatEvent {
         id: String,
         /// The function.
         name: String,
+        /// Whether a custom tool is called; its arguments are plain text.
+        custom: bool,
+        /// What the provider wants back with the call.
+        signature: Option<Signature>,
     },
-    /// More of a call's arguments (JSON text).
+    /// More of a call's arguments (JSON text, or plain text of a custom tool).
     ToolArguments {
         /// Which answer.
         choice: u32,
@@ -340,6 +534,29 @@ pub enum ChatEvent {
         choice: u32,
         /// Why.
         reason: FinishReason,
+        /// The stop sequence that ended it, where the provider says.
+        stop_sequence: Option<String>,
+    },
+    /// An image or audio that the model made, whole.
+    Media {
+        /// Which answer.
+        choice: u32,
+        /// `Part::Image` or `Part::Audio`.
+        part: Part,
+    },
+    /// Log probabilities of the tokens of the text just sent.
+    Logprobs {
+        /// Which answer.
+        choice: u32,
+        /// In order.
+        tokens: Vec<TokenLogprob>,
+    },
+    /// A source that the answer names.
+    Citation {
+        /// Which answer.
+        choice: u32,
+        /// The source.
+        citation: Citation,
     },
     /// Usage so far; the last one counts, they are never added.
     Usage(super::usage::Usage),

@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 
-use super::chat::{ChatEvent, ChatResponse, Choice, FinishReason, Part, ToolCall};
+use super::chat::{ChatEvent, ChatResponse, Choice, Part, ToolCall};
 use super::error::{Failure, FailureKind};
 
 /// Gathers events in order.
@@ -25,22 +25,30 @@ impl Collector {
             ChatEvent::Text { choice, text } => self.append(choice, Part::Text(text)),
             ChatEvent::Reasoning { choice, text } => self.append(choice, Part::Reasoning { text, signature: None }),
             ChatEvent::Refusal { choice, text } => self.append(choice, Part::Refusal(text)),
-            ChatEvent::ReasoningSignature { choice, signature: new } => {
-                if let Some(Part::Reasoning { signature, .. }) =
-                    self.choice(choice).content.iter_mut().rev().find(|p| matches!(p, Part::Reasoning { .. }))
-                {
-                    *signature = Some(new);
+            ChatEvent::ReasoningSignature { choice, signature } => {
+                let content = &mut self.choice(choice).content;
+                match content.last_mut() {
+                    Some(Part::Reasoning { signature: open @ None, .. }) => *open = Some(signature),
+                    // A signature of its own: thinking whose text the provider withholds.
+                    _ => content.push(Part::Reasoning { text: String::new(), signature: Some(signature) }),
                 }
             }
-            ChatEvent::ToolStart { choice, id, name, .. } => {
-                self.choice(choice).tool_calls.push(ToolCall { id, name, arguments: String::new() });
+            ChatEvent::ToolStart { choice, id, name, custom, signature, .. } => {
+                let call = ToolCall { custom, signature, ..ToolCall::new(id, name, "") };
+                self.choice(choice).tool_calls.push(call);
             }
             ChatEvent::ToolArguments { choice, index, fragment } => {
                 if let Some(call) = self.choice(choice).tool_calls.get_mut(index as usize) {
                     call.arguments.push_str(&fragment);
                 }
             }
-            ChatEvent::Finish { choice, reason } => self.choice(choice).finish = reason,
+            ChatEvent::Finish { choice, reason, stop_sequence } => {
+                let choice = self.choice(choice);
+                (choice.finish, choice.stop_sequence) = (reason, stop_sequence);
+            }
+            ChatEvent::Media { choice, part } => self.choice(choice).content.push(part),
+            ChatEvent::Logprobs { choice, tokens } => self.choice(choice).logprobs.extend(tokens),
+            ChatEvent::Citation { choice, citation } => self.choice(choice).citations.push(citation),
             ChatEvent::Usage(usage) => self.response.usage = Some(usage),
             ChatEvent::Error(failure) => return Err(failure),
             ChatEvent::End => self.ended = true,
@@ -70,8 +78,7 @@ impl Collector {
 
     fn choice(&mut self, index: u32) -> &mut Choice {
         let position = self.response.choices.iter().position(|c| c.index == index).unwrap_or_else(|| {
-            let fresh = Choice { index, content: Vec::new(), tool_calls: Vec::new(), finish: FinishReason::Stop };
-            self.response.choices.push(fresh);
+            self.response.choices.push(Choice::new(index));
             self.response.choices.len() - 1
         });
         &mut self.response.choices[position]
@@ -95,6 +102,7 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::chat::FinishReason;
 
     #[test]
     fn deltas_of_a_kind_are_joined_and_a_missing_end_is_a_truncation() {
@@ -104,7 +112,7 @@ mod tests {
         for event in [thought("a"), thought("b"), text("c"), text("d")] {
             collector.take(event).unwrap();
         }
-        collector.take(ChatEvent::Finish { choice: 0, reason: FinishReason::Length }).unwrap();
+        collector.take(ChatEvent::Finish { choice: 0, reason: FinishReason::Length, stop_sequence: None }).unwrap();
         let choice = collector.response.choices[0].clone();
         assert_eq!(choice.content, [Part::Reasoning { text: "ab".into(), signature: None }, Part::Text("cd".into())]);
         assert_eq!(choice.finish, FinishReason::Length);

@@ -16,29 +16,58 @@ impl TargetId {
 }
 
 /// A wire format. One name per folder under `dialect/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum DialectId {
     /// OpenAI Chat Completions and its imitators.
+    #[default]
     OpenAiChat,
+    /// OpenAI Responses.
+    OpenAiResponses,
+    /// OpenAI's legacy Completions.
+    OpenAiCompletions,
     /// Anthropic Messages.
     Anthropic,
+    /// Gemini `generateContent`, of AI Studio and Vertex.
+    Gemini,
+    /// Bedrock Converse.
+    Bedrock,
+    /// Cohere chat, version 2.
+    Cohere,
+    /// Ollama's own chat API.
+    Ollama,
     /// The embedded runtime: no wire format, canonical events.
     Native,
 }
 
 impl DialectId {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 9;
     /// All, in order.
-    pub const ALL: [Self; Self::COUNT] = [Self::OpenAiChat, Self::Anthropic, Self::Native];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::OpenAiCompletions,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Bedrock,
+        Self::Cohere,
+        Self::Ollama,
+        Self::Native,
+    ];
 
     /// The name in catalogue files, docs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
+            Self::OpenAiResponses => "openai-responses",
+            Self::OpenAiCompletions => "openai-completions",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Bedrock => "bedrock",
+            Self::Cohere => "cohere",
+            Self::Ollama => "ollama",
             Self::Native => "native",
         }
     }

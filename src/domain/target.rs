@@ -211,6 +211,8 @@ pub struct Target {
     pub upstream_model: Arc<str>,
     /// What the endpoint speaks.
     pub dialect: DialectId,
+    /// Dialects that it speaks besides.
+    pub also: Arc<[DialectId]>,
     /// Same weights elsewhere share a family.
     pub family: Option<Arc<str>>,
     /// The operator's own quality ladder.
@@ -242,6 +244,12 @@ impl Target {
     #[must_use]
     pub fn is_available(&self, at: UnixMillis) -> bool {
         self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
+    }
+
+    /// The dialect in which it is spoken to for a client of dialect `client`: the client's own where it knows it.
+    #[must_use]
+    pub fn spoken(&self, client: DialectId) -> DialectId {
+        if self.also.contains(&client) { client } else { self.dialect }
     }
 }
 

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
 use crate::admission::Principal;
 use crate::catalogue::Target;
-use crate::dialect::{Envelope, Ingress};
+use crate::dialect::{Envelope, Ingress, Slot};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, RequestId};
+use crate::domain::plan::Operation;
 
 /// A request that has been authenticated and whose envelope is known. The prompt is not decoded.
 pub(super) struct Call {
     pub request: RequestId,
     pub dialect: DialectId,
+    pub operation: Operation,
+    /// Headers of the client's dialect, for a provider of the same.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     pub ingress: &'static dyn Ingress,
     pub principal: Arc<Principal>,
     pub body: Bytes,
@@ -45,7 +50,9 @@ impl Call {
         if error.param.as_deref() != Some("max_output") {
             return error;
         }
-        let newer = self.envelope.members.iter().any(|name| &**name == "max_completion_tokens");
-        error.param(if newer { "max_completion_tokens" } else { "max_tokens" })
+        let names = self.ingress.parameters().iter().filter(|p| p.slot == Slot::MaxOutput).map(|p| p.name);
+        let given = |name: &&str| self.envelope.members.iter().any(|member| **member == **name);
+        let name = names.clone().find(given).or_else(|| names.clone().next());
+        error.param(name.unwrap_or("max_tokens"))
     }
 }

@@ -15,11 +15,10 @@ use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
 use crate::catalogue::Target;
-use crate::dialect::{self, Destination, Egress, Observed, StreamOptions, Transcode};
+use crate::dialect::{Destination, Egress, Observed, Passthrough, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
-use crate::domain::id::DialectId;
 use crate::domain::plan::Timeouts;
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
@@ -59,7 +58,7 @@ pub(super) struct Dispatch<'a> {
     pub decision: &'a Decision,
     pub timeouts: Timeouts,
     /// The request decoded, at most once.
-    pub decoded: Option<ChatRequest>,
+    pub decoded: Option<Arc<ChatRequest>>,
 }
 
 impl Dispatch<'_> {
@@ -109,19 +108,22 @@ impl Dispatch<'_> {
         let started = Instant::now();
         let snapshot = self.snapshot;
         let target = snapshot.catalogue.target(ticket.target());
-        let Some(wire) = snapshot.wire(target.id) else {
+        let Some(wire) = snapshot.wire(target.id, self.call.dialect) else {
             return self.local(target, candidate.max_output, settlement, started).await;
         };
         let egress = wire.egress;
-        let identity = target.dialect == self.call.dialect;
-        let (pieces, loss) = self.encode(target, wire, candidate.max_output, identity)?;
+        let passes = wire.passthrough(self.call.dialect);
+        let (pieces, loss) = self.encode(target, wire, candidate.max_output, passes)?;
+        let stream = self.call.envelope.stream;
+        let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
+        let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
         settlement.attempt(target.id, loss.clone());
         let deadline = started + self.timeouts.first_token.min(self.timeouts.total);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
         let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let sent = timeout_at(deadline, pool.send(ticket, &lease, pieces, self.call.envelope.stream)).await;
+        let sent = timeout_at(deadline, pool.send(ticket, &lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
         if !(200..300).contains(&reply.status) {
@@ -132,11 +134,11 @@ impl Dispatch<'_> {
             }
             return Err(Stop::failed(failure, Observed::default()));
         }
-        let answer = if self.call.envelope.stream {
-            let pump = self.pump(wire, reply.body, identity)?;
+        let answer = if stream {
+            let pump = self.pump(wire, reply.body, passes)?;
             self.first_frame(pump, settlement, started, deadline).await?
         } else {
-            self.whole(wire, reply.body, identity, settlement, started).await?
+            self.whole(wire, reply.body, passes, settlement, started).await?
         };
         Ok((answer, loss))
     }
@@ -147,19 +149,19 @@ impl Dispatch<'_> {
         target: &Target,
         wire: &Wire,
         max_output: Option<u64>,
-        identity: bool,
+        passes: Option<&dyn Passthrough>,
     ) -> Result<(Vec<Bytes>, Vec<String>), Stop> {
         let to = Destination {
             model: self.call.upstream_model(target),
             default_max_output: max_output.unwrap_or(self.snapshot.config.default_max_output),
             quirks: &wire.quirks,
         };
-        if identity {
-            return Ok((wire.egress.retarget(&self.call.body, &self.call.envelope, &to), Vec::new()));
+        if let Some(passes) = passes {
+            return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), Vec::new()));
         }
-        let transcode = transcode(wire)?;
         let request = self.decoded()?;
-        let (body, Loss { semantic, advisory }) = transcode.encode_request(request, &to).map_err(Stop::refused)?;
+        let encoded = wire.egress.transcode().encode_request(&request, &to);
+        let (body, Loss { semantic, advisory }) = encoded.map_err(Stop::refused)?;
         if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
             let param = semantic.into_iter().next().unwrap_or_default();
             return Err(Stop::refused(unsupported(param)));
@@ -167,30 +169,44 @@ impl Dispatch<'_> {
         Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
     }
 
-    fn decoded(&mut self) -> Result<&ChatRequest, Stop> {
-        if self.decoded.is_none() {
-            let request = self.call.ingress.decode_request(&self.call.body).map_err(Stop::refused)?;
-            self.decoded = Some(request);
+    fn decoded(&mut self) -> Result<Arc<ChatRequest>, Stop> {
+        if let Some(request) = &self.decoded {
+            return Ok(Arc::clone(request));
         }
-        self.decoded.as_ref().ok_or_else(|| Stop::refused(Error::new(ErrorKind::Internal, "a request lost its form")))
+        let decoded = self.call.ingress.decode_request(&self.call.body, &self.call.envelope);
+        let request = Arc::new(decoded.map_err(Stop::refused)?);
+        self.decoded = Some(Arc::clone(&request));
+        Ok(request)
     }
 
-    fn pump(&self, wire: &Wire, body: reqwest::Body, identity: bool) -> Result<Pump, Stop> {
-        Ok(if identity {
-            let hide = self.call.envelope.stream && !self.call.envelope.include_usage;
-            Pump::Identity { body, tap: wire.egress.tap(&wire.quirks, hide), pieces: Vec::new() }
+    fn pump(&mut self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
+        Ok(if let Some(passes) = passes {
+            let watching = Watching {
+                hide_usage: !self.call.envelope.include_usage,
+                whole_frames: false,
+                array: self.call.envelope.array,
+            };
+            Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
         } else {
-            Pump::Transcode { body, decode: transcode(wire)?.decode_stream(&wire.quirks), render: self.render() }
+            let decode = wire.egress.transcode().decode_stream(&wire.quirks);
+            Pump::Transcode { body, decode, render: self.render()? }
         })
     }
 
-    fn render(&self) -> Render {
-        Render::new(self.call.ingress.encode_stream(StreamOptions {
+    fn render(&mut self) -> Result<Render, Stop> {
+        let rendering = self.rendering()?;
+        Ok(Render::new(self.call.ingress.encode_stream(rendering)))
+    }
+
+    fn rendering(&mut self) -> Result<Rendering, Stop> {
+        Ok(Rendering {
             model: self.call.envelope.model.clone(),
             include_usage: self.call.envelope.include_usage,
+            array: self.call.envelope.array,
             created: self.shared.now().0 / 1000,
-            id: format!("chatcmpl-{}", self.call.request),
-        }))
+            id: format!("{:032x}", self.call.request.0),
+            request: self.decoded()?,
+        })
     }
 
     /// Reads until something is there that the client would see: up to here there is fail-over.
@@ -223,10 +239,10 @@ impl Dispatch<'_> {
     }
 
     async fn whole(
-        &self,
+        &mut self,
         wire: &Wire,
         body: reqwest::Body,
-        identity: bool,
+        passes: Option<&dyn Passthrough>,
         settlement: &mut Settlement,
         started: Instant,
     ) -> Result<Answer, Stop> {
@@ -235,15 +251,15 @@ impl Dispatch<'_> {
         let body = collected
             .unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")))?;
         settlement.first_token();
-        if identity {
-            let observed = wire.egress.observe_response(&body, &wire.quirks)?;
+        if let Some(passes) = passes {
+            let observed = passes.observe_response(&body, &wire.quirks)?;
             return Ok(Answer::Whole { body, observed: Box::new(observed) });
         }
-        let response = transcode(wire)?.decode_response(&body, &wire.quirks)?;
-        Ok(self.rendered(response))
+        let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        self.rendered(response)
     }
 
-    fn rendered(&self, mut response: ChatResponse) -> Answer {
+    fn rendered(&mut self, mut response: ChatResponse) -> Result<Answer, Stop> {
         response.created.get_or_insert(self.shared.now().0 / 1000);
         let observed = Observed {
             usage: response.usage,
@@ -251,8 +267,9 @@ impl Dispatch<'_> {
             finished: true,
             ..Observed::default()
         };
-        let body = self.call.ingress.encode_response(&response, &self.call.envelope.model);
-        Answer::Whole { body, observed: Box::new(observed) }
+        let rendering = self.rendering()?;
+        let body = self.call.ingress.encode_response(&response, &rendering);
+        Ok(Answer::Whole { body, observed: Box::new(observed) })
     }
 
     /// The embedded runtime: canonical events, rendered in the client's dialect.
@@ -269,7 +286,7 @@ impl Dispatch<'_> {
             .ok_or_else(|| Stop::from(Failure::new(FailureKind::Worker, "the local model is not loaded")))?;
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
-        let request = self.decoded()?.clone();
+        let request = self.decoded()?;
         if let Some(param) = crate::local::unsupported(&request) {
             return Err(Stop::refused(unsupported(param)));
         }
@@ -281,7 +298,7 @@ impl Dispatch<'_> {
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
         if stream {
             let observed = Observed { counted: true, ..Observed::default() };
-            let pump = Pump::Local { generation: Box::new(generation), render: self.render(), observed };
+            let pump = Pump::Local { generation: Box::new(generation), render: self.render()?, observed };
             let answer = self.first_frame(pump, settlement, started, deadline).await?;
             return Ok((answer, dropped));
         }
@@ -289,7 +306,7 @@ impl Dispatch<'_> {
         let collected = timeout_at(started + self.timeouts.total, Collector::drain(generation)).await;
         let collected =
             collected.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")));
-        let mut answer = self.rendered(collected?);
+        let mut answer = self.rendered(collected?)?;
         if let Answer::Whole { observed, .. } = &mut answer {
             observed.counted = true;
         }
@@ -365,22 +382,4 @@ fn told(failure: &Failure, attempts: usize) -> Error {
         | FailureKind::Worker => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
     };
     error.retry_after(failure.retry_after).detail(detail)
-}
-
-/// The way to a dialect from another one.
-fn transcode(wire: &Wire) -> Result<&'static dyn Transcode, Stop> {
-    let none = || Stop::refused(Error::new(ErrorKind::Internal, "nothing is translated into this dialect"));
-    wire.egress.transcode().ok_or_else(none)
-}
-
-/// Which parameters of a call a dialect can't express: none of its own, what its table says of another's.
-pub(super) fn inexpressible(call: &Call, dialect: DialectId) -> Vec<String> {
-    if dialect == call.dialect || dialect.is_native() {
-        return Vec::new();
-    }
-    match dialect::egress(dialect) {
-        Some(egress) if egress.transcode().is_some() => egress.inexpressible(&call.envelope),
-        // Nothing is translated into it.
-        _ => vec!["messages".to_owned()],
-    }
 }

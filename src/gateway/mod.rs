@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::admission::Principal;
 use crate::cache::{Key, Lead, Lookup, ResponseCache, Scope};
-use crate::dialect::{self, Ingress};
+use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
@@ -120,6 +120,12 @@ pub struct Incoming {
     pub principal: Arc<Principal>,
     /// What the client speaks.
     pub dialect: DialectId,
+    /// What is asked.
+    pub operation: Operation,
+    /// What the request line says of the request.
+    pub located: Located,
+    /// Headers of the client's dialect, for a provider of the same.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Bytes,
     /// `x-stellwerk-require`.
@@ -198,10 +204,14 @@ impl Gateway {
                 Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
             })?;
         }
-        let inexpressible = |id: DialectId| self::dispatch::inexpressible(call, id);
+        let inexpressible = |to: DialectId| match to == call.dialect {
+            true => Vec::new(),
+            false => dialect::inexpressible(&call.envelope, call.dialect, to),
+        };
         let ask = Ask {
             model: &call.envelope.model,
-            operation: Operation::Chat,
+            operation: call.operation,
+            dialect: call.dialect,
             input_tokens: call.input_estimate(),
             max_output: call.envelope.max_output,
             choices: call.envelope.choices,
@@ -285,11 +295,12 @@ impl Gateway {
                 Ok(response)
             }
             Answer::Stream { pump, pending, started } => {
-                let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, EVENTS));
+                let stream_type = call.ingress.stream_type(&call.envelope);
+                let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type));
                 let settled = Settled { target: Some(target), ..Settled::default() };
-                let relay = Relay::new(*pump, pending, settlement, recorder, call.ingress, timeouts, started);
+                let relay = Relay::new(*pump, pending, settlement, recorder, timeouts, started);
                 let mut response = Response::new(Body::Stream(Box::new(relay)));
-                head(&mut response, call.request, EVENTS, &decision, &settled, &dropped);
+                head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
                 // nginx and its like would buffer the stream otherwise.
                 insert(&mut response, "x-accel-buffering", "no");
                 Ok(response)
@@ -299,7 +310,6 @@ impl Gateway {
 }
 
 const JSON: &str = "application/json";
-const EVENTS: &str = "text/event-stream; charset=utf-8";
 
 enum Found {
     Answer(Response<Body>),
@@ -308,10 +318,12 @@ enum Found {
 
 fn parse(incoming: Incoming) -> Result<Call, Error> {
     let ingress = ingress(incoming.dialect)?;
-    let envelope = ingress.envelope(&incoming.body)?;
+    let envelope = ingress.envelope(&incoming.body, &incoming.located)?;
     Ok(Call {
         request: incoming.request,
         dialect: incoming.dialect,
+        operation: incoming.operation,
+        headers: incoming.headers,
         ingress,
         principal: incoming.principal,
         body: incoming.body,

@@ -13,7 +13,7 @@ use http_body::Body as _;
 
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
 use crate::domain::chat::ChatEvent;
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Error, Failure, FailureKind};
 use crate::local::Generation;
 use crate::upstream;
 
@@ -103,6 +103,13 @@ impl Render {
     }
 }
 
+impl Render {
+    fn broken(&mut self, error: &Error) -> Bytes {
+        self.encode.broken(error, &mut self.buffer);
+        self.buffer.split().freeze()
+    }
+}
+
 impl Pump {
     /// Reads one chunk or event and pushes what it means for the client.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, out: &mut VecDeque<Bytes>) -> Poll<Step> {
@@ -157,6 +164,15 @@ impl Pump {
         }
     }
 
+    /// What ends the client's stream when the upstream's broke.
+    pub(super) fn broken(&mut self, error: &Error) -> Bytes {
+        match self {
+            Self::Identity { tap, .. } => tap.broken(error),
+            Self::Transcode { render, .. } | Self::Local { render, .. } => render.broken(error),
+            Self::Ended { .. } => Bytes::new(),
+        }
+    }
+
     /// Whether anything that a client would show has arrived.
     pub(super) fn began(&self) -> bool {
         match self {
@@ -180,7 +196,13 @@ fn observe(observed: &mut Observed, event: &ChatEvent) {
             observed.began = true;
             observed.finished = true;
         }
-        ChatEvent::ReasoningSignature { .. } | ChatEvent::Usage(_) | ChatEvent::Error(_) | ChatEvent::End => {}
+        ChatEvent::Media { .. } => observed.began = true,
+        ChatEvent::ReasoningSignature { .. }
+        | ChatEvent::Logprobs { .. }
+        | ChatEvent::Citation { .. }
+        | ChatEvent::Usage(_)
+        | ChatEvent::Error(_)
+        | ChatEvent::End => {}
     }
 }
 

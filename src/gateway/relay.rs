@@ -17,7 +17,6 @@ use super::pump::{Pump, Step};
 use super::settle::Settled;
 use super::settle::Settlement;
 use crate::cache::{Entry, Lead, MAX_ENTRY};
-use crate::dialect::Ingress;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::receipt::Outcome;
@@ -29,7 +28,6 @@ pub struct Relay {
     pending: VecDeque<Bytes>,
     settlement: Option<Settlement>,
     recorder: Option<Recorder>,
-    ingress: &'static dyn Ingress,
     timeouts: Timeouts,
     started: Instant,
     clock: Clock,
@@ -47,7 +45,6 @@ impl Relay {
         pending: VecDeque<Bytes>,
         settlement: Settlement,
         recorder: Option<Recorder>,
-        ingress: &'static dyn Ingress,
         timeouts: Timeouts,
         started: Instant,
     ) -> Self {
@@ -56,7 +53,6 @@ impl Relay {
             pending,
             settlement: Some(settlement),
             recorder,
-            ingress,
             timeouts,
             started,
             clock: Clock::new(timeouts, started),
@@ -104,7 +100,8 @@ impl Relay {
         let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
         self.recorder = None;
         let error = Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer");
-        self.pending.push_back(self.ingress.encode_stream_error(&error));
+        let mut pump = pump;
+        self.pending.push_back(pump.broken(&error));
         let observed = pump.observed();
         settlement.streamed(Outcome::Truncated, &observed, Some(failure));
     }

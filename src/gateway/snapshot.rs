@@ -1,11 +1,13 @@
 //! One immutable compile of everything that files say. A request loads it once and keeps it to its end.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::locals::LocalModels;
@@ -13,9 +15,9 @@ use super::{Shared, now};
 use crate::admission::Principal;
 use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
 use crate::config::Config;
-use crate::dialect::{self, Egress, Quirks};
-use crate::domain::error::{Error, ErrorKind};
-use crate::domain::id::TargetId;
+use crate::dialect::{self, Egress, Passthrough, Quirks};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
 use crate::domain::target::{Health, Signal, UnixMillis};
@@ -23,7 +25,7 @@ use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
-use crate::upstream::{Credential, CredentialPool, EndpointSpec, Placement, Pool};
+use crate::upstream::{Credential, CredentialPool, EndpointSpec, Line, Placement, Pool};
 
 /// Catalogue and policies, compiled from files.
 pub struct Compiled {
@@ -37,9 +39,21 @@ pub struct Compiled {
 
 /// How to put a request to a hosted target.
 pub(super) struct Wire {
+    dialect: DialectId,
     pub egress: &'static dyn Egress,
+    address: Address,
     pools: Vec<(Duration, Arc<Pool>)>,
     pub quirks: Arc<Quirks>,
+}
+
+/// Where a dialect is spoken at an endpoint.
+struct Address {
+    base: String,
+    path: Option<String>,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    /// Made once, where the model's name on the wire is fixed: for whole answers and for streams.
+    fixed: Option<(reqwest::Url, reqwest::Url)>,
 }
 
 /// Everything a request needs to know.
@@ -54,7 +68,7 @@ pub struct Snapshot {
     pub catalogue: Arc<Catalogue>,
     policies: BTreeMap<Arc<str>, Policy>,
     health: Vec<Arc<TargetHealth>>,
-    wires: Vec<Option<Wire>>,
+    wires: Vec<Vec<Wire>>,
     locals: Vec<Option<Arc<LocalModel>>>,
     handles: papaya::HashMap<(Arc<str>, TargetId), Arc<TargetMetrics>>,
 }
@@ -124,13 +138,10 @@ impl Snapshot {
         for target in catalogue.targets() {
             let local = target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
             models.push(local);
-            wires.push(match wire(&catalogue, target, &connects, shared) {
-                Ok(wire) => wire,
-                Err(message) => {
-                    problems.push(Problem::new(format!("providers/{}.toml", target.provider), message));
-                    None
-                }
-            });
+            wires.push(wires_of(&catalogue, target, &connects, shared).unwrap_or_else(|message| {
+                problems.push(Problem::new(format!("providers/{}.toml", target.provider), message));
+                Vec::new()
+            }));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -164,8 +175,10 @@ impl Snapshot {
         &self.health[id.index()]
     }
 
-    pub(super) fn wire(&self, id: TargetId) -> Option<&Wire> {
-        self.wires.get(id.index()).and_then(Option::as_ref)
+    /// The way to a target for a client of that dialect: in its own dialect where the target speaks it.
+    pub(super) fn wire(&self, id: TargetId, client: DialectId) -> Option<&Wire> {
+        let wires = self.wires.get(id.index())?;
+        wires.iter().find(|wire| wire.dialect == client).or_else(|| wires.first())
     }
 
     pub(super) fn local(&self, id: TargetId) -> Option<&Arc<LocalModel>> {
@@ -238,6 +251,29 @@ impl Snapshot {
 }
 
 impl Wire {
+    /// The way on which bytes pass, for a client of the same dialect.
+    pub(super) fn passthrough(&self, client: DialectId) -> Option<&'static dyn Passthrough> {
+        if self.dialect == client { self.egress.passthrough() } else { None }
+    }
+
+    /// Where one request goes and with which headers; the client's own stand for the dialect's.
+    pub(super) fn line(
+        &self,
+        model: &str,
+        stream: bool,
+        forwarded: &[(HeaderName, HeaderValue)],
+    ) -> Result<Line, Failure> {
+        let url = match &self.address.fixed {
+            Some((whole, streamed)) => if stream { streamed } else { whole }.clone(),
+            None => self.address.url(self.egress, model, stream).map_err(|e| Failure::new(FailureKind::Connect, e))?,
+        };
+        let mut headers = self.address.headers.clone();
+        headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        let accept = if stream { self.egress.accept() } else { "application/json" };
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
+        Ok(Line { url, headers })
+    }
+
     /// The connections with this connect timeout.
     pub(super) fn pool(&self, connect: Duration) -> Option<&Pool> {
         self.pools
@@ -248,39 +284,73 @@ impl Wire {
     }
 }
 
-/// The way to a hosted target; none for the embedded runtime and for targets without credentials.
-fn wire(
+/// The ways to a hosted target, its main dialect first; none for the embedded runtime and for targets without
+/// credentials.
+fn wires_of(
     catalogue: &Catalogue,
     target: &Target,
     connects: &[Duration],
     shared: &Shared,
-) -> Result<Option<Wire>, String> {
-    let Some(egress) = dialect::egress(target.dialect).filter(|_| target.configured) else { return Ok(None) };
+) -> Result<Vec<Wire>, String> {
     let endpoint = catalogue.endpoint(target);
-    let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, target, egress, *connect, shared)?)));
-    Ok(Some(Wire { egress, pools: pools.collect::<Result<_, String>>()?, quirks: Arc::clone(&endpoint.quirks) }))
+    let main = (target.dialect, endpoint.base_url.as_ref(), endpoint.path.as_ref());
+    let others = endpoint
+        .also
+        .iter()
+        .map(|also| (also.dialect, also.base_url.as_ref().or(endpoint.base_url.as_ref()), also.path.as_ref()));
+    let mut wires = Vec::new();
+    for (dialect, base, path) in [main].into_iter().chain(others) {
+        let Some(egress) = dialect::egress(dialect).filter(|_| target.configured) else { continue };
+        let mut address = Address {
+            base: base.map_or("", String::as_str).trim_end_matches('/').to_owned(),
+            path: path.cloned(),
+            query: endpoint.query.clone(),
+            headers: headers(egress, endpoint)?,
+            fixed: None,
+        };
+        // Every address is tried now, so that a bad one is a problem of the file and not of a request.
+        let model = &target.upstream_model;
+        let urls = (address.url(egress, model, false)?, address.url(egress, model, true)?);
+        address.fixed = (&**model != "*").then_some(urls);
+        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, shared)?)));
+        let pools = pools.collect::<Result<_, String>>()?;
+        wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
+    }
+    Ok(wires)
 }
 
-fn pool(
-    endpoint: &Endpoint,
-    target: &Target,
-    egress: &dyn Egress,
-    connect: Duration,
-    shared: &Shared,
-) -> Result<Arc<Pool>, String> {
-    let base = endpoint.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
-    let path = endpoint.path.as_deref().unwrap_or_else(|| egress.path()).replace("{model}", &target.upstream_model);
+fn headers(egress: &dyn Egress, endpoint: &Endpoint) -> Result<HeaderMap, String> {
     let own = egress.headers().iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let headers = own.chain(endpoint.headers.iter().cloned()).map(|(name, value)| {
-        let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?;
-        let value =
-            http::HeaderValue::from_str(&value).map_err(|_| format!("the value of header `{name}` can't be sent"))?;
-        Ok((name, value))
-    });
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let agent = concat!("stellwerk/", env!("CARGO_PKG_VERSION"));
+    headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
+    for (name, value) in own.chain(endpoint.headers.iter().cloned()) {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?;
+        let value = HeaderValue::from_str(&value).map_err(|_| format!("the value of header `{name}` can't be sent"))?;
+        headers.insert(header, value);
+    }
+    Ok(headers)
+}
+
+impl Address {
+    fn url(&self, egress: &dyn Egress, model: &str, stream: bool) -> Result<reqwest::Url, String> {
+        let path = match &self.path {
+            Some(path) => Cow::Owned(path.replace("{model}", model)),
+            None => egress.path(model, stream),
+        };
+        let url = format!("{}{path}", self.base);
+        let mut url = reqwest::Url::parse(&url).map_err(|error| format!("`{url}` is not a URL: {error}"))?;
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        Ok(url)
+    }
+}
+
+fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<Pool>, String> {
     let spec = EndpointSpec {
-        url: format!("{base}{path}"),
-        headers: headers.collect::<Result<_, String>>()?,
-        query: endpoint.query.clone(),
+        base: endpoint.base_url.clone().unwrap_or_default(),
         allow_http: endpoint.allow_http,
         connect,
     };

@@ -231,7 +231,7 @@ impl Generation {
                 let index = self.calls;
                 self.calls += 1;
                 vec![
-                    ChatEvent::ToolStart { choice: 0, index, id, name },
+                    ChatEvent::ToolStart { choice: 0, index, id, name, custom: false, signature: None },
                     ChatEvent::ToolArguments { choice: 0, index, fragment: arguments },
                 ]
             }
@@ -242,7 +242,7 @@ impl Generation {
                     Finish::Length => FinishReason::Length,
                     Finish::ToolCalls => FinishReason::ToolCalls,
                 };
-                vec![ChatEvent::Finish { choice: 0, reason }, ChatEvent::Usage(self.usage), ChatEvent::End]
+                vec![ChatEvent::Finish { choice: 0, reason, stop_sequence: None }, ChatEvent::Usage(self.usage), ChatEvent::End]
             }
             JobEvent::Refused { reason, .. } | JobEvent::Failed { reason } => {
                 self.over = true;

@@ -11,6 +11,7 @@ use super::notes::Notes;
 use super::plan::{Ask, Decision, Dice, Principal, plan};
 use super::raw::{RawExpect, RawTest};
 use super::{Market, Pattern, Policy, Requirement, text};
+use crate::domain::id::DialectId;
 use crate::domain::error::ErrorKind;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
@@ -113,6 +114,7 @@ impl Case {
             if down(id) { Signal { state: Health::Down { until: None }, ..Signal::COLD } } else { Signal::COLD }
         };
         let ask = Ask {
+            dialect: DialectId::OpenAiChat,
             model: &self.model,
             operation: Operation::Chat,
             input_tokens: self.input_tokens,

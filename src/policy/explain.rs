@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{Ask, Candidate, Decision, Dice, Market, Pattern, Policy, Principal, Requirement, plan, text};
+use crate::domain::id::DialectId;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
@@ -51,6 +52,7 @@ pub fn explain(
     let header = question.require.as_deref().map(|text| Requirement::parse(text, market)).transpose();
     let header = header.map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
     let ask = Ask {
+        dialect: DialectId::OpenAiChat,
         model: &question.model,
         operation: Operation::Chat,
         input_tokens: question.input_tokens,

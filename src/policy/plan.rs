@@ -25,6 +25,8 @@ pub struct Ask<'a> {
     pub model: &'a str,
     /// What is asked of it.
     pub operation: Operation,
+    /// What the client speaks: targets that speak it too need no translation.
+    pub dialect: DialectId,
     /// Expected tokens of prompt.
     pub input_tokens: u64,
     /// The client's output limit, per answer.
@@ -313,8 +315,9 @@ impl Examiner<'_> {
             return Err(Reason::Capability(missing));
         }
         if self.lossy == Lossy::Refuse {
-            let slot = &mut self.inexpressible[target.dialect as usize];
-            let first = slot.get_or_insert_with(|| (ask.inexpressible)(target.dialect).into_iter().next());
+            let spoken = target.spoken(ask.dialect);
+            let slot = &mut self.inexpressible[spoken as usize];
+            let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next());
             if let Some(parameter) = first {
                 return Err(Reason::Parameter(parameter.clone()));
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Plane;
 use crate::admission::{KeyRing, Principal};
-use crate::dialect::{self, Ingress};
+use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::gateway::{Body, Gateway, Incoming};
@@ -56,7 +56,10 @@ impl DataPlane {
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = read(request, config.max_body, config.body_timeout).await?;
                 let dialect = DialectId::OpenAiChat;
-                self.gateway.chat(Incoming { request: id, accepted, principal, dialect, body, require }).await
+                let (operation, located, headers) = (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
+                let incoming =
+                    Incoming { request: id, accepted, principal, dialect, operation, located, headers, body, require };
+                self.gateway.chat(incoming).await
             }
         }
     }
@@ -202,7 +205,7 @@ fn render(error: &Error, id: RequestId) -> Response<Body> {
 }
 
 fn encode(error: &Error) -> Bytes {
-    dialect::ingress(DialectId::OpenAiChat).map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error))
+    dialect::ingress(DialectId::OpenAiChat).map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
 }
 
 fn stamp(response: &mut Response<Body>, id: RequestId) {

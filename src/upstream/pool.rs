@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::StreamBody;
 
@@ -16,24 +16,49 @@ use crate::policy::Ticket;
 /// What is needed to dial an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointSpec {
-    /// The base URL and the dialect's path, joined.
-    pub url: String,
-    /// Headers of the dialect and the catalogue.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Query parameters of the catalogue (`api-version`).
-    pub query: Vec<(String, String)>,
+    /// The base URL.
+    pub base: String,
     /// Whether plain HTTP is allowed: loopback and private test beds only.
     pub allow_http: bool,
     /// Longest wait for a connection.
     pub connect: Duration,
 }
 
+/// Where one request goes at an endpoint, and with which headers.
+#[derive(Debug)]
+pub struct Line {
+    /// The whole address.
+    pub url: reqwest::Url,
+    /// All headers but the credential.
+    pub headers: HeaderMap,
+}
+
+/// Scheme, host and port.
+#[derive(Debug)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    fn of(url: &reqwest::Url) -> Self {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() }
+    }
+
+    fn holds(&self, url: &reqwest::Url) -> bool {
+        url.scheme() == self.scheme
+            && url.host_str() == Some(&*self.host)
+            && url.port_or_known_default() == self.port
+    }
+}
+
 /// Connections and credentials of one endpoint.
 #[derive(Debug)]
 pub struct Pool {
     client: reqwest::Client,
-    url: reqwest::Url,
-    headers: HeaderMap,
+    origin: Origin,
     credentials: CredentialPool,
 }
 
@@ -57,12 +82,9 @@ impl Pool {
     /// # Errors
     /// A base URL that is none, or plain HTTP where it is not allowed.
     pub fn new(spec: &EndpointSpec, credentials: CredentialPool) -> Result<Self, String> {
-        let mut url = reqwest::Url::parse(&spec.url).map_err(|e| format!("`{}` is not a URL: {e}", spec.url))?;
+        let url = reqwest::Url::parse(&spec.base).map_err(|e| format!("`{}` is not a URL: {e}", spec.base))?;
         if !(url.scheme() == "https" || (spec.allow_http && url.scheme() == "http")) {
-            return Err(format!("`{}` must be https (or set allow_http for a private endpoint)", spec.url));
-        }
-        if !spec.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&spec.query);
+            return Err(format!("`{}` must be https (or set allow_http for a private endpoint)", spec.base));
         }
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -78,13 +100,7 @@ impl Pool {
             .http2_initial_connection_window_size(4 * 1024 * 1024)
             .build()
             .map_err(|e| format!("no HTTP client: {e}"))?;
-        let mut headers: HeaderMap = spec.headers.iter().cloned().collect();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            http::header::USER_AGENT,
-            HeaderValue::from_static(concat!("stellwerk/", env!("CARGO_PKG_VERSION"))),
-        );
-        Ok(Self { client, url, headers, credentials })
+        Ok(Self { client, origin: Origin::of(&url), credentials })
     }
 
     /// Chooses a credential for one attempt.
@@ -102,13 +118,15 @@ impl Pool {
         &self,
         _ticket: Ticket,
         lease: &Lease<'_>,
+        line: Line,
         pieces: Vec<Bytes>,
-        stream: bool,
     ) -> Result<Reply, Failure> {
-        let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
-        request.headers_mut().clone_from(&self.headers);
-        let accept = if stream { "text/event-stream" } else { "application/json" };
-        request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(accept));
+        // The facts that were checked are those of this endpoint's host.
+        if !self.origin.holds(&line.url) {
+            return Err(Failure::new(FailureKind::Connect, "the address is not the endpoint's"));
+        }
+        let mut request = reqwest::Request::new(http::Method::POST, line.url);
+        *request.headers_mut() = line.headers;
         lease.apply(&mut request);
         *request.body_mut() = Some(body_of(pieces));
         let response = self.client.execute(request).await.map_err(|e| failure(&e))?;

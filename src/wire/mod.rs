@@ -2,3 +2,4 @@
 
 pub mod splice;
 pub mod sse;
+pub mod think;

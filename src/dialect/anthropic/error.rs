@@ -4,8 +4,64 @@
 //! for it and routes may fall back on it. An empty account answers 400 `invalid_request_error`, although nothing is
 //! wrong with the request: it counts as our credentials, so that another target may serve.
 
+use bytes::Bytes;
+use serde::Serialize;
+
 use super::types::{ErrorBody, WireError};
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+
+/// The event that ends a stream which broke.
+pub(super) fn event(error: &Error) -> Bytes {
+    Bytes::from([b"event: error\ndata: ".as_slice(), &encode(error, ""), b"\n\n"].concat())
+}
+
+/// The body of an error answer. Clients show `request_id` to their users.
+pub(super) fn encode(error: &Error, request: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Outer<'a> {
+        r#type: &'static str,
+        error: Inner<'a>,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        request_id: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Inner<'a> {
+        r#type: &'static str,
+        message: &'a str,
+        /// Not of the dialect, but its clients pass on what they do not know.
+        code: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        param: Option<&'a str>,
+    }
+    let inner = Inner {
+        r#type: kind(error.kind),
+        message: &error.message,
+        code: error.code_str(),
+        param: error.param.as_deref(),
+    };
+    serde_json::to_vec(&Outer { r#type: "error", error: inner, request_id: request }).unwrap_or_default()
+}
+
+/// Source: Anthropic API, "Errors".
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidRequest
+        | ErrorKind::UnsupportedParameter
+        | ErrorKind::ContextTooLong
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::BodyTimeout => "invalid_request_error",
+        ErrorKind::BodyTooLarge => "request_too_large",
+        ErrorKind::UnknownModel | ErrorKind::UnknownPath => "not_found_error",
+        ErrorKind::InvalidKey => "authentication_error",
+        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::TooExpensive => "permission_error",
+        ErrorKind::BudgetExhausted => "billing_error",
+        ErrorKind::RateLimited => "rate_limit_error",
+        ErrorKind::Unavailable | ErrorKind::Overloaded => "overloaded_error",
+        ErrorKind::UpstreamTimeout => "timeout_error",
+        ErrorKind::UpstreamFailed | ErrorKind::Internal => "api_error",
+    }
+}
 
 /// How much of a body that is no JSON is kept.
 const MAX_TEXT: usize = 300;

@@ -4,7 +4,7 @@
 //! request may carry them. All bodies, streams and errors of newer versions are read as well.
 
 mod error;
-pub(super) mod params;
+mod params;
 mod request;
 mod response;
 mod stream;
@@ -16,7 +16,11 @@ mod tests;
 
 use bytes::Bytes;
 
-use super::{DecodeStream, Destination, Egress, Envelope, Observed, Quirks, Tap, Transcode};
+use std::borrow::Cow;
+
+use super::{
+    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode, Watching,
+};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 
@@ -35,40 +39,48 @@ const MAX_EVENT: usize = 16 << 20;
 pub(super) struct Anthropic;
 
 impl Egress for Anthropic {
-    fn path(&self) -> &'static str {
-        "/v1/messages"
+    fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
+        Cow::Borrowed("/v1/messages")
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         &[("anthropic-version", "2023-06-01")]
     }
 
-    fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
-        request::retarget(body, envelope, to)
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
     }
 
-    fn inexpressible(&self, envelope: &Envelope) -> Vec<String> {
-        request::inexpressible(envelope)
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        Some(self)
+    }
+
+    fn transcode(&self) -> &dyn Transcode {
+        self
+    }
+}
+
+impl Passthrough for Anthropic {
+    fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
+        request::retarget(body, envelope, to)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {
         response::observe(body)
     }
 
-    /// Usage is part of every stream of this dialect, nobody asks for it: there is nothing to hide.
-    fn tap(&self, _: &Quirks, _hide_usage: bool) -> Box<dyn Tap> {
+    /// Usage is part of every stream of this dialect, nobody asks for it: there is nothing to hide. Frames are always
+    /// pushed whole.
+    fn tap(&self, _: &Quirks, _: Watching) -> Box<dyn Tap> {
         Box::new(stream::Watch::new())
-    }
-
-    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
-        error::decode(status, body)
-    }
-    fn transcode(&self) -> Option<&dyn Transcode> {
-        Some(self)
     }
 }
 
 impl Transcode for Anthropic {
+    fn carries(&self, slot: Slot) -> Carriage {
+        params::carries(slot)
+    }
+
     fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }

@@ -5,18 +5,22 @@
 //! case is the other way round: a conversation that stops amid tool calls whose thinking the client did not keep
 //! cannot go on with thinking at all; the effort is then dropped for this one answer and listed.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::params::{self, Class};
+use super::params::carries;
 use super::turns;
 use super::types::{
-    Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice, WantedThinking,
+    AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice,
+    WantedThinking,
 };
+use crate::dialect::params::{self, Slot};
 use crate::dialect::{Destination, Envelope};
-use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice};
+use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::target::Capability;
+use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
 /// The least budget that the provider takes.
@@ -32,7 +36,9 @@ const MAX_USER: usize = 256;
 /// Encodes a canonical request.
 pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
     let mut loss = Loss::default();
-    report_lost(request, &mut loss);
+    // `thinking` is read where the budget is decided.
+    params::report(request, &carries, &|name| name == "thinking", &mut loss);
+    params::lose_server_tools(request, Some(DialectId::Anthropic), &mut loss);
     let max_tokens = request.max_output_tokens.unwrap_or(to.default_max_output);
     let conversation = turns::encode(request, &mut loss)?;
     let resumes = turns::resumes_without_thinking(&conversation.turns);
@@ -42,7 +48,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
         max_tokens,
         system: match conversation.system.as_slice() {
             [] => None,
-            [super::types::Block::Text { text }] => Some(Content::Text(text)),
+            [super::types::Block::Text { text, cache_control: None }] => Some(Content::Text(text)),
             _ => Some(Content::Blocks(conversation.system)),
         },
         messages: conversation.turns,
@@ -67,35 +73,6 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     let body = serde_json::to_vec(&wire)
         .map_err(|e| Error::new(ErrorKind::Internal, "the request could not be encoded").detail(e.to_string()))?;
     Ok((Bytes::from(body), loss))
-}
-
-/// Parameters that have no member to go to.
-fn report_lost(request: &ChatRequest, loss: &mut Loss) {
-    let s = &request.sampling;
-    let mut gone = |name: &str, lost: bool| {
-        if lost {
-            loss.semantic.push(name.to_owned());
-        }
-    };
-    gone("min_p", s.min_p.is_some_and(|v| v != 0.0));
-    gone("frequency_penalty", s.frequency_penalty.is_some_and(|v| v != 0.0));
-    gone("presence_penalty", s.presence_penalty.is_some_and(|v| v != 0.0));
-    gone("seed", s.seed.is_some());
-    gone("logit_bias", s.logit_bias.as_ref().is_some_and(|v| !params::neutral("logit_bias", v.as_str())));
-    gone("logprobs", s.logprobs == Some(true));
-    gone("top_logprobs", s.top_logprobs.is_some_and(|v| v != 0));
-    gone("n", s.n.is_some_and(|v| v != 1));
-    for (name, value) in &request.extra {
-        // `thinking` is read where the budget is decided.
-        if name == "thinking" || params::neutral(name, value.as_str()) {
-            continue;
-        }
-        match params::class(name) {
-            Class::Advisory => loss.advisory.push(name.clone()),
-            // A member the table maps, but the client's decoder did not read, is as lost as an unknown one.
-            Class::Semantic | Class::Mapped => loss.semantic.push(name.clone()),
-        }
-    }
 }
 
 fn thinking(request: &ChatRequest, max_tokens: u64, resumes: bool, loss: &mut Loss) -> Option<Thinking> {
@@ -132,12 +109,13 @@ fn wanted_thinking(request: &ChatRequest) -> Option<(&'static str, Option<u64>)>
         };
     }
     let settings = request.reasoning.as_ref()?;
+    let name = params::name_of(request.source, Slot::Reasoning);
     match (settings.budget_tokens, settings.effort.as_deref()) {
         (Some(0), _) | (None, None | Some("none")) => None,
-        (Some(budget), _) => Some(("reasoning", Some(budget))),
+        (Some(budget), _) => Some((name, Some(budget))),
         (None, Some(word)) => {
             let budget = EFFORTS.iter().find(|(known, _)| *known == word).map(|(_, budget)| *budget);
-            Some(("reasoning_effort", budget))
+            Some((name, budget))
         }
     }
 }
@@ -150,36 +128,69 @@ fn sample<'a>(request: &'a ChatRequest, thinking: bool, wire: &mut Request<'a>, 
     let top_k = s.top_k.filter(|k| *k != 0);
     if temperature.is_some_and(|t| !(0.0..=1.0).contains(&t)) {
         let message = "this provider takes temperatures from 0 to 1";
-        return Err(Error::new(ErrorKind::UnsupportedParameter, message).param("temperature"));
+        let name = params::name_of(request.source, Slot::Temperature);
+        return Err(Error::new(ErrorKind::UnsupportedParameter, message).param(name));
     }
     if !thinking {
         (wire.temperature, wire.top_p, wire.top_k) = (temperature, top_p, top_k);
         return Ok(());
     }
     wire.top_p = top_p.filter(|p| *p >= 0.95);
-    let lost = [("temperature", temperature.is_some()), ("top_k", top_k.is_some()), ("top_p", wire.top_p != top_p)];
-    loss.semantic.extend(lost.iter().filter(|(_, lost)| *lost).map(|(name, _)| (*name).to_owned()));
+    let lost = [
+        (Slot::Temperature, temperature.is_some()),
+        (Slot::TopK, top_k.is_some()),
+        (Slot::TopP, wire.top_p != top_p),
+    ];
+    lost.iter().filter(|(_, lost)| *lost).for_each(|(slot, _)| params::lose(request, *slot, loss));
     Ok(())
 }
 
-fn tools(request: &ChatRequest) -> Result<Vec<Tool<'_>>, Error> {
+/// The schema of the function that stands for a custom tool: its text as the one argument.
+const CUSTOM_SCHEMA: &str =
+    r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
+
+fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
+        let path = || format!("tools[{at}]");
+        match &tool.kind {
+            ToolKind::Function => {}
+            ToolKind::Custom { .. } => {
+                tools.push(AnyTool::Client(Tool {
+                    name: tool.flat_name(),
+                    description: tool.description.as_deref(),
+                    input_schema: fixed(CUSTOM_SCHEMA)?,
+                    strict: None,
+                    cache_control: tool.cache.as_ref().map(CacheControl::new),
+                }));
+                continue;
+            }
+            ToolKind::Server { origin: DialectId::Anthropic, raw } => {
+                tools.push(AnyTool::Server(turns::verbatim(raw, path)?));
+                continue;
+            }
+            // Reported with the loss.
+            ToolKind::Server { .. } => continue,
+        }
         let schema = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let input_schema = match schema {
             Some(schema) => turns::verbatim(schema, || format!("tools[{at}].function.parameters"))?,
-            None => no_arguments()?,
+            None => fixed(NO_ARGUMENTS)?,
         };
         let description = tool.description.as_deref();
-        tools.push(Tool { name: &tool.name, description, input_schema, strict: tool.strict.filter(|s| *s) });
+        let cache_control = tool.cache.as_ref().map(CacheControl::new);
+        let strict = tool.strict.filter(|s| *s);
+        tools.push(AnyTool::Client(Tool { name: tool.flat_name(), description, input_schema, strict, cache_control }));
     }
     Ok(tools)
 }
 
 /// The schema of a function without arguments; the provider demands one.
-fn no_arguments() -> Result<&'static RawValue, Error> {
-    serde_json::from_str(r#"{"type":"object","properties":{}}"#)
-        .map_err(|e| Error::new(ErrorKind::Internal, "the empty schema is broken").detail(e.to_string()))
+const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{}}"#;
+
+fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
+    serde_json::from_str(schema)
+        .map_err(|e| Error::new(ErrorKind::Internal, "a fixed schema is broken").detail(e.to_string()))
 }
 
 fn tool_choice<'a>(request: &'a ChatRequest, thinking: bool, loss: &mut Loss) -> Option<ToolChoice<'a>> {
@@ -192,11 +203,11 @@ fn tool_choice<'a>(request: &'a ChatRequest, thinking: bool, loss: &mut Loss) ->
         None | Some(Choice::Auto) => ("auto", None),
         Some(Choice::None) => return Some(ToolChoice { kind: "none", name: None, disable_parallel_tool_use: None }),
         Some(Choice::Required | Choice::Function(_)) if thinking => {
-            loss.semantic.push("tool_choice".to_owned());
+            params::lose(request, Slot::ToolChoice, loss);
             ("auto", None)
         }
         Some(Choice::Required) => ("any", None),
-        Some(Choice::Function(name)) => ("tool", Some(name.as_str())),
+        Some(Choice::Function(name)) => ("tool", Some(Cow::Borrowed(name.as_str()))),
     };
     Some(ToolChoice { kind, name, disable_parallel_tool_use: single })
 }
@@ -210,7 +221,10 @@ fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option
         }
         // Without a schema the provider promises nothing.
         Some(ResponseFormat::JsonObject | ResponseFormat::JsonSchema { schema: None, .. }) => {
-            loss.semantic.push("response_format".to_owned());
+            // `JsonObject` has been reported with what is not carried at all.
+            if request.response_format != Some(ResponseFormat::JsonObject) {
+                params::lose(request, Slot::ResponseFormat, loss);
+            }
             Ok(None)
         }
     }
@@ -220,7 +234,7 @@ fn stop_sequences<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Vec<&'a str>
     let all = &request.sampling.stop;
     let usable: Vec<&str> = all.iter().map(String::as_str).filter(|s| !s.trim().is_empty()).collect();
     if usable.len() < all.len() {
-        loss.semantic.push("stop".to_owned());
+        params::lose(request, Slot::Stop, loss);
     }
     usable
 }
@@ -228,7 +242,7 @@ fn stop_sequences<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Vec<&'a str>
 fn metadata<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Option<Metadata<'a>> {
     let user_id = request.user.as_deref().filter(|u| !u.is_empty())?;
     if user_id.chars().nth(MAX_USER).is_some() {
-        loss.advisory.push("user".to_owned());
+        params::lose(request, Slot::User, loss);
         return None;
     }
     Some(Metadata { user_id })
@@ -240,7 +254,7 @@ fn service_tier(request: &ChatRequest, loss: &mut Loss) -> Option<&'static str> 
         "auto" => Some("auto"),
         "default" | "standard_only" => Some("standard_only"),
         _ => {
-            loss.advisory.push("service_tier".to_owned());
+            params::lose(request, Slot::ServiceTier, loss);
             None
         }
     }
@@ -259,18 +273,6 @@ fn drop_member(wire: &mut Request<'_>, member: &str) {
         "top_p" => wire.top_p = None,
         _ => {}
     }
-}
-
-/// Semantic parameters among the members that have no equal here. The envelope knows names and a few values; what may
-/// have been given its neutral value is left to the encoder, which knows all.
-pub(super) fn inexpressible(envelope: &Envelope) -> Vec<String> {
-    let lost = |name: &str| match name {
-        "n" => envelope.choices > 1,
-        "logprobs" => envelope.needs.has(Capability::Logprobs),
-        "response_format" => envelope.needs.has(Capability::Json),
-        _ => params::class(name) == Class::Semantic && !params::may_be_neutral(name),
-    };
-    envelope.members.iter().filter(|m| lost(m)).map(ToString::to_string).collect()
 }
 
 /// Same dialect on both sides. An output limit is demanded by the dialect; a client that forgot it gets the default.

@@ -4,8 +4,9 @@ use super::error;
 use super::types::{CacheCreation, Response, ResponseHead, WireBlock, WireUsage};
 use super::{DIALECT, REDACTED};
 use crate::dialect::Observed;
-use crate::domain::chat::{ChatResponse, Choice, FinishReason, Json, Part, ToolCall};
+use crate::domain::chat::{ChatResponse, Choice, FinishReason, Json, Part, Signature, ToolCall};
 use crate::domain::error::{Failure, FailureKind};
+use crate::domain::id::DialectId;
 use crate::domain::usage::{Bucket, Usage};
 
 /// Decodes a whole answer. An empty one is legal.
@@ -21,14 +22,14 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
             "text" => push_text(&mut content, block.text),
             "thinking" => content.push(Part::Reasoning {
                 text: block.thinking.unwrap_or_default(),
-                signature: block.signature.filter(|s| !s.is_empty()),
+                signature: block.signature.filter(|s| !s.is_empty()).map(|s| Signature::new(DialectId::Anthropic, s)),
             }),
             "redacted_thinking" => content.push(redacted(block.data)),
-            "tool_use" => tool_calls.push(ToolCall {
-                id: block.id.unwrap_or_default(),
-                name: block.name.unwrap_or_default(),
-                arguments: block.input.map_or("{}", |i| i.get()).to_owned(),
-            }),
+            "tool_use" => tool_calls.push(ToolCall::new(
+                block.id.unwrap_or_default(),
+                block.name.unwrap_or_default(),
+                block.input.map_or("{}", |i| i.get()),
+            )),
             // Blocks of server tools and whatever comes next are no calls that a client could answer.
             _ => content.push(Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) }),
         }
@@ -38,8 +39,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         id: wire.id.unwrap_or_default(),
         model: wire.model.unwrap_or_default(),
         created: None,
-        choices: vec![Choice { index: 0, content, tool_calls, finish }],
+        choices: vec![Choice { content, tool_calls, finish, stop_sequence: wire.stop_sequence, ..Choice::new(0) }],
         usage: wire.usage.as_ref().map(usage),
+        service_tier: None,
     })
 }
 
@@ -126,7 +128,8 @@ pub(super) fn finish(stop_reason: Option<&str>, has_calls: bool) -> FinishReason
 
 /// Thinking that the provider hides: its data travel where a signature does, marked.
 pub(super) fn redacted(data: Option<String>) -> Part {
-    Part::Reasoning { text: String::new(), signature: Some(format!("{REDACTED}{}", data.unwrap_or_default())) }
+    let data = format!("{REDACTED}{}", data.unwrap_or_default());
+    Part::Reasoning { text: String::new(), signature: Some(Signature::new(DialectId::Anthropic, data)) }
 }
 
 fn push_text(content: &mut Vec<Part>, text: Option<String>) {

@@ -12,8 +12,9 @@ use super::response::{finish, malformed, redacted, usage};
 use super::types::{MessageHead, StreamEvent, TapEvent, WireBlock, WireDelta, WireUsage};
 use super::{MAX_EVENT, error};
 use crate::dialect::{DecodeStream, Observed, Tap};
-use crate::domain::chat::{ChatEvent, Part};
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::chat::{ChatEvent, Part, Signature};
+use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::id::DialectId;
 use crate::domain::usage::Bucket;
 use crate::wire::sse::{LineTooLong, SseDecoder};
 
@@ -32,6 +33,7 @@ struct Answer {
     open: BTreeMap<u64, OpenCall>,
     calls: u32,
     stop_reason: Option<String>,
+    stop_sequence: Option<String>,
     done: bool,
     meter: Meter,
 }
@@ -108,8 +110,9 @@ impl Answer {
             "content_block_stop" => self.close_call(event.index.unwrap_or(0), out),
             "message_delta" => {
                 self.meter.delta(event.usage);
-                if let Some(reason) = event.delta.and_then(|d| d.stop_reason) {
-                    self.stop_reason = Some(reason);
+                let delta = event.delta.map(|d| (d.stop_reason, d.stop_sequence));
+                if let Some((Some(reason), sequence)) = delta {
+                    (self.stop_reason, self.stop_sequence) = (Some(reason), sequence);
                     self.meter.observed.finished = true;
                 }
             }
@@ -148,8 +151,8 @@ impl Answer {
                 self.signature(block.signature, out);
             }
             "redacted_thinking" => {
-                if let Part::Reasoning { signature, .. } = redacted(block.data) {
-                    self.signature(signature, out);
+                if let Part::Reasoning { signature: Some(signature), .. } = redacted(block.data) {
+                    self.signature(Some(signature.data), out);
                 }
             }
             "tool_use" => {
@@ -159,7 +162,8 @@ impl Answer {
                 let input = Some(block.input.map_or("{}", |i| i.get()).to_owned());
                 self.open.insert(index, OpenCall { number, input });
                 let (id, name) = (block.id.unwrap_or_default(), block.name.unwrap_or_default());
-                out.push(ChatEvent::ToolStart { choice: 0, index: number, id, name });
+                let (custom, signature) = (false, None);
+                out.push(ChatEvent::ToolStart { choice: 0, index: number, id, name, custom, signature });
             }
             // Tools that the server runs itself.
             _ => self.meter.content(0),
@@ -205,6 +209,7 @@ impl Answer {
     fn signature(&mut self, signature: Option<String>, out: &mut Vec<ChatEvent>) {
         if let Some(signature) = signature.filter(|s| !s.is_empty()) {
             self.begin(0, out);
+            let signature = Signature::new(DialectId::Anthropic, signature);
             out.push(ChatEvent::ReasoningSignature { choice: 0, signature });
         }
     }
@@ -234,7 +239,7 @@ impl Answer {
             self.close_call(index, out);
         }
         let reason = finish(self.stop_reason.as_deref(), self.calls > 0);
-        out.push(ChatEvent::Finish { choice: 0, reason });
+        out.push(ChatEvent::Finish { choice: 0, reason, stop_sequence: self.stop_sequence.take() });
         if let Some(usage) = self.meter.observed.usage {
             out.push(ChatEvent::Usage(usage));
         }
@@ -346,6 +351,10 @@ impl Tap for Watch {
         }
         self.release(out);
         Ok(())
+    }
+
+    fn broken(&mut self, error: &Error) -> Bytes {
+        error::event(error)
     }
 
     fn observed(&self) -> &Observed {

@@ -8,8 +8,11 @@ use serde_json::value::RawValue;
 
 use super::types::{Block, Content, Source, Turn};
 use super::{DIALECT, REDACTED};
-use crate::domain::chat::{ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
+use crate::domain::chat::{
+    CUSTOM_ARGUMENT, CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
+};
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
 
 /// Begins every id that had to be rewritten, and no other.
 const REWRITTEN: &str = "enc-";
@@ -63,8 +66,11 @@ pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
 impl<'a> Conversation<'a> {
     fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
         for (part_at, part) in numbered(message) {
-            let Part::Text(text) = part else { return Err(no_equal(at, part_at, "only text can be a system turn")) };
-            self.system.extend(text_block(text));
+            match part {
+                Part::Text(text) => self.system.extend(text_block(text)),
+                Part::CacheMark(mark) => mark_last(&mut self.system, mark),
+                _ => return Err(no_equal(at, part_at, "only text can be a system turn")),
+            }
         }
         Ok(())
     }
@@ -80,14 +86,17 @@ impl<'a> Conversation<'a> {
         for (part_at, part) in numbered(message) {
             match part {
                 Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
-                Part::Reasoning { text, signature } => match thinking(text, signature.as_deref()) {
+                Part::Reasoning { text, signature } => match thinking(text, signature.as_ref()) {
                     Some(block) => blocks.push(block),
                     None => loss.advisory.push(format!("messages[{at}].reasoning_content")),
                 },
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
                     blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
                 }
-                Part::Image(_) | Part::Audio(_) | Part::File(_) | Part::Opaque { .. } => {
+                Part::CacheMark(mark) => mark_last(&mut blocks, mark),
+                // What another provider ran for itself cannot be shown to this one: its words were told in the text.
+                Part::Opaque { .. } => loss.advisory.push(path(at, part_at)),
+                Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                     return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
                 }
             }
@@ -107,13 +116,14 @@ impl<'a> Conversation<'a> {
         let mut blocks = blocks(message, at, loss)?;
         let content = match blocks.as_slice() {
             [] => None,
-            [Block::Text { text }] => Some(Content::Text(text)),
+            [Block::Text { text, cache_control: None }] => Some(Content::Text(text)),
             _ => Some(Content::Blocks(std::mem::take(&mut blocks))),
         };
+        let (is_error, cache_control) = (message.tool_failed, None);
         let turn = self.turn("user");
         // Results come first in a turn, in their own order.
         let results = turn.content.iter().take_while(|b| matches!(b, Block::ToolResult { .. })).count();
-        turn.content.insert(results, Block::ToolResult { tool_use_id: tool_id(id), content });
+        turn.content.insert(results, Block::ToolResult { tool_use_id: tool_id(id), content, is_error, cache_control });
         Ok(())
     }
 
@@ -135,7 +145,7 @@ impl<'a> Conversation<'a> {
     /// A beginning of the answer must not end in white space.
     fn trim_last(&mut self) {
         if let Some(Turn { role: "assistant", content }) = self.turns.last_mut()
-            && let Some(Block::Text { text }) = content.last_mut()
+            && let Some(Block::Text { text, .. }) = content.last_mut()
         {
             *text = text.trim_end();
         }
@@ -146,7 +156,7 @@ impl<'a> Conversation<'a> {
 fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
     message.content.iter().scan(0, |next, part| {
         let at = *next;
-        *next += usize::from(!matches!(part, Part::Reasoning { .. }));
+        *next += usize::from(!matches!(part, Part::Reasoning { .. } | Part::CacheMark(_)));
         Some((at, part))
     })
 }
@@ -161,16 +171,17 @@ fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Bl
                 if media.detail.as_deref().is_some_and(|d| d != "auto") {
                     loss.advisory.push(format!("{}.image_url.detail", path(at, part_at)));
                 }
-                blocks.push(Block::Image { source: source(media, &IMAGES, at, part_at)? });
+                blocks.push(Block::Image { source: source(media, &IMAGES, at, part_at)?, cache_control: None });
             }
             Part::File(media) => {
                 let source = source(media, &DOCUMENTS, at, part_at)?;
-                blocks.push(Block::Document { source, title: media.name.as_deref() });
+                blocks.push(Block::Document { source, title: media.name.as_deref(), cache_control: None });
             }
             Part::Opaque { dialect, raw } if *dialect == DIALECT => {
                 blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
             }
             Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning_content")),
+            Part::CacheMark(mark) => mark_last(&mut blocks, mark),
             Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
             Part::Opaque { .. } => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider"));
@@ -182,12 +193,19 @@ fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Bl
 
 /// Blocks without a visible character are refused by the provider and say nothing.
 fn text_block(text: &str) -> Option<Block<'_>> {
-    (!text.trim().is_empty()).then_some(Block::Text { text })
+    (!text.trim().is_empty()).then_some(Block::Text { text, cache_control: None })
+}
+
+/// A mark with nothing before it marks nothing.
+fn mark_last<'a>(blocks: &mut [Block<'a>], mark: &'a CacheMark) {
+    if let Some(last) = blocks.iter_mut().rev().find(|b| !matches!(b, Block::Raw(_))) {
+        last.mark(mark);
+    }
 }
 
 /// Thinking goes back only to the provider that signed it: unsigned thinking is another model's.
-fn thinking<'a>(text: &'a str, signature: Option<&'a str>) -> Option<Block<'a>> {
-    let signature = signature.filter(|s| !s.is_empty())?;
+fn thinking<'a>(text: &'a str, signature: Option<&'a Signature>) -> Option<Block<'a>> {
+    let signature = signature?.of(DialectId::Anthropic)?;
     Some(match signature.strip_prefix(REDACTED) {
         Some(data) => Block::RedactedThinking { data },
         None => Block::Thinking { thinking: text, signature },
@@ -200,6 +218,10 @@ const DOCUMENTS: [&str; 1] = ["application/pdf"];
 fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Result<Source<'a>, Error> {
     let (media_type, data) = match &media.source {
         MediaSource::Base64 { media_type, data } => (media_type.as_str(), data.as_str()),
+        MediaSource::Stored { origin: DialectId::Anthropic, id } => return Ok(Source::File { file_id: id }),
+        MediaSource::Stored { .. } => {
+            return Err(no_equal(at, part_at, "a file that is stored at another provider cannot be sent to this one"));
+        }
         MediaSource::Url(url) => match url.strip_prefix("data:") {
             None => return Ok(Source::Url { url }),
             Some(inline) => {
@@ -219,13 +241,20 @@ fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Re
 }
 
 fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<Block<'a>, Error> {
+    let name = &call.name;
+    if call.custom {
+        let text = format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", crate::wire::splice::quote(&call.arguments));
+        let input = RawValue::from_string(text);
+        let input = input.map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
+        return Ok(Block::ToolUse { id: tool_id(&call.id), name, input: Cow::Owned(input), cache_control: None });
+    }
     let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
     let input = serde_json::from_str::<&RawValue>(arguments).ok().filter(|raw| raw.get().starts_with('{'));
-    let Some(input) = input else {
+    let Some(input) = input.map(Cow::Borrowed) else {
         let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
         return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
     };
-    Ok(Block::ToolUse { id: tool_id(&call.id), name: &call.name, input })
+    Ok(Block::ToolUse { id: tool_id(&call.id), name, input, cache_control: None })
 }
 
 /// The id as this dialect allows it (letters, digits, `_`, `-`). The same id always gives the same text, two ids never

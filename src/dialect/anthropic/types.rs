@@ -6,6 +6,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::domain::chat::CacheMark;
+
 /// The body of a request.
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
@@ -15,7 +17,7 @@ pub(super) struct Request<'a> {
     pub(super) system: Option<Content<'a>>,
     pub(super) messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) tools: Vec<Tool<'a>>,
+    pub(super) tools: Vec<AnyTool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tool_choice: Option<ToolChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,14 +59,20 @@ pub(super) enum Content<'a> {
 pub(super) enum Block<'a> {
     Text {
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl<'a>>,
     },
     Image {
         source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl<'a>>,
     },
     Document {
         source: Source<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl<'a>>,
     },
     Thinking {
         thinking: &'a str,
@@ -76,16 +84,54 @@ pub(super) enum Block<'a> {
     ToolUse {
         id: Cow<'a, str>,
         name: &'a str,
-        input: &'a RawValue,
+        input: Cow<'a, RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl<'a>>,
     },
     ToolResult {
         tool_use_id: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<Content<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl<'a>>,
     },
     /// A block of this dialect that came in verbatim and goes out verbatim.
     #[serde(untagged)]
     Raw(&'a RawValue),
+}
+
+impl<'a> Block<'a> {
+    /// Marks the prompt up to here as worth caching; false where a block cannot be marked.
+    pub(super) fn mark(&mut self, mark: &'a CacheMark) -> bool {
+        match self {
+            Self::Text { cache_control, .. }
+            | Self::Image { cache_control, .. }
+            | Self::Document { cache_control, .. }
+            | Self::ToolUse { cache_control, .. }
+            | Self::ToolResult { cache_control, .. } => {
+                *cache_control = Some(CacheControl::new(mark));
+                true
+            }
+            Self::Thinking { .. } | Self::RedactedThinking { .. } | Self::Raw(_) => false,
+        }
+    }
+}
+
+/// `cache_control`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct CacheControl<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'a str>,
+}
+
+impl<'a> CacheControl<'a> {
+    pub(super) fn new(mark: &'a CacheMark) -> Self {
+        Self { kind: "ephemeral", ttl: mark.ttl.as_deref() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -93,16 +139,27 @@ pub(super) enum Block<'a> {
 pub(super) enum Source<'a> {
     Url { url: &'a str },
     Base64 { media_type: &'a str, data: &'a str },
+    File { file_id: &'a str },
+}
+
+/// A tool of the client's, or one of the provider's own, verbatim.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum AnyTool<'a> {
+    Client(Tool<'a>),
+    Server(&'a RawValue),
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Tool<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
     pub(super) input_schema: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) strict: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<CacheControl<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,7 +167,7 @@ pub(super) struct ToolChoice<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<&'a str>,
+    pub(super) name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disable_parallel_tool_use: Option<bool>,
 }
@@ -162,6 +219,8 @@ pub(super) struct Response<'a> {
     pub(super) content: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
+    #[serde(default)]
+    pub(super) stop_sequence: Option<String>,
     #[serde(default, deserialize_with = "report")]
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
@@ -250,6 +309,8 @@ pub(super) struct WireDelta<'a> {
     pub(super) partial_json: Option<String>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
+    #[serde(default)]
+    pub(super) stop_sequence: Option<String>,
 }
 
 /// One event of a stream as metering sees it: texts are measured, not read.

@@ -47,6 +47,7 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
         model,
         stream,
         include_usage,
+        array: false,
         max_output,
         choices: u32::try_from(choices).unwrap_or(u32::MAX),
         needs: needs(&value, messages, stream, choices)?,

@@ -28,6 +28,11 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
+/// The event that ends a stream which broke.
+pub(super) fn event(error: &Error) -> Vec<u8> {
+    [b"data: ".as_slice(), &encode(error), b"\n\n"].concat()
+}
+
 fn kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidKey

@@ -3,21 +3,28 @@
 //! Format: OpenAI API reference, "Chat Completions"; what imitators do differently is data in their catalogue files
 //! (`Quirks`) or tolerated here where it is harmless.
 
+mod decode;
+mod encode;
 mod envelope;
 mod error;
+mod params;
 mod request;
 mod response;
 mod stream;
 mod tap;
+mod turns;
 mod types;
 mod usage;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use super::{
-    Destination, Egress, EncodeStream, Envelope, Ingress, Observed, Quirks, StreamOptions, StreamUsage, Tap, Transcode,
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
+    Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
 };
-use crate::domain::chat::{ChatRequest, ChatResponse};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::wire::splice::quote;
 
@@ -26,40 +33,55 @@ use crate::wire::splice::quote;
 pub(super) struct OpenAiChat;
 
 impl Ingress for OpenAiChat {
-    fn envelope(&self, body: &Bytes) -> Result<Envelope, Error> {
+    fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
         envelope::read(body)
     }
 
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Error> {
+    fn parameters(&self) -> &'static [Parameter] {
+        params::PARAMETERS
+    }
+
+    /// Imitators have parameters of their own that change the answer; one that nobody knows may be such a one.
+    fn unknown(&self) -> Weight {
+        Weight::Semantic
+    }
+
+    fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
         request::decode(body)
     }
 
-    fn encode_response(&self, response: &ChatResponse, as_model: &str) -> Bytes {
-        response::encode(response, as_model)
+    fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
+        response::encode(response, rendering)
     }
 
-    fn encode_stream(&self, options: StreamOptions) -> Box<dyn EncodeStream> {
-        Box::new(stream::Encoder::new(options))
+    fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
+        Box::new(stream::Encoder::new(rendering))
     }
 
-    fn encode_error(&self, error: &Error) -> Bytes {
+    fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(error::encode(error))
-    }
-
-    fn encode_stream_error(&self, error: &Error) -> Bytes {
-        Bytes::from([b"data: ".as_slice(), &error::encode(error), b"\n\n"].concat())
     }
 }
 
 impl Egress for OpenAiChat {
-    fn path(&self) -> &'static str {
-        "/chat/completions"
+    fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
+        Cow::Borrowed("/chat/completions")
     }
 
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
     }
 
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        Some(self)
+    }
+
+    fn transcode(&self) -> &dyn Transcode {
+        self
+    }
+}
+
+impl Passthrough for OpenAiChat {
     fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
         let mut splice = envelope.spans.splice();
         if envelope.model != to.model {
@@ -82,25 +104,31 @@ impl Egress for OpenAiChat {
         splice.apply(body)
     }
 
-    fn inexpressible(&self, _request: &Envelope) -> Vec<String> {
-        Vec::new()
-    }
-
     fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {
         response::observe(body, quirks)
     }
 
-    fn tap(&self, quirks: &Quirks, hide_usage: bool) -> Box<dyn Tap> {
-        Box::new(tap::ChatTap::new(quirks, hide_usage && quirks.stream_usage == StreamUsage::Option))
+    fn tap(&self, quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
+        let hide = watching.hide_usage && quirks.stream_usage == StreamUsage::Option;
+        Box::new(tap::ChatTap::new(quirks, hide, watching.whole_frames))
+    }
+}
+
+impl Transcode for OpenAiChat {
+    fn carries(&self, slot: Slot) -> Carriage {
+        params::carries(slot)
     }
 
-    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
-        error::decode(status, body)
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        encode::request(request, to)
     }
 
-    /// Clients of other dialects come later; until then nothing is translated into this one.
-    fn transcode(&self) -> Option<&dyn Transcode> {
-        None
+    fn decode_response(&self, body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Failure> {
+        decode::response(body, quirks)
+    }
+
+    fn decode_stream(&self, quirks: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(decode::Decoder::new(quirks))
     }
 }
 

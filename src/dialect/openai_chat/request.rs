@@ -11,6 +11,7 @@ use crate::domain::chat::{
     ToolCall, ToolChoice,
 };
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
 
 type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
@@ -28,6 +29,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let older: Option<u64> = members.take("max_tokens")?;
     let effort: Option<String> = members.take("reasoning_effort")?;
     Ok(ChatRequest {
+        source: DialectId::OpenAiChat,
         model: members.take("model")?.unwrap_or_default(),
         messages,
         tools: tools(&mut members)?,
@@ -41,6 +43,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
         user: members.take("user")?,
         service_tier: members.take("service_tier")?,
+        metadata: members.raw("metadata").map(|raw| Json::new(raw.get())),
+        prompt_cache_key: members.take("prompt_cache_key")?,
+        verbosity: members.take("verbosity")?,
         extra: members.rest(),
     })
 }
@@ -125,6 +130,7 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             description: function.description,
             parameters: function.parameters.map(|raw| Json::new(raw.get())),
             strict: function.strict,
+            ..Tool::default()
         })
     };
     raw.iter().enumerate().map(tool).collect()
@@ -223,6 +229,7 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
         content: parts,
         tool_calls: calls.collect::<Result<_, _>>()?,
         tool_call_id: wire.tool_call_id,
+        tool_failed: false,
     })
 }
 
@@ -239,7 +246,7 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
         arguments: String,
     }
     let wire: Wire = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
-    Ok(ToolCall { id: wire.id, name: wire.function.name, arguments: wire.function.arguments })
+    Ok(ToolCall::new(wire.id, wire.function.name, wire.function.arguments))
 }
 
 /// Text, null, or parts.
@@ -292,18 +299,18 @@ fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
         "image_url" => {
             let image = wire.image_url.ok_or_else(|| missing("image_url"))?;
             let source = source(image.url, &format!("{path}.image_url.url"))?;
-            Ok(Part::Image(Media { source, detail: image.detail, name: None }))
+            Ok(Part::Image(Media { source, media_type: None, detail: image.detail, name: None }))
         }
         "input_audio" => {
             let audio = wire.input_audio.ok_or_else(|| missing("input_audio"))?;
             let source = MediaSource::Base64 { media_type: format!("audio/{}", audio.format), data: audio.data };
-            Ok(Part::Audio(Media { source, detail: None, name: None }))
+            Ok(Part::Audio(Media { source, media_type: None, detail: None, name: None }))
         }
         "file" => {
             let file = wire.file.ok_or_else(|| missing("file"))?;
             let data = file.file_data.ok_or_else(|| missing("file.file_data"))?;
             let source = source(data, &format!("{path}.file.file_data"))?;
-            Ok(Part::File(Media { source, detail: None, name: file.filename }))
+            Ok(Part::File(Media { source, media_type: None, detail: None, name: file.filename }))
         }
         _ => Err(wrong(&format!("{path}.type"), "`text`, `image_url`, `input_audio`, `file` or `refusal`")),
     }

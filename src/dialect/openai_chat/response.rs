@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{Delta, InsideError};
 use super::usage::WireUsage;
-use crate::dialect::{Observed, Quirks};
+use crate::dialect::{Observed, Quirks, Rendering};
 use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part, ToolCall};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::usage::{Bucket, Usage};
@@ -135,12 +135,12 @@ impl UsageOut {
 }
 
 /// Writes a translated answer. The client sees the model it asked for.
-pub(super) fn encode(response: &ChatResponse, as_model: &str) -> Bytes {
+pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
     let answer = WireAnswer {
         id: &response.id,
         object: "chat.completion",
-        created: response.created.unwrap_or(0),
-        model: as_model,
+        created: response.created.unwrap_or(rendering.created),
+        model: &rendering.model,
         choices: response.choices.iter().map(choice).collect(),
         usage: response.usage.as_ref().map(UsageOut::new),
     };

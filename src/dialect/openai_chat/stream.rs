@@ -4,13 +4,15 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use super::response::{UsageOut, finish};
-use crate::dialect::{EncodeStream, StreamOptions};
+use super::error;
+use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::ChatEvent;
+use crate::domain::error::Error;
 use crate::domain::usage::Usage;
 
 /// Writes one stream: one id, the role once per choice, one finish per choice, usage only if asked, `[DONE]` once.
 pub(super) struct Encoder {
-    options: StreamOptions,
+    options: Rendering,
     /// Choices whose role has been sent.
     opened: Vec<u32>,
     usage: Option<Usage>,
@@ -66,7 +68,8 @@ struct Function<'a> {
 }
 
 impl Encoder {
-    pub(super) fn new(options: StreamOptions) -> Self {
+    pub(super) fn new(mut options: Rendering) -> Self {
+        options.id = format!("chatcmpl-{}", options.id);
         Self { options, opened: Vec::new(), usage: None }
     }
 
@@ -113,8 +116,11 @@ impl EncodeStream for Encoder {
                 self.delta(*choice, Delta { refusal: Some(text), ..Delta::default() }, out);
             }
             // This dialect has no place for it; the canonical request asks for thinking by effort only.
-            ChatEvent::ReasoningSignature { .. } => {}
-            ChatEvent::ToolStart { choice, index, id, name } => {
+            ChatEvent::ReasoningSignature { .. }
+            | ChatEvent::Media { .. }
+            | ChatEvent::Logprobs { .. }
+            | ChatEvent::Citation { .. } => {}
+            ChatEvent::ToolStart { choice, index, id, name, .. } => {
                 let function = Function { name: Some(name), arguments: "" };
                 let call = Call { index: *index, id: Some(id), r#type: Some("function"), function };
                 self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
@@ -124,7 +130,7 @@ impl EncodeStream for Encoder {
                 let call = Call { index: *index, id: None, r#type: None, function };
                 self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
             }
-            ChatEvent::Finish { choice, reason } => {
+            ChatEvent::Finish { choice, reason, .. } => {
                 let role = (!self.opened.contains(choice)).then_some("assistant");
                 let delta = Delta { role, ..Delta::default() };
                 self.chunk(&[ChunkChoice { index: *choice, delta, finish_reason: Some(finish(*reason)) }], None, out);
@@ -139,5 +145,9 @@ impl EncodeStream for Encoder {
                 out.put_slice(b"data: [DONE]\n\n");
             }
         }
+    }
+
+    fn broken(&mut self, error: &Error, out: &mut BytesMut) {
+        out.put_slice(&error::event(error));
     }
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::types::Chunk;
 use crate::dialect::{Observed, Quirks, Tap};
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Error, Failure, FailureKind};
 use crate::wire::sse::{SseDecoder, SseEvent};
 
 /// Longest line or frame: enough for an inline image, bounded against a line without end.
@@ -19,6 +19,7 @@ pub(super) struct ChatTap {
     watch: Watch,
     /// Bytes of a frame that is not whole yet; only used when frames may have to be hidden.
     held: Option<BytesMut>,
+    hide_usage: bool,
 }
 
 #[derive(Default)]
@@ -31,12 +32,13 @@ struct Watch {
 }
 
 impl ChatTap {
-    pub(super) fn new(quirks: &Quirks, hide_usage: bool) -> Self {
+    pub(super) fn new(quirks: &Quirks, hide_usage: bool, whole_frames: bool) -> Self {
         Self {
             quirks: quirks.clone(),
             decoder: SseDecoder::new(MAX_FRAME),
             watch: Watch::default(),
-            held: hide_usage.then(BytesMut::new),
+            held: (hide_usage || whole_frames).then(BytesMut::new),
+            hide_usage,
         }
     }
 
@@ -67,7 +69,7 @@ impl ChatTap {
             if result.is_err() {
                 break;
             }
-            if self.watch.usage_only {
+            if self.watch.usage_only && self.hide_usage {
                 push(out, whole.slice(forward..at));
                 forward = at + end;
             }
@@ -125,7 +127,7 @@ impl Tap for ChatTap {
             self.watch.usage_only = false;
             self.watch(&rest)?;
             self.last()?;
-            if !self.watch.usage_only {
+            if !(self.watch.usage_only && self.hide_usage) {
                 out.push(rest);
             }
         } else {
@@ -136,6 +138,10 @@ impl Tap for ChatTap {
         } else {
             Err(Failure::new(FailureKind::Truncated, "the stream ended before the answer did"))
         }
+    }
+
+    fn broken(&mut self, error: &Error) -> Bytes {
+        Bytes::from(super::error::event(error))
     }
 
     fn observed(&self) -> &Observed {

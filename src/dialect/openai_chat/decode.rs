@@ -1,0 +1,610 @@
+//! Answers of providers of this dialect as canonical ones, for clients of other dialects.
+//!
+//! Imitators differ in a dozen ways; `behaviours` in the tests names each of them. A message and a delta have the same
+//! members, so one reader serves both.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::types::InsideError;
+use super::usage::WireUsage;
+use crate::dialect::{DecodeStream, Observed, Quirks};
+use crate::domain::chat::{
+    ChatEvent, ChatResponse, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
+};
+use crate::domain::collect::Collector;
+use crate::domain::error::{Failure, FailureKind};
+use crate::domain::id::DialectId;
+use crate::domain::usage::Usage;
+use crate::wire::sse::{SseDecoder, SseEvent};
+use crate::wire::think::{Piece, ThinkSplitter};
+
+/// Longest line of a stream, in bytes: an inline image comes in one.
+const MAX_EVENT: usize = 16 << 20;
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
+    #[serde(default)]
+    created: Option<f64>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<WireChoice<'a>>>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    x_groq: Option<Groq>,
+    /// Perplexity's sources: addresses, and the same with titles.
+    #[serde(default)]
+    citations: Option<Lenient<Vec<String>>>,
+    #[serde(default)]
+    search_results: Option<Lenient<Vec<SearchResult>>>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    #[serde(default)]
+    error: Option<InsideError>,
+}
+
+/// What is read if it has the form that is expected, and ignored otherwise: decoration must not break an answer.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Lenient<T> {
+    Good(T),
+    Other(IgnoredAny),
+}
+
+impl<T> Lenient<T> {
+    fn good(self) -> Option<T> {
+        match self {
+            Self::Good(value) => Some(value),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Groq {
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct SearchResult {
+    title: Option<String>,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireChoice<'a> {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message: Option<Said<'a>>,
+    #[serde(borrow, default)]
+    delta: Option<Said<'a>>,
+    #[serde(default)]
+    logprobs: Option<Logprobs>,
+}
+
+/// A message or a delta.
+#[derive(Default, Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_details: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    refusal: Option<String>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<WireCall<'a>>>,
+    #[serde(borrow, default)]
+    function_call: Option<WireFunction<'a>>,
+    #[serde(default)]
+    annotations: Option<Lenient<Vec<Annotation>>>,
+    #[serde(default)]
+    images: Option<Lenient<Vec<Image>>>,
+    #[serde(default)]
+    audio: Option<Lenient<Audio>>,
+}
+
+#[derive(Deserialize)]
+struct WireCall<'a> {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow, default)]
+    function: Option<WireFunction<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireFunction<'a> {
+    #[serde(default)]
+    name: Option<String>,
+    /// Text, or with some the object itself.
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    url_citation: Option<UrlCitation>,
+}
+
+#[derive(Deserialize)]
+struct UrlCitation {
+    url: Option<String>,
+    title: Option<String>,
+    content: Option<String>,
+    start_index: Option<u32>,
+    end_index: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    image_url: ImageUrl,
+}
+
+#[derive(Deserialize)]
+struct ImageUrl {
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Audio {
+    data: Option<String>,
+    transcript: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<WireLogprob>>,
+}
+
+#[derive(Deserialize)]
+struct WireLogprob {
+    token: String,
+    logprob: f64,
+    bytes: Option<Vec<u8>>,
+    top_logprobs: Option<Vec<WireTop>>,
+}
+
+#[derive(Deserialize)]
+struct WireTop {
+    token: String,
+    logprob: f64,
+}
+
+/// Decodes a whole answer: the events of a stream of one frame, gathered.
+pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Failure> {
+    let answer: Answer<'_> = serde_json::from_slice(body)
+        .map_err(|_| Failure::new(FailureKind::Malformed, "the provider's answer is not a chat completion"))?;
+    if answer.choices.is_none() && answer.error.is_none() {
+        return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices"));
+    }
+    let service_tier = answer.service_tier.clone();
+    let mut state = State::new(quirks);
+    let mut events = Vec::new();
+    state.answer(answer, quirks, &mut events)?;
+    state.observed.finished = true;
+    state.finish(&mut events);
+    let mut collector = Collector::default();
+    for event in events {
+        collector.take(event)?;
+    }
+    let mut response = collector.finish()?;
+    response.service_tier = service_tier;
+    Ok(response)
+}
+
+/// Turns a provider's stream into canonical events.
+pub(super) struct Decoder {
+    quirks: Quirks,
+    sse: SseDecoder,
+    state: State,
+    failure: Option<Failure>,
+}
+
+/// What is known of an answer that is arriving.
+struct State {
+    observed: Observed,
+    started: bool,
+    done: bool,
+    id: String,
+    created: Option<i64>,
+    choices: BTreeMap<u32, OpenChoice>,
+    usage: Option<Usage>,
+    cited: Vec<Citation>,
+    think_tags: bool,
+}
+
+#[derive(Default)]
+struct OpenChoice {
+    finish: Option<String>,
+    calls: Vec<OpenCall>,
+    splitter: Option<ThinkSplitter>,
+    /// Opaque details of the thinking, as they came.
+    details: Vec<String>,
+}
+
+struct OpenCall {
+    /// The provider's number of it, where it gave one.
+    index: Option<u32>,
+    id: String,
+}
+
+impl Decoder {
+    pub(super) fn new(quirks: &Quirks) -> Self {
+        Self { quirks: quirks.clone(), sse: SseDecoder::new(MAX_EVENT), state: State::new(quirks), failure: None }
+    }
+}
+
+impl DecodeStream for Decoder {
+    fn chunk(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        let (state, quirks, failure) = (&mut self.state, &self.quirks, &mut self.failure);
+        let framed = self.sse.push(chunk, &mut |event: SseEvent<'_>| {
+            if failure.is_none() {
+                *failure = state.event(&event, quirks, out).err();
+            }
+        });
+        if framed.is_err() && self.failure.is_none() {
+            self.failure = Some(Failure::new(FailureKind::Malformed, "an event of the stream exceeds the limit"));
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let (state, quirks, failure) = (&mut self.state, &self.quirks, &mut self.failure);
+        let framed = self.sse.finish(&mut |event| *failure = state.event(&event, quirks, out).err());
+        let truncated = || Failure::new(FailureKind::Truncated, "the stream ended before the answer did");
+        match failure.take() {
+            // A half-sent event is no sign of a wrong dialect, but of a cut.
+            Some(half) if half.kind == FailureKind::Malformed => return Err(truncated()),
+            Some(failure) => return Err(failure),
+            None => framed.map_err(|e| Failure::new(FailureKind::Malformed, e.to_string()))?,
+        }
+        if !state.observed.finished {
+            return Err(truncated());
+        }
+        state.finish(out);
+        Ok(())
+    }
+
+    fn observed(&self) -> &Observed {
+        &self.state.observed
+    }
+}
+
+impl State {
+    fn new(quirks: &Quirks) -> Self {
+        Self {
+            observed: Observed::default(),
+            started: false,
+            done: false,
+            id: String::new(),
+            created: None,
+            choices: BTreeMap::new(),
+            usage: None,
+            cited: Vec::new(),
+            think_tags: quirks.think_tags,
+        }
+    }
+
+    fn event(&mut self, event: &SseEvent<'_>, quirks: &Quirks, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        let data = event.data.trim();
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data == "[DONE]" {
+            // Some end without a reason; the mark itself is the end.
+            self.observed.finished = true;
+            return Ok(());
+        }
+        let answer: Result<Answer<'_>, _> = serde_json::from_str(data);
+        match answer {
+            Ok(answer) => self.answer(answer, quirks, out),
+            Err(_) if event.name == Some("error") => {
+                Err(Failure::new(FailureKind::Upstream, "the provider sent an error event"))
+            }
+            Err(_) => Err(Failure::new(FailureKind::Malformed, "an event of the stream is not a chat completion")),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer<'_>, quirks: &Quirks, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        if let Some(error) = answer.error {
+            return Err(error.failure());
+        }
+        // The first frame may come with empty names.
+        if let Some(id) = answer.id.filter(|id| self.id.is_empty() && !id.is_empty()) {
+            self.id = id.into_owned();
+        }
+        if let Some(model) = answer.model.filter(|model| self.observed.model.is_none() && !model.is_empty()) {
+            self.observed.model = Some(model.into_owned());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970, by some with a fraction")]
+        let seconds = |seconds: f64| seconds as i64;
+        self.created = self.created.or(answer.created.filter(|c| *c > 0.0).map(seconds));
+        for choice in answer.choices.unwrap_or_default() {
+            self.choice(choice, out);
+        }
+        self.sources(answer.citations.and_then(Lenient::good), answer.search_results.and_then(Lenient::good), out);
+        // The last report wins: some repeat it, cumulated, in every chunk.
+        let usage = answer.usage.or(answer.x_groq.and_then(|groq| groq.usage));
+        if let Some(usage) = usage.and_then(|usage| usage.buckets(quirks)) {
+            self.usage = Some(usage);
+            self.observed.usage = Some(usage);
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: WireChoice<'_>, out: &mut Vec<ChatEvent>) {
+        let number = choice.index.unwrap_or(0);
+        self.choices.entry(number).or_default();
+        // Some repeat the whole message beside the last delta: then the delta counts.
+        if let Some(said) = choice.delta.or(choice.message) {
+            self.said(number, said, out);
+        }
+        if let Some(tokens) = choice.logprobs.and_then(|l| l.content).filter(|tokens| !tokens.is_empty()) {
+            self.begin(0, out);
+            out.push(ChatEvent::Logprobs { choice: number, tokens: tokens.into_iter().map(logprob).collect() });
+        }
+        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+            self.observed.finished = true;
+            self.observed.began = true;
+            let open = self.choices.entry(number).or_default();
+            open.finish.get_or_insert_with(|| reason.into_owned());
+        }
+    }
+
+    fn said(&mut self, choice: u32, said: Said<'_>, out: &mut Vec<ChatEvent>) {
+        let thinking = said.reasoning_content.or(said.reasoning).and_then(text);
+        if let Some(text) = thinking.filter(|text| !text.is_empty()) {
+            self.begin(text.len(), out);
+            out.push(ChatEvent::Reasoning { choice, text });
+        }
+        if let Some(details) = said.reasoning_details {
+            self.choices.entry(choice).or_default().details.extend(details.iter().map(|d| d.get().to_owned()));
+        }
+        if let Some(content) = said.content {
+            self.content(choice, content, out);
+        }
+        if let Some(text) = said.refusal.filter(|text| !text.is_empty()) {
+            self.begin(text.len(), out);
+            out.push(ChatEvent::Refusal { choice, text });
+        }
+        for image in said.images.and_then(Lenient::good).unwrap_or_default() {
+            self.begin(image.image_url.url.len(), out);
+            out.push(ChatEvent::Media { choice, part: Part::Image(media(image.image_url.url)) });
+        }
+        if let Some(audio) = said.audio.and_then(Lenient::good) {
+            self.audio(choice, audio, out);
+        }
+        for annotation in said.annotations.and_then(Lenient::good).unwrap_or_default() {
+            if let Some(cited) = annotation.url_citation {
+                let span = cited.start_index.zip(cited.end_index);
+                let citation = Citation { url: cited.url, title: cited.title, quoted: cited.content, span };
+                self.cite(choice, citation, out);
+            }
+        }
+        for call in said.tool_calls.unwrap_or_default() {
+            self.call(choice, call, out);
+        }
+        // The older form of one call; empty with some that fill in every member.
+        if let Some(function) = said.function_call.filter(|f| f.name.as_deref() != Some("")) {
+            self.call(choice, WireCall { index: Some(0), id: None, function: Some(function) }, out);
+        }
+    }
+
+    fn audio(&mut self, choice: u32, audio: Audio, out: &mut Vec<ChatEvent>) {
+        if let Some(text) = audio.transcript.filter(|text| !text.is_empty()) {
+            self.begin(text.len(), out);
+            out.push(ChatEvent::Text { choice, text });
+        }
+        if let Some(data) = audio.data.filter(|data| !data.is_empty()) {
+            self.begin(data.len(), out);
+            let source = MediaSource::Base64 { media_type: "audio/wav".to_owned(), data };
+            let part = Part::Audio(Media { source, media_type: None, detail: None, name: None });
+            out.push(ChatEvent::Media { choice, part });
+        }
+    }
+
+    /// Text, or Mistral's parts, which may turn into text in the middle of an answer.
+    fn content(&mut self, choice: u32, raw: &RawValue, out: &mut Vec<ChatEvent>) {
+        #[derive(Deserialize)]
+        struct Typed<'a> {
+            #[serde(borrow, default)]
+            r#type: Cow<'a, str>,
+            #[serde(default)]
+            text: Option<String>,
+            #[serde(borrow, default)]
+            thinking: Option<&'a RawValue>,
+        }
+        if raw.get().starts_with('[') {
+            let parts: Vec<Typed<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+            for part in parts {
+                match (&*part.r#type, part.thinking, part.text) {
+                    ("thinking", Some(thinking), _) => {
+                        let text = text_of_parts(thinking);
+                        if !text.is_empty() {
+                            self.begin(text.len(), out);
+                            out.push(ChatEvent::Reasoning { choice, text });
+                        }
+                    }
+                    (_, _, Some(text)) => self.text(choice, text, out),
+                    _ => {}
+                }
+            }
+        } else if let Some(text) = text(raw) {
+            self.text(choice, text, out);
+        }
+    }
+
+    fn text(&mut self, choice: u32, text: String, out: &mut Vec<ChatEvent>) {
+        if text.is_empty() {
+            return;
+        }
+        self.begin(text.len(), out);
+        if !self.think_tags {
+            out.push(ChatEvent::Text { choice, text });
+            return;
+        }
+        let open = self.choices.entry(choice).or_default();
+        let splitter = open.splitter.get_or_insert_with(ThinkSplitter::default);
+        splitter.push(&text, &mut |piece| out.push(piece_event(choice, piece)));
+    }
+
+    fn call(&mut self, choice: u32, call: WireCall<'_>, out: &mut Vec<ChatEvent>) {
+        let (name, arguments) = call.function.map_or((None, None), |f| (f.name, f.arguments));
+        let id = call.id.filter(|id| !id.is_empty());
+        let open = self.choices.entry(choice).or_default();
+        // By number, else by id, else a delta without either belongs to the last call unless it names a function.
+        let known = match (call.index, &id) {
+            (Some(index), _) => open.calls.iter().position(|c| c.index == Some(index)),
+            (None, Some(id)) => open.calls.iter().position(|c| c.id == *id),
+            (None, None) if name.is_none() => open.calls.len().checked_sub(1),
+            (None, None) => None,
+        };
+        let at = known.unwrap_or(open.calls.len());
+        let index = u32::try_from(at).unwrap_or(u32::MAX);
+        if known.is_none() {
+            let id = id.unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+            self.choices.entry(choice).or_default().calls.push(OpenCall { index: call.index, id: id.clone() });
+            self.begin(0, out);
+            let name = name.unwrap_or_default();
+            out.push(ChatEvent::ToolStart { choice, index, id, name, custom: false, signature: None });
+        }
+        let fragment = arguments.map(|raw| text(raw).unwrap_or_else(|| raw.get().to_owned()));
+        if let Some(fragment) = fragment.filter(|f| !f.is_empty() && f != "null") {
+            self.begin(fragment.len(), out);
+            out.push(ChatEvent::ToolArguments { choice, index, fragment });
+        }
+    }
+
+    fn sources(
+        &mut self,
+        urls: Option<Vec<String>>,
+        results: Option<Vec<SearchResult>>,
+        out: &mut Vec<ChatEvent>,
+    ) {
+        let results: Vec<SearchResult> = results.unwrap_or_default();
+        let titled = results.into_iter().map(|r| Citation { url: r.url, title: r.title, ..Citation::default() });
+        let plain = urls.unwrap_or_default().into_iter();
+        let plain = plain.map(|url| Citation { url: Some(url), ..Citation::default() });
+        for citation in titled.chain(plain) {
+            self.cite(0, citation, out);
+        }
+    }
+
+    /// Once each: some repeat all of them in every chunk.
+    fn cite(&mut self, choice: u32, citation: Citation, out: &mut Vec<ChatEvent>) {
+        let known = |c: &Citation| c.url == citation.url && c.span == citation.span;
+        if self.cited.iter().any(known) || (citation.span.is_none() && citation.url.is_none()) {
+            return;
+        }
+        self.cited.push(citation.clone());
+        self.begin(0, out);
+        out.push(ChatEvent::Citation { choice, citation });
+    }
+
+    /// Content is about to be pushed: the opening event must be there before it.
+    fn begin(&mut self, bytes: usize, out: &mut Vec<ChatEvent>) {
+        self.open(out);
+        self.observed.began = true;
+        self.observed.output_bytes = self.observed.output_bytes.saturating_add(bytes as u64);
+    }
+
+    fn open(&mut self, out: &mut Vec<ChatEvent>) {
+        if !self.started {
+            self.started = true;
+            let model = self.observed.model.clone().unwrap_or_default();
+            out.push(ChatEvent::Start { id: self.id.clone(), model, created: self.created });
+        }
+    }
+
+    /// Ends the answer, once: reasons may come twice and usage after them, so they are held back until here.
+    fn finish(&mut self, out: &mut Vec<ChatEvent>) {
+        if self.done {
+            return;
+        }
+        self.done = true;
+        self.open(out);
+        for (number, choice) in std::mem::take(&mut self.choices) {
+            if let Some(mut splitter) = choice.splitter {
+                splitter.finish(&mut |piece| out.push(piece_event(number, piece)));
+            }
+            if !choice.details.is_empty() {
+                let signature = Signature::new(DialectId::OpenAiChat, choice.details.join(","));
+                out.push(ChatEvent::ReasoningSignature { choice: number, signature });
+            }
+            let reason = reason(choice.finish.as_deref(), !choice.calls.is_empty());
+            out.push(ChatEvent::Finish { choice: number, reason, stop_sequence: None });
+        }
+        out.extend(self.usage.map(ChatEvent::Usage));
+        out.push(ChatEvent::End);
+    }
+}
+
+/// Why an answer ended. With calls, a natural end is one for their sake; words nobody knows read as a natural end.
+fn reason(word: Option<&str>, has_calls: bool) -> FinishReason {
+    match word {
+        Some("length" | "max_tokens" | "model_length") => FinishReason::Length,
+        Some("content_filter" | "refusal" | "safety") => FinishReason::ContentFilter,
+        _ if has_calls => FinishReason::ToolCalls,
+        _ => FinishReason::Stop,
+    }
+}
+
+fn piece_event(choice: u32, piece: Piece<'_>) -> ChatEvent {
+    match piece {
+        Piece::Thought(text) => ChatEvent::Reasoning { choice, text: text.to_owned() },
+        Piece::Text(text) => ChatEvent::Text { choice, text: text.to_owned() },
+    }
+}
+
+fn logprob(wire: WireLogprob) -> TokenLogprob {
+    let top = wire.top_logprobs.unwrap_or_default().into_iter().map(|t| (t.token, t.logprob)).collect();
+    TokenLogprob { token: wire.token, logprob: wire.logprob, bytes: wire.bytes, top }
+}
+
+fn media(url: String) -> Media {
+    let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    let source = match inline {
+        Some((media_type, data)) => {
+            MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }
+        }
+        None => MediaSource::Url(url),
+    };
+    Media { source, media_type: None, detail: None, name: None }
+}
+
+fn text(raw: &RawValue) -> Option<String> {
+    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+}
+
+/// Mistral's thinking: parts of text, or text.
+fn text_of_parts(raw: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct TextPart {
+        #[serde(default)]
+        text: String,
+    }
+    if let Some(text) = text(raw) {
+        return text;
+    }
+    let parts: Vec<TextPart> = serde_json::from_str(raw.get()).unwrap_or_default();
+    parts.into_iter().map(|part| part.text).collect()
+}
