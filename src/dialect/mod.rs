@@ -33,7 +33,7 @@ pub struct Located {
 }
 
 /// What routing needs to know of a request body, found without parsing the prompt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Envelope {
     /// The model asked for.
     pub model: String,
@@ -180,6 +180,21 @@ pub struct Rendering {
     pub id: String,
     /// What was asked: some dialects repeat it in the answer.
     pub request: Arc<ChatRequest>,
+}
+
+#[cfg(test)]
+impl Rendering {
+    /// One for tests.
+    pub(crate) fn example(model: &str, include_usage: bool) -> Self {
+        Self {
+            model: model.to_owned(),
+            include_usage,
+            array: false,
+            created: 0,
+            id: "own".to_owned(),
+            request: Arc::default(),
+        }
+    }
 }
 
 /// Renders canonical events as bytes of a client dialect.

@@ -242,7 +242,11 @@ impl Generation {
                     Finish::Length => FinishReason::Length,
                     Finish::ToolCalls => FinishReason::ToolCalls,
                 };
-                vec![ChatEvent::Finish { choice: 0, reason, stop_sequence: None }, ChatEvent::Usage(self.usage), ChatEvent::End]
+                vec![
+                    ChatEvent::Finish { choice: 0, reason, stop_sequence: None },
+                    ChatEvent::Usage(self.usage),
+                    ChatEvent::End,
+                ]
             }
             JobEvent::Refused { reason, .. } | JobEvent::Failed { reason } => {
                 self.over = true;

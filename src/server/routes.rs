@@ -56,7 +56,8 @@ impl DataPlane {
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = read(request, config.max_body, config.body_timeout).await?;
                 let dialect = DialectId::OpenAiChat;
-                let (operation, located, headers) = (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
+                let (operation, located, headers) =
+                    (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
                 let incoming =
                     Incoming { request: id, accepted, principal, dialect, operation, located, headers, body, require };
                 self.gateway.chat(incoming).await
@@ -205,7 +206,8 @@ fn render(error: &Error, id: RequestId) -> Response<Body> {
 }
 
 fn encode(error: &Error) -> Bytes {
-    dialect::ingress(DialectId::OpenAiChat).map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
+    dialect::ingress(DialectId::OpenAiChat)
+        .map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
 }
 
 fn stamp(response: &mut Response<Body>, id: RequestId) {

@@ -48,9 +48,7 @@ impl Origin {
     }
 
     fn holds(&self, url: &reqwest::Url) -> bool {
-        url.scheme() == self.scheme
-            && url.host_str() == Some(&*self.host)
-            && url.port_or_known_default() == self.port
+        url.scheme() == self.scheme && url.host_str() == Some(&*self.host) && url.port_or_known_default() == self.port
     }
 }
 

@@ -19,7 +19,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode, Watching,
+    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode,
+    Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};

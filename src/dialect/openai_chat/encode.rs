@@ -260,7 +260,8 @@ fn response_format<'a>(
         Some(ResponseFormat::JsonObject) => (Some(Format { r#type: "json_object", json_schema: None }), None),
         Some(ResponseFormat::JsonSchema { schema, .. }) if quirks.json_schema_in_words => {
             let schema = schema.as_ref().map_or("{}", Json::as_str);
-            let words = format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
+            let words =
+                format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
             (Some(Format { r#type: "json_object", json_schema: None }), Some(words))
         }
         Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {

@@ -10,6 +10,7 @@ mod error;
 mod params;
 mod request;
 mod response;
+mod said;
 mod stream;
 mod tap;
 mod turns;
