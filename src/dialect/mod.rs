@@ -5,6 +5,7 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+pub mod native;
 mod openai_chat;
 pub mod params;
 
@@ -67,6 +68,8 @@ pub struct Destination<'a> {
     pub model: &'a str,
     /// Output limit to set where the dialect demands one and the client gave none.
     pub default_max_output: u64,
+    /// Output limit of the route, where the client gave none.
+    pub max_output: Option<u64>,
     /// Members to drop, rename or default, from the catalogue.
     pub quirks: &'a Quirks,
 }
@@ -116,6 +119,8 @@ pub struct Observed {
     pub model: Option<String>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
     pub finished: bool,
+    /// Whether the stream's own last word has arrived: nothing that matters follows, even if the connection stays open.
+    pub ended: bool,
     /// Whether anything that a client would show has arrived: after this there is no fail-over.
     pub began: bool,
     /// Whether `usage` was counted by us, exactly, and not reported by a provider.
@@ -356,11 +361,12 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     }
 }
 
-/// Whether an egress can say something; the embedded runtime has no egress and its own list.
+/// Whether something can be said in a dialect to a provider.
 #[must_use]
 pub fn carries(dialect: DialectId, slot: Slot) -> Carriage {
     match egress(dialect) {
         Some(egress) => egress.transcode().carries(slot),
+        None if dialect.is_native() => native::carries(slot),
         None => Carriage::No,
     }
 }

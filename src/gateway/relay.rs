@@ -29,7 +29,7 @@ pub struct Relay {
     settlement: Option<Settlement>,
     recorder: Option<Recorder>,
     timeouts: Timeouts,
-    started: Instant,
+    deadline: Instant,
     clock: Clock,
 }
 
@@ -46,7 +46,7 @@ impl Relay {
         settlement: Settlement,
         recorder: Option<Recorder>,
         timeouts: Timeouts,
-        started: Instant,
+        deadline: Instant,
     ) -> Self {
         Self {
             pump: Some(pump),
@@ -54,8 +54,8 @@ impl Relay {
             settlement: Some(settlement),
             recorder,
             timeouts,
-            started,
-            clock: Clock::new(timeouts, started),
+            deadline,
+            clock: Clock::new(timeouts, deadline),
         }
     }
 
@@ -114,7 +114,7 @@ impl Drop for Relay {
         // usage; a bounded number of such readers at once, the others are settled by estimate.
         match settlement.drain_permit().zip(tokio::runtime::Handle::try_current().ok()) {
             Some((permit, runtime)) => {
-                let clock = Clock::new(self.timeouts, self.started);
+                let clock = Clock::new(self.timeouts, self.deadline);
                 runtime.spawn(drain(pump, settlement, clock, permit));
             }
             None => {
@@ -153,9 +153,8 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(timeouts: Timeouts, started: Instant) -> Self {
+    fn new(timeouts: Timeouts, deadline: Instant) -> Self {
         let now = Instant::now();
-        let deadline = started + timeouts.total;
         let sleep = Box::pin(tokio::time::sleep_until(deadline.min(now + timeouts.idle)));
         Self { idle: timeouts.idle, deadline, last: now, sleep }
     }
@@ -185,18 +184,25 @@ pub(super) struct Recorder {
     lead: Lead,
     ttl: Duration,
     content_type: &'static str,
+    dropped: Vec<String>,
     copy: Option<Vec<u8>>,
 }
 
 impl Recorder {
     /// For a stream.
-    pub(super) fn stream(lead: Lead, ttl: Duration, content_type: &'static str) -> Self {
-        Self { lead, ttl, content_type, copy: Some(Vec::new()) }
+    pub(super) fn stream(lead: Lead, ttl: Duration, content_type: &'static str, dropped: Vec<String>) -> Self {
+        Self { lead, ttl, content_type, dropped, copy: Some(Vec::new()) }
     }
 
     /// For a whole answer.
-    pub(super) fn whole(lead: Lead, ttl: Duration, content_type: &'static str, body: &Bytes) -> Self {
-        let mut recorder = Self::stream(lead, ttl, content_type);
+    pub(super) fn whole(
+        lead: Lead,
+        ttl: Duration,
+        content_type: &'static str,
+        dropped: Vec<String>,
+        body: &Bytes,
+    ) -> Self {
+        let mut recorder = Self::stream(lead, ttl, content_type, dropped);
         recorder.push(body);
         recorder
     }
@@ -219,6 +225,7 @@ impl Recorder {
                 body,
                 content_type: self.content_type,
                 target: target.clone(),
+                dropped: self.dropped,
                 cost: settled.cost,
                 ttl: self.ttl,
             };

@@ -90,6 +90,11 @@ baseline = { target = "openai/o1@global", price_as_of = 2025-01-31 }
 cache = "10m"
 
 [[route]]
+name = "pooled"
+match = { model = ["pooled"] }
+targets = ["pool/*"]
+
+[[route]]
 name = "claude"
 match = { model = ["claude"] }
 targets = ["gamma/*"]
@@ -114,6 +119,13 @@ impl Gateway {
             let text = provider(name, dialect, &url, country, input, output);
             fs::write(providers.join(format!("{name}.toml")), text).unwrap();
         }
+        // Two more ways to `alpha`: with two keys, and with any model.
+        let pool = provider("pool", "openai-chat", &url(alpha), "DE", "1", "2");
+        let pool = pool
+            .replace("keys = [{ env = \"PATH\" }]", "keys = [{ env = \"PATH\" }, { env = \"CARGO_MANIFEST_DIR\" }]");
+        fs::write(providers.join("pool.toml"), pool).unwrap();
+        let any = provider("any", "openai-chat", &url(alpha), "DE", "1", "2").replace("id = \"m-1\"", "id = \"*\"");
+        fs::write(providers.join("any.toml"), any).unwrap();
         fs::write(policies.join("default.toml"), POLICY).unwrap();
         Self::start_in(dir).await
     }
@@ -209,6 +221,13 @@ impl Gateway {
 
     pub(crate) async fn metrics(&self) -> String {
         self.client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Puts a policy in force.
+    pub(crate) async fn policy(&self, text: &str) {
+        fs::write(self.path("policies/default.toml"), text).unwrap();
+        let (status, told) = self.reload().await;
+        assert_eq!(status, 200, "{told}");
     }
 
     pub(crate) async fn reload(&self) -> (u16, Value) {

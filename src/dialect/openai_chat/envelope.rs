@@ -167,6 +167,7 @@ fn refuse(malformed: Malformed) -> Error {
         Malformed::Syntax(at) => error(format!("the body is not valid JSON at byte {at}")).code("invalid_json"),
         Malformed::NotAnObject => error("the body must be a JSON object".into()).code("invalid_json"),
         Malformed::TooDeep => error("the body is nested too deeply".into()).code("too_deep"),
+        Malformed::TooMany => error("the body has too many members".into()).code("too_many_members"),
         Malformed::Duplicate => error("a member of the body is given twice".into()).code("duplicate_key"),
     }
 }

@@ -101,6 +101,9 @@ impl Passthrough for OpenAiChat {
                 }
             });
         }
+        if let Some(limit) = to.max_output.filter(|_| envelope.max_output.is_none()) {
+            splice.set(to.quirks.max_output_member.as_deref().unwrap_or("max_tokens"), limit.to_string());
+        }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)
     }

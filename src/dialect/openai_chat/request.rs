@@ -332,6 +332,18 @@ fn wrong(path: &str, expected: &str) -> Error {
     Error::new(ErrorKind::InvalidRequest, format!("`{path}` must be {expected}")).param(path)
 }
 
+/// What a type of ours is to a client.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "f64" => "a number",
+        "u32" | "u64" | "i64" => "a whole number",
+        "a borrowed string" | "str" => "a string",
+        other if other.starts_with("struct ") || other.contains("map") => "an object",
+        other if other.contains("sequence") => "an array",
+        other => other,
+    }
+}
+
 /// The reader's words say which type was expected; they may quote the input, so only their first part is told.
 fn typed(path: &str, error: &serde_json::Error) -> Error {
     let text = error.to_string();
@@ -339,7 +351,7 @@ fn typed(path: &str, error: &serde_json::Error) -> Error {
     let missing = text.strip_prefix("missing field `").and_then(|t| t.split('`').next());
     match (missing, expected) {
         (Some(member), _) => wrong(&format!("{path}.{member}"), "given"),
-        (None, Some(expected)) => wrong(path, expected),
+        (None, Some(expected)) => wrong(path, plain(expected)),
         (None, None) => {
             Error::new(ErrorKind::InvalidRequest, format!("`{path}` has a wrong type or value")).param(path)
         }
