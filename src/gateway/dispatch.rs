@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::call::Call;
+use super::cost::CostNote;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
@@ -39,6 +40,8 @@ pub(super) enum Answer {
         pump: Box<Pump>,
         /// What has been read so far.
         pending: VecDeque<Bytes>,
+        /// Where the client wants to see the cost.
+        note: Option<CostNote>,
     },
 }
 
@@ -211,8 +214,8 @@ impl Dispatch {
     fn pump(&self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching {
-                hide_usage: !self.call.envelope.include_usage,
-                whole_frames: false,
+                hide_usage: !self.call.shows_usage(),
+                whole_frames: self.call.show_cost,
                 array: self.call.envelope.array,
             };
             Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
@@ -230,7 +233,7 @@ impl Dispatch {
     fn rendering(&self) -> Result<Rendering, Stop> {
         Ok(Rendering {
             model: self.call.envelope.model.clone(),
-            include_usage: self.call.envelope.include_usage,
+            include_usage: self.call.shows_usage(),
             array: self.call.envelope.array,
             created: self.shared.now().0 / 1000,
             id: format!("{:032x}", self.call.request.0),
@@ -247,8 +250,13 @@ impl Dispatch {
     ) -> Result<Answer, Stop> {
         let mut pending = VecDeque::new();
         let mut ended = false;
+        let note = settlement.pricer().filter(|_| self.call.show_cost).map(|pricer| CostNote(Arc::new(pricer)));
         while !pump.began() && !ended {
+            let from = pending.len();
             let step = timeout_at(deadline, poll_fn(|cx| pump.poll_step(cx, &mut pending))).await;
+            if let Some(note) = &note {
+                note.add(pump.observed().usage, &mut pending, from);
+            }
             match step {
                 Ok(Step::More) => {}
                 Ok(Step::End) => ended = true,
@@ -263,7 +271,7 @@ impl Dispatch {
         if ended {
             pump = Pump::Ended { observed: pump.observed() };
         }
-        Ok(Answer::Stream { pump: Box::new(pump), pending })
+        Ok(Answer::Stream { pump: Box::new(pump), pending, note })
     }
 
     async fn whole(

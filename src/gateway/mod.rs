@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+mod cost;
 mod detached;
 mod dispatch;
 mod locals;
@@ -132,6 +133,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
+    pub show_cost: bool,
 }
 
 impl Gateway {
@@ -237,7 +240,8 @@ impl Gateway {
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
-        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable) else {
+        // What it cost is part of such an answer, and another time it costs nothing.
+        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable && !call.show_cost) else {
             return Found::Miss(settlement, None);
         };
         let requirements = format!("{:?}", decision.requirement);
@@ -315,11 +319,11 @@ async fn answer(
             }
             Ok(response)
         }
-        Answer::Stream { pump, pending } => {
+        Answer::Stream { pump, pending, note } => {
             let stream_type = call.ingress.stream_type(&call.envelope);
             let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
             let settled = Settled { target: Some(target), ..Settled::default() };
-            let relay = Relay::new(*pump, pending, settlement, recorder, timeouts, deadline);
+            let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
             let mut response = Response::new(Body::Stream(Box::new(relay)));
             head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
@@ -351,6 +355,7 @@ fn parse(incoming: Incoming) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope,
         require: incoming.require,
+        show_cost: incoming.show_cost,
     })
 }
 

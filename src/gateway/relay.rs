@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
+use super::cost::CostNote;
 use super::pump::{Pump, Step};
 use super::settle::Settled;
 use super::settle::Settlement;
@@ -26,6 +27,7 @@ pub struct Relay {
     /// There until it is settled or drained.
     pump: Option<Pump>,
     pending: VecDeque<Bytes>,
+    note: Option<CostNote>,
     settlement: Option<Settlement>,
     recorder: Option<Recorder>,
     timeouts: Timeouts,
@@ -43,6 +45,7 @@ impl Relay {
     pub(super) fn new(
         pump: Pump,
         pending: VecDeque<Bytes>,
+        note: Option<CostNote>,
         settlement: Settlement,
         recorder: Option<Recorder>,
         timeouts: Timeouts,
@@ -51,6 +54,7 @@ impl Relay {
         Self {
             pump: Some(pump),
             pending,
+            note,
             settlement: Some(settlement),
             recorder,
             timeouts,
@@ -72,7 +76,12 @@ impl Relay {
                 return Poll::Ready(None);
             }
             let Some(pump) = &mut self.pump else { return Poll::Ready(None) };
-            match pump.poll_step(cx, &mut self.pending) {
+            let from = self.pending.len();
+            let step = pump.poll_step(cx, &mut self.pending);
+            if let Some(note) = &self.note {
+                note.add(pump.observed().usage, &mut self.pending, from);
+            }
+            match step {
                 Poll::Ready(Step::More) => self.clock.alive(),
                 Poll::Ready(Step::End) => self.finish(),
                 Poll::Ready(Step::Failed(failure)) => self.fail(failure),

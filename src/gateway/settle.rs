@@ -40,6 +40,30 @@ pub(super) struct Settled {
     pub target: Option<Arc<str>>,
 }
 
+/// Prices the current attempt's usage before the request is settled.
+pub(super) struct Pricer {
+    snapshot: Arc<Snapshot>,
+    target: TargetId,
+    baseline: Option<Baseline>,
+    when: When,
+}
+
+impl Pricer {
+    /// What so much usage costs at the target and at the baseline, where known.
+    pub(super) fn price(&self, usage: &Usage) -> (Option<Money>, Option<Money>) {
+        let at = |target: TargetId, when: When| {
+            let prices = &self.snapshot.catalogue.target(target).prices;
+            match pricing::price(usage, prices, when, self.snapshot.fx()) {
+                Charge::Priced(priced) => Some(priced.usd),
+                Charge::Unpriced(_) => None,
+            }
+        };
+        let baseline = self.baseline.as_ref();
+        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(self.when, When::at)));
+        (at(self.target, self.when), baseline)
+    }
+}
+
 /// A request on its way to its end.
 pub(super) struct Settlement {
     shared: Arc<Shared>,
@@ -117,6 +141,14 @@ impl Settlement {
         if let Some(attempt) = &mut self.attempt {
             attempt.counted = Some(usage);
         }
+    }
+
+    /// A pricer of the attempt in flight.
+    pub(super) fn pricer(&self) -> Option<Pricer> {
+        let attempt = self.attempt.as_ref()?;
+        let when = When { start: attempt.started, end: self.shared.now() };
+        let (snapshot, baseline) = (Arc::clone(&self.snapshot), self.baseline.clone());
+        Some(Pricer { snapshot, target: attempt.target, baseline, when })
     }
 
     /// What decides whether the request outlives its client.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use stellwerk::admission::NewKey;
 use stellwerk::app::{App, Sources};
 use tempfile::TempDir;
 
@@ -192,18 +193,19 @@ impl Gateway {
 
     /// Makes a key as another process would: through the store, not through the gateway.
     pub(crate) fn new_key(&self, tenant: &str, requirement: Option<&str>) -> String {
+        let requirement = requirement.map(Into::into);
+        self.key_of(NewKey { tenant: tenant.into(), requirement, ..Default::default() })
+    }
+
+    /// The same with all that a key may have; empty names become `default`.
+    pub(crate) fn key_of(&self, new: NewKey) -> String {
         use secrecy::ExposeSecret;
+        let or_default = |name: String| if name.is_empty() { "default".to_owned() } else { name };
         let dir = self.path("data");
         let store =
             stellwerk::store::Store::open(&dir.join("stellwerk.db"), stellwerk::store::Durability::Process).unwrap();
         let ring = stellwerk::admission::KeyRing::open(&store, &dir).unwrap();
-        let new = stellwerk::admission::NewKey {
-            name: "test".into(),
-            tenant: tenant.into(),
-            team: "default".into(),
-            requirement: requirement.map(Into::into),
-            ..Default::default()
-        };
+        let new = NewKey { name: "test".into(), tenant: or_default(new.tenant), team: or_default(new.team), ..new };
         ring.create(&store, &new).unwrap().0.expose_secret().to_owned()
     }
 
