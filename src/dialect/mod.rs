@@ -8,6 +8,7 @@ mod anthropic;
 pub mod native;
 mod openai_chat;
 pub mod params;
+mod read;
 
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -350,8 +351,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
-        DialectId::Anthropic
-        | DialectId::OpenAiResponses
+        DialectId::Anthropic => Some(&anthropic::Anthropic),
+        DialectId::OpenAiResponses
         | DialectId::OpenAiCompletions
         | DialectId::Gemini
         | DialectId::Bedrock
