@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Envelope;
 use crate::domain::chat::Json;
 use crate::domain::error::{Error, ErrorKind};
 use crate::wire::splice::{Malformed, Members as Spans};
@@ -72,6 +73,20 @@ impl<'b> Body<'b> {
         let given = self.spans.all().iter().filter(|m| &self.bytes[m.value.clone()] != b"null");
         given.map(|m| m.name.clone()).collect()
     }
+}
+
+/// What routing needs to know of an operation that is no conversation.
+pub(super) fn other(bytes: &Bytes) -> Result<Envelope, Error> {
+    let body = Body::scan(bytes)?;
+    let all: usize = body.spans.all().iter().map(|member| member.value.len()).sum();
+    Ok(Envelope {
+        model: body.model()?,
+        choices: 1,
+        prompt_bytes: all,
+        members: body.names(),
+        spans: body.spans,
+        ..Envelope::default()
+    })
 }
 
 /// A model's name, checked.
