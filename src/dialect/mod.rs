@@ -5,6 +5,7 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+mod gemini;
 mod models;
 pub mod native;
 mod openai_chat;
@@ -399,12 +400,10 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
-        DialectId::OpenAiResponses
-        | DialectId::Gemini
-        | DialectId::Bedrock
-        | DialectId::Cohere
-        | DialectId::Ollama
-        | DialectId::Native => None,
+        DialectId::Gemini => Some(&gemini::Gemini),
+        DialectId::OpenAiResponses | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => {
+            None
+        }
     }
 }
 
@@ -415,12 +414,10 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
-        DialectId::OpenAiResponses
-        | DialectId::Gemini
-        | DialectId::Bedrock
-        | DialectId::Cohere
-        | DialectId::Ollama
-        | DialectId::Native => None,
+        DialectId::Gemini => Some(&gemini::Gemini),
+        DialectId::OpenAiResponses | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => {
+            None
+        }
     }
 }
 

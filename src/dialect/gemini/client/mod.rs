@@ -1,0 +1,70 @@
+//! The client's side of the dialect: Google's SDKs, the Gemini CLI and others.
+
+mod answer;
+mod envelope;
+mod events;
+mod models;
+mod params;
+mod request;
+mod schema;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use super::{Gemini, error};
+use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
+use crate::domain::chat::{ChatRequest, ChatResponse};
+use crate::domain::error::Error;
+
+impl Ingress for Gemini {
+    fn envelope(&self, body: &Bytes, located: &Located) -> Result<Envelope, Error> {
+        envelope::read(body, located)
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        params::PARAMETERS
+    }
+
+    fn unknown(&self) -> Weight {
+        Weight::Semantic
+    }
+
+    fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error> {
+        request::decode(body, envelope)
+    }
+
+    fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
+        answer::encode(response, rendering)
+    }
+
+    fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
+        Box::new(events::Encoder::new(rendering))
+    }
+
+    fn stream_type(&self, envelope: &Envelope) -> &'static str {
+        if envelope.array { "application/json; charset=utf-8" } else { "text/event-stream; charset=utf-8" }
+    }
+
+    fn encode_error(&self, error: &Error, _: &str) -> Bytes {
+        Bytes::from(error::encode(error))
+    }
+
+    fn key_header(&self) -> Option<&'static str> {
+        Some("x-goog-api-key")
+    }
+
+    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
+        models::list(models)
+    }
+
+    fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {
+        models::one(model)
+    }
+
+    fn encode_count(&self, tokens: u64) -> Bytes {
+        Bytes::from(format!("{{\"totalTokens\":{tokens}}}"))
+    }
+}

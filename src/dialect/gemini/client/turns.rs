@@ -1,0 +1,229 @@
+//! A client's contents as turns. Calls and results may come without ids: both then get the same made one, by name and
+//! order.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::DIALECT;
+use crate::dialect::read::{missing, read, typed, wrong};
+use crate::domain::chat::{Json, Media, MediaSource, Message, Part, Role, Signature, ToolCall};
+use crate::domain::error::Error;
+use crate::domain::id::DialectId;
+
+#[derive(Deserialize)]
+struct WireContent<'a> {
+    role: Option<String>,
+    #[serde(borrow)]
+    parts: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct WirePart<'a> {
+    text: Option<String>,
+    thought: Option<bool>,
+    #[serde(rename = "thoughtSignature", alias = "thought_signature")]
+    signature: Option<String>,
+    #[serde(rename = "inlineData", alias = "inline_data")]
+    inline: Option<Blob>,
+    #[serde(rename = "fileData", alias = "file_data")]
+    file: Option<FileData>,
+    #[serde(borrow, rename = "functionCall", alias = "function_call")]
+    call: Option<FunctionCall<'a>>,
+    #[serde(borrow, rename = "functionResponse", alias = "function_response")]
+    response: Option<FunctionResponse<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Blob {
+    #[serde(rename = "mimeType", alias = "mime_type")]
+    mime_type: String,
+    data: String,
+}
+
+#[derive(Deserialize)]
+struct FileData {
+    #[serde(rename = "mimeType", alias = "mime_type")]
+    mime_type: Option<String>,
+    #[serde(rename = "fileUri", alias = "file_uri")]
+    uri: String,
+}
+
+#[derive(Deserialize)]
+struct FunctionCall<'a> {
+    id: Option<String>,
+    name: String,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct FunctionResponse<'a> {
+    id: Option<String>,
+    name: String,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+}
+
+/// The parts of the system's turn: text.
+pub(super) fn system(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+    if raw.get().starts_with('"') {
+        return Ok(vec![Part::Text(read(raw, path, "a content")?)]);
+    }
+    let content: WireContent<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+    let mut parts = Vec::new();
+    for (at, raw) in content.parts.unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}.parts[{at}]");
+        let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
+        parts.push(Part::Text(part.text.ok_or_else(|| missing(&format!("{path}.text")))?));
+    }
+    Ok(parts)
+}
+
+/// Calls that have not been answered yet: name and id.
+#[derive(Default)]
+struct Open(Vec<(String, String)>);
+
+impl Open {
+    fn answered(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.remove(at).1)
+    }
+}
+
+/// All contents; one alone need not stand in an array.
+pub(super) fn decode(raw: &RawValue, out: &mut Vec<Message>) -> Result<(), Error> {
+    let contents: Vec<&RawValue> =
+        if raw.get().starts_with('[') { read(raw, "contents", "an array of contents")? } else { vec![raw] };
+    let mut open = Open::default();
+    for (at, raw) in contents.iter().enumerate() {
+        let path = format!("contents[{at}]");
+        let content: WireContent<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
+        let role = match content.role.as_deref() {
+            None | Some("user" | "function") => Role::User,
+            Some("model") => Role::Assistant,
+            Some("system") => Role::System,
+            Some(_) => return Err(wrong(&format!("{path}.role"), "`user` or `model`")),
+        };
+        let mut turn = Turn { said: Message::new(role, Vec::new()), results: Vec::new(), number: at };
+        for (part_at, raw) in content.parts.unwrap_or_default().iter().enumerate() {
+            turn.part(raw, &format!("{path}.parts[{part_at}]"), &mut open)?;
+        }
+        let answered = !turn.results.is_empty();
+        out.append(&mut turn.results);
+        if !answered || !turn.said.content.is_empty() {
+            out.push(turn.said);
+        }
+    }
+    Ok(())
+}
+
+struct Turn {
+    said: Message,
+    /// Results of calls become turns of their own, before whatever else is said.
+    results: Vec<Message>,
+    number: usize,
+}
+
+impl Turn {
+    fn part(&mut self, raw: &RawValue, path: &str, open: &mut Open) -> Result<(), Error> {
+        let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+        let signature = part.signature.filter(|s| !s.is_empty()).map(|s| Signature::read(&s, DialectId::Gemini));
+        if let Some(call) = part.call {
+            self.call(call, signature, path, open)?;
+        } else if let Some(response) = part.response {
+            self.result(response, open);
+        } else if let Some(text) = part.text {
+            self.text(text, part.thought == Some(true), signature);
+        } else if let Some(blob) = part.inline {
+            let source = MediaSource::Base64 { media_type: blob.mime_type.clone(), data: blob.data };
+            self.media(source, Some(blob.mime_type));
+        } else if let Some(file) = part.file {
+            let stored = file.uri.contains("/files/") || file.uri.starts_with("gs://");
+            let source = if stored {
+                MediaSource::Stored { origin: DialectId::Gemini, id: file.uri }
+            } else {
+                MediaSource::Url(file.uri)
+            };
+            self.media(source, file.mime_type);
+        } else {
+            // Code that the provider ran and what comes next: only this dialect's providers understand it.
+            self.said.content.push(Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) });
+        }
+        Ok(())
+    }
+
+    /// A signature on a text is of the thinking before it.
+    fn text(&mut self, text: String, thought: bool, signature: Option<Signature>) {
+        if thought {
+            self.said.content.push(Part::Reasoning { text, signature });
+            return;
+        }
+        if signature.is_some() {
+            self.said.content.push(Part::Reasoning { text: String::new(), signature });
+        }
+        if !text.is_empty() {
+            self.said.content.push(Part::Text(text));
+        }
+    }
+
+    fn call(
+        &mut self,
+        call: FunctionCall<'_>,
+        signature: Option<Signature>,
+        path: &str,
+        open: &mut Open,
+    ) -> Result<(), Error> {
+        let arguments = call.args.filter(|raw| raw.get() != "null").map_or("{}", RawValue::get);
+        if !arguments.starts_with('{') {
+            return Err(wrong(&format!("{path}.functionCall.args"), "an object"));
+        }
+        let made = || format!("call_{}_{}", self.number, self.said.tool_calls.len());
+        let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(made);
+        open.0.push((call.name.clone(), id.clone()));
+        self.said.tool_calls.push(ToolCall { signature, ..ToolCall::new(id, call.name, arguments) });
+        Ok(())
+    }
+
+    fn result(&mut self, response: FunctionResponse<'_>, open: &mut Open) {
+        let by_order = open.answered(&response.name);
+        let id = response.id.filter(|id| !id.is_empty()).or(by_order);
+        let id = id.unwrap_or_else(|| format!("call_{}_{}", self.number, self.results.len()));
+        let raw = response.response.map_or("{}", RawValue::get);
+        let (text, failed) = unwrapped(raw);
+        let mut message = Message::new(Role::Tool, vec![Part::Text(text)]);
+        message.name = None;
+        message.tool_call_id = Some(id);
+        message.tool_failed = failed;
+        self.results.push(message);
+    }
+
+    fn media(&mut self, source: MediaSource, media_type: Option<String>) {
+        let kind = media_type.clone().unwrap_or_default();
+        let media = Media { source, media_type, detail: None, name: None };
+        self.said.content.push(if kind.starts_with("audio/") {
+            Part::Audio(media)
+        } else if kind.starts_with("image/") || kind.is_empty() {
+            Part::Image(media)
+        } else {
+            Part::File(media)
+        });
+    }
+}
+
+/// SDKs wrap a result as `{"result": …}` and an error as `{"error": …}`; other objects are the result themselves.
+fn unwrapped(raw: &str) -> (String, bool) {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wrapped<'a> {
+        #[serde(borrow, alias = "output")]
+        result: Option<&'a RawValue>,
+        #[serde(borrow)]
+        error: Option<&'a RawValue>,
+    }
+    let plain = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+    match serde_json::from_str::<Wrapped<'_>>(raw) {
+        Ok(Wrapped { result: Some(result), error: None }) => (plain(result), false),
+        Ok(Wrapped { result: None, error: Some(error) }) => (plain(error), true),
+        _ => (raw.to_owned(), false),
+    }
+}

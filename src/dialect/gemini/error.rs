@@ -1,0 +1,143 @@
+//! Errors, both ways: `{"error": {code, message, status, details}}`, by some endpoints in an array.
+//!
+//! A bad key is a 400 with `API_KEY_INVALID` in its details, and the time to wait after a 429 stands in the body and
+//! in no header.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+
+/// How much of a message is kept.
+const MAX_TEXT: usize = 512;
+
+#[derive(Default, Deserialize)]
+struct Shape {
+    error: Option<WireError>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireError {
+    code: Option<u16>,
+    message: Option<String>,
+    status: Option<String>,
+    details: Vec<Detail>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Detail {
+    reason: Option<String>,
+    retry_delay: Option<String>,
+    field_violations: Vec<Violation>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Violation {
+    field: Option<String>,
+}
+
+/// Reads an error answer.
+pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
+    let list = body.trim_ascii_start().first() == Some(&b'[');
+    let shape = if list {
+        serde_json::from_slice::<Vec<Shape>>(body).ok().and_then(|shapes| shapes.into_iter().next())
+    } else {
+        serde_json::from_slice::<Shape>(body).ok()
+    };
+    let error = shape.and_then(|shape| shape.error).unwrap_or_default();
+    let mut failure = classify(error, status);
+    failure.status = Some(status);
+    failure
+}
+
+/// An error inside a stream or under a good status. The request had been accepted, so another target may do better.
+pub(super) fn in_band(error: WireError) -> Failure {
+    let status = error.code.filter(|code| matches!(code, 401 | 403 | 429 | 500..=599)).unwrap_or(500);
+    Failure { status: None, ..classify(error, status) }
+}
+
+fn classify(error: WireError, status: u16) -> Failure {
+    let reason = error.details.iter().find_map(|detail| detail.reason.clone());
+    let retry = error.details.iter().find_map(|detail| detail.retry_delay.as_deref()).and_then(seconds);
+    let field = error.details.iter().flat_map(|d| &d.field_violations).find_map(|v| v.field.clone());
+    let kind = match (status, reason.as_deref()) {
+        (400, Some("API_KEY_INVALID")) | (401 | 402 | 403, _) => FailureKind::Credentials,
+        (404, _) => FailureKind::NoModel,
+        (408 | 504, _) => FailureKind::Timeout,
+        (429, _) => FailureKind::RateLimited,
+        (400..=499, _) => FailureKind::Rejected,
+        _ => FailureKind::Upstream,
+    };
+    let message = error.message.unwrap_or_else(|| format!("the provider answered {status}"));
+    let too_long = message.contains("exceeds the maximum number of tokens");
+    let code = if too_long { Some("context_length_exceeded".to_owned()) } else { reason.or(error.status) };
+    let message = message.chars().take(MAX_TEXT).collect();
+    Failure { kind, status: None, code, param: field, message, retry_after: retry }
+}
+
+/// `48s`, `1.5s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The body of an error answer.
+pub(super) fn encode(error: &Error) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Outer<'a> {
+        error: Inner<'a>,
+    }
+    #[derive(Serialize)]
+    struct Inner<'a> {
+        code: u16,
+        message: &'a str,
+        status: &'static str,
+        details: [Info<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Info<'a> {
+        #[serde(rename = "@type")]
+        kind: &'static str,
+        reason: &'a str,
+        domain: &'static str,
+        metadata: Metadata<'a>,
+    }
+    #[derive(Serialize)]
+    struct Metadata<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        param: Option<&'a str>,
+    }
+    let info = Info {
+        kind: "type.googleapis.com/google.rpc.ErrorInfo",
+        reason: error.code_str(),
+        domain: "stellwerk",
+        metadata: Metadata { param: error.param.as_deref() },
+    };
+    let (code, status) = (error.kind.status(), status(error.kind));
+    let inner = Inner { code, message: &error.message, status, details: [info] };
+    serde_json::to_vec(&Outer { error: inner }).unwrap_or_default()
+}
+
+/// Source: google.rpc.Code.
+fn status(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidRequest
+        | ErrorKind::UnsupportedParameter
+        | ErrorKind::ContextTooLong
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::BodyTooLarge
+        | ErrorKind::UnsupportedMedia => "INVALID_ARGUMENT",
+        ErrorKind::InvalidKey => "UNAUTHENTICATED",
+        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::TooExpensive => "PERMISSION_DENIED",
+        ErrorKind::BudgetExhausted => "FAILED_PRECONDITION",
+        ErrorKind::UnknownModel | ErrorKind::UnknownPath => "NOT_FOUND",
+        ErrorKind::RateLimited => "RESOURCE_EXHAUSTED",
+        ErrorKind::BodyTimeout | ErrorKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
+        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::UpstreamFailed => "UNAVAILABLE",
+        ErrorKind::Internal => "INTERNAL",
+    }
+}

@@ -1,0 +1,521 @@
+//! One reader for whole answers and for the events of a stream: both have the same shape.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::error::{self, WireError};
+use super::types::{
+    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, TokenCandidate, WirePart,
+    WireUsage, Word,
+};
+use crate::dialect::Observed;
+use crate::domain::chat::{ChatEvent, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob};
+use crate::domain::error::{Failure, FailureKind};
+use crate::domain::id::DialectId;
+use crate::domain::usage::{Bucket, Usage};
+use crate::wire::splice::quote;
+
+/// What is known of an answer that is arriving.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) observed: Observed,
+    started: bool,
+    done: bool,
+    id: String,
+    usage: WireUsage,
+    searches: u64,
+    choices: BTreeMap<u32, OpenChoice>,
+    blocked: bool,
+}
+
+#[derive(Default)]
+struct OpenChoice {
+    finish: Option<FinishReason>,
+    calls: u32,
+    /// A call whose arguments come piece by piece.
+    growing: Option<Growing>,
+    /// The provider says that the model called badly.
+    misfired: bool,
+    said: bool,
+    cited: Vec<Citation>,
+}
+
+struct Growing {
+    index: u32,
+    /// Pieces in order: path and JSON text; texts of one path are joined.
+    pieces: Vec<(String, Piece)>,
+}
+
+enum Piece {
+    Text(String),
+    Json(String),
+}
+
+impl State {
+    /// Reads one answer or event.
+    pub(super) fn answer(&mut self, answer: Answer<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        if let Some(raw) = answer.error {
+            let error: WireError = serde_json::from_str(raw.get()).unwrap_or_default();
+            return Err(error::in_band(error));
+        }
+        if let Some(id) = answer.response_id.filter(|_| self.id.is_empty()) {
+            self.id = id.into_owned();
+        }
+        if let Some(model) = answer.model_version.filter(|m| self.observed.model.is_none() && !m.is_empty()) {
+            self.observed.model = Some(model.into_owned());
+        }
+        if let Some(usage) = answer.usage_metadata {
+            // Cumulative, and not every event repeats every member.
+            self.usage.update(usage);
+        }
+        let candidates = answer.candidates.unwrap_or_default();
+        if candidates.is_empty() && answer.prompt_feedback.is_some_and(|f| f.block_reason.is_some()) {
+            self.blocked = true;
+            self.observed.finished = true;
+            self.observed.began = true;
+        }
+        for candidate in candidates {
+            self.candidate(candidate, out)?;
+        }
+        self.observed.usage = self.usage.buckets(self.searches);
+        Ok(())
+    }
+
+    fn candidate(&mut self, candidate: Candidate<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        let choice = candidate.index.unwrap_or(0);
+        self.choices.entry(choice).or_default();
+        for part in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+            self.part(choice, part, out);
+        }
+        if let Some(raw) = candidate.logprobs_result {
+            let result: LogprobsResult = serde_json::from_str(raw.get()).unwrap_or_default();
+            self.logprobs(choice, result, out);
+        }
+        if let Some(raw) = candidate.grounding_metadata {
+            let grounding: Grounding = serde_json::from_str(raw.get()).unwrap_or_default();
+            self.grounding(choice, &grounding, out);
+        }
+        if let Some(reason) = candidate.finish_reason {
+            self.observed.finished = true;
+            self.observed.began = true;
+            let open = self.choices.entry(choice).or_default();
+            let (finish, misfired) = finish(&reason);
+            open.finish = Some(finish);
+            open.misfired |= misfired;
+            if open.misfired && !open.said && open.calls == 0 {
+                // Nothing useful came: another try, or another target, may do better.
+                let failure = Failure::new(FailureKind::Upstream, "the model called a function badly");
+                return Err(Failure { code: Some("malformed_function_call".to_owned()), ..failure });
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, choice: u32, part: WirePart<'_>, out: &mut Vec<ChatEvent>) {
+        let signature = part.thought_signature.filter(|s| !s.is_empty());
+        let signature = signature.map(|s| Signature::new(DialectId::Gemini, s));
+        if let Some(call) = part.function_call {
+            self.call(choice, call, signature, out);
+            return;
+        }
+        if let Some(text) = part.text.filter(|text| !text.is_empty()) {
+            self.begin(choice, text.len(), out);
+            out.push(if part.thought == Some(true) {
+                ChatEvent::Reasoning { choice, text }
+            } else {
+                ChatEvent::Text { choice, text }
+            });
+        }
+        if let Some(blob) = part.inline_data {
+            self.begin(choice, blob.data.len(), out);
+            let audio = blob.mime_type.starts_with("audio/");
+            let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
+            let media = Media { source, media_type: None, detail: None, name: None };
+            let part = if audio { Part::Audio(media) } else { Part::Image(media) };
+            out.push(ChatEvent::Media { choice, part });
+        }
+        // Also on an empty text at the end of a stream.
+        if let Some(signature) = signature {
+            self.begin(choice, 0, out);
+            out.push(ChatEvent::ReasoningSignature { choice, signature });
+        }
+    }
+
+    fn call(&mut self, choice: u32, call: FunctionCall<'_>, signature: Option<Signature>, out: &mut Vec<ChatEvent>) {
+        let pieces = call.partial_args.unwrap_or_default();
+        let continues = call.will_continue == Some(true);
+        let open = self.choices.entry(choice).or_default();
+        if let Some(growing) = &mut open.growing {
+            pieces.into_iter().for_each(|piece| growing.take(piece));
+            if !continues {
+                self.grown(choice, out);
+            }
+            return;
+        }
+        let index = open.calls;
+        open.calls += 1;
+        let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+        if continues || !pieces.is_empty() {
+            let mut growing = Growing { index, pieces: Vec::new() };
+            pieces.into_iter().for_each(|piece| growing.take(piece));
+            open.growing = Some(growing);
+        }
+        let growing = open.growing.is_some();
+        self.begin(choice, 0, out);
+        let name = call.name.unwrap_or_default();
+        out.push(ChatEvent::ToolStart { choice, index, id, name, custom: false, signature });
+        if !growing {
+            let fragment = call.args.map_or("{}", |args| args.get()).to_owned();
+            self.begin(choice, fragment.len(), out);
+            out.push(ChatEvent::ToolArguments { choice, index, fragment });
+        } else if !continues {
+            self.grown(choice, out);
+        }
+    }
+
+    /// A call that came piece by piece is whole.
+    fn grown(&mut self, choice: u32, out: &mut Vec<ChatEvent>) {
+        let growing = self.choices.entry(choice).or_default().growing.take();
+        if let Some(growing) = growing {
+            let (index, fragment) = (growing.index, growing.json());
+            self.begin(choice, fragment.len(), out);
+            out.push(ChatEvent::ToolArguments { choice, index, fragment });
+        }
+    }
+
+    fn logprobs(&mut self, choice: u32, result: LogprobsResult, out: &mut Vec<ChatEvent>) {
+        let mut tops = result.top_candidates.into_iter();
+        let token = |chosen: TokenCandidate| {
+            let top = tops.next().map(|top| top.candidates).unwrap_or_default();
+            let top = top.into_iter().map(|t| (t.token, t.log_probability)).collect();
+            TokenLogprob { token: chosen.token, logprob: chosen.log_probability, bytes: None, top }
+        };
+        let tokens: Vec<TokenLogprob> = result.chosen_candidates.into_iter().map(token).collect();
+        if !tokens.is_empty() {
+            self.begin(choice, 0, out);
+            out.push(ChatEvent::Logprobs { choice, tokens });
+        }
+    }
+
+    /// Sources with the words they support, then those that support none in particular.
+    fn grounding(&mut self, choice: u32, grounding: &Grounding, out: &mut Vec<ChatEvent>) {
+        self.searches = self.searches.max(grounding.web_search_queries.len() as u64);
+        let web = |index: usize| grounding.grounding_chunks.get(index).and_then(|chunk| chunk.web.clone());
+        let mut supporting = Vec::new();
+        let mut citations = Vec::new();
+        for support in &grounding.grounding_supports {
+            for index in &support.grounding_chunk_indices {
+                supporting.push(*index);
+                if let Some(web) = web(*index) {
+                    let quoted = support.segment.text.clone();
+                    citations.push(Citation { url: web.uri, title: web.title, quoted, span: None });
+                }
+            }
+        }
+        for (index, chunk) in grounding.grounding_chunks.iter().enumerate() {
+            if let Some(web) = chunk.web.clone().filter(|_| !supporting.contains(&index)) {
+                citations.push(Citation { url: web.uri, title: web.title, ..Citation::default() });
+            }
+        }
+        for citation in citations {
+            let open = self.choices.entry(choice).or_default();
+            if !open.cited.contains(&citation) {
+                open.cited.push(citation.clone());
+                self.begin(choice, 0, out);
+                out.push(ChatEvent::Citation { choice, citation });
+            }
+        }
+    }
+
+    fn begin(&mut self, choice: u32, bytes: usize, out: &mut Vec<ChatEvent>) {
+        self.open(out);
+        self.choices.entry(choice).or_default().said |= bytes > 0;
+        self.observed.began = true;
+        self.observed.output_bytes = self.observed.output_bytes.saturating_add(bytes as u64);
+    }
+
+    fn open(&mut self, out: &mut Vec<ChatEvent>) {
+        if !self.started {
+            self.started = true;
+            let model = self.observed.model.clone().unwrap_or_default();
+            out.push(ChatEvent::Start { id: self.id.clone(), model, created: None });
+        }
+    }
+
+    /// Ends the answer, once: reasons and usage may come in any event, so they are held back until here.
+    pub(super) fn finish(&mut self, out: &mut Vec<ChatEvent>) {
+        if self.done {
+            return;
+        }
+        self.done = true;
+        self.open(out);
+        let numbers: Vec<u32> = self.choices.keys().copied().collect();
+        for choice in numbers {
+            // The closing event of a call that came piece by piece may be missing: what came is all there is.
+            self.grown(choice, out);
+            let open = self.choices.entry(choice).or_default();
+            let reason = match open.finish {
+                // `STOP` is said of calls as well.
+                Some(FinishReason::Stop) | None if open.calls > 0 => FinishReason::ToolCalls,
+                Some(reason) => reason,
+                None => FinishReason::Stop,
+            };
+            out.push(ChatEvent::Finish { choice, reason, stop_sequence: None });
+        }
+        if self.choices.is_empty() {
+            let reason = if self.blocked { FinishReason::ContentFilter } else { FinishReason::Stop };
+            out.push(ChatEvent::Finish { choice: 0, reason, stop_sequence: None });
+        }
+        out.extend(self.observed.usage.map(ChatEvent::Usage));
+        out.push(ChatEvent::End);
+    }
+}
+
+impl Growing {
+    fn take(&mut self, piece: PartialArg) {
+        let path = piece.json_path.trim_start_matches('$').trim_start_matches('.').to_owned();
+        let value = match (piece.string_value, piece.number_value, piece.bool_value) {
+            (Some(text), ..) => Piece::Text(text),
+            (None, Some(number), _) => Piece::Json(number.to_string()),
+            (None, None, Some(flag)) => Piece::Json(flag.to_string()),
+            (None, None, None) if piece.null_value.is_some() => Piece::Json("null".to_owned()),
+            (None, None, None) => Piece::Text(String::new()),
+        };
+        match (self.pieces.iter_mut().find(|(known, _)| *known == path), value) {
+            (Some((_, Piece::Text(so_far))), Piece::Text(more)) => so_far.push_str(&more),
+            (Some((_, known)), value) => *known = value,
+            (None, value) => self.pieces.push((path, value)),
+        }
+    }
+
+    /// The object that the pieces describe.
+    fn json(self) -> String {
+        let mut root = Node::Object(Vec::new());
+        for (path, piece) in self.pieces {
+            let leaf = match piece {
+                Piece::Text(text) => quote(&text),
+                Piece::Json(json) => json,
+            };
+            root.set(&steps(&path), leaf);
+        }
+        let mut out = String::new();
+        root.write(&mut out);
+        out
+    }
+}
+
+/// A step of a path: a member or a place in a list.
+enum Step {
+    Member(String),
+    Place(usize),
+}
+
+/// `a.b[0]['c d']`.
+fn steps(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some(inner) = rest.strip_prefix('[') {
+            let (place, after) = inner.split_once(']').unwrap_or((inner, ""));
+            steps.push(match place.parse() {
+                Ok(number) => Step::Place(number),
+                Err(_) => Step::Member(place.trim_matches(['\'', '"']).to_owned()),
+            });
+            rest = after;
+        } else {
+            let rest_of = rest.strip_prefix('.').unwrap_or(rest);
+            let end = rest_of.find(['.', '[']).unwrap_or(rest_of.len());
+            if end > 0 {
+                steps.push(Step::Member(rest_of[..end].to_owned()));
+            }
+            rest = &rest_of[end..];
+            if end == 0 && rest.starts_with('.') {
+                rest = &rest[1..];
+            }
+        }
+    }
+    steps
+}
+
+/// JSON that is being put together.
+enum Node {
+    Leaf(String),
+    Object(Vec<(String, Node)>),
+    List(Vec<Node>),
+}
+
+/// Longest list that pieces may build: a place beyond it is an error of the provider.
+const MAX_PLACES: usize = 10_000;
+
+impl Node {
+    fn set(&mut self, steps: &[Step], leaf: String) {
+        match steps {
+            [] => *self = Self::Leaf(leaf),
+            [Step::Member(name), rest @ ..] => {
+                if !matches!(self, Self::Object(_)) {
+                    *self = Self::Object(Vec::new());
+                }
+                let Self::Object(members) = self else { return };
+                let at = members.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                    members.push((name.clone(), Self::Leaf("null".to_owned())));
+                    members.len() - 1
+                });
+                members[at].1.set(rest, leaf);
+            }
+            [Step::Place(place), rest @ ..] => {
+                if !matches!(self, Self::List(_)) {
+                    *self = Self::List(Vec::new());
+                }
+                let Self::List(items) = self else { return };
+                if *place >= MAX_PLACES {
+                    return;
+                }
+                while items.len() <= *place {
+                    items.push(Self::Leaf("null".to_owned()));
+                }
+                items[*place].set(rest, leaf);
+            }
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Leaf(json) => out.push_str(json),
+            Self::Object(members) => {
+                out.push('{');
+                for (number, (name, node)) in members.iter().enumerate() {
+                    if number > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&quote(name));
+                    out.push(':');
+                    node.write(out);
+                }
+                out.push('}');
+            }
+            Self::List(items) => {
+                out.push('[');
+                for (number, node) in items.iter().enumerate() {
+                    if number > 0 {
+                        out.push(',');
+                    }
+                    node.write(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+}
+
+/// Why it ended, and whether the model called a function badly. Words and their numbers (google.ai.generativelanguage
+/// `Candidate.FinishReason`).
+fn finish(reason: &Word) -> (FinishReason, bool) {
+    let word = match reason {
+        Word::Text(text) => text.as_str(),
+        Word::Number(2) => "MAX_TOKENS",
+        Word::Number(3) => "SAFETY",
+        Word::Number(4) => "RECITATION",
+        Word::Number(7) => "BLOCKLIST",
+        Word::Number(8) => "PROHIBITED_CONTENT",
+        Word::Number(9) => "SPII",
+        Word::Number(10) => "MALFORMED_FUNCTION_CALL",
+        Word::Number(_) => "STOP",
+    };
+    match word {
+        "MAX_TOKENS" => (FinishReason::Length, false),
+        "SAFETY"
+        | "RECITATION"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "MODEL_ARMOR"
+        | "LANGUAGE"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, false),
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => (FinishReason::Stop, true),
+        _ => (FinishReason::Stop, false),
+    }
+}
+
+impl WireUsage {
+    /// The last report of each member wins.
+    fn update(&mut self, report: Self) {
+        let Self {
+            prompt_token_count,
+            candidates_token_count,
+            thoughts_token_count,
+            cached_content_token_count,
+            tool_use_prompt_token_count,
+            prompt_tokens_details,
+            cache_tokens_details,
+            candidates_tokens_details,
+        } = report;
+        set(&mut self.prompt_token_count, prompt_token_count);
+        set(&mut self.candidates_token_count, candidates_token_count);
+        set(&mut self.thoughts_token_count, thoughts_token_count);
+        set(&mut self.cached_content_token_count, cached_content_token_count);
+        set(&mut self.tool_use_prompt_token_count, tool_use_prompt_token_count);
+        set(&mut self.prompt_tokens_details, prompt_tokens_details);
+        set(&mut self.cache_tokens_details, cache_tokens_details);
+        set(&mut self.candidates_tokens_details, candidates_tokens_details);
+    }
+
+    /// Disjoint buckets: the prompt includes what was cached, the answer excludes thinking; the results of tools that
+    /// the provider ran are input beside the prompt.
+    pub(super) fn buckets(&self, searches: u64) -> Option<Usage> {
+        let prompt = self.prompt_token_count.or_else(|| self.candidates_token_count.map(|_| 0))?;
+        let cached = self.cached_content_token_count.unwrap_or(0).min(prompt);
+        let modal = |list: &Option<Vec<Modality>>, word: &str, number: i64| {
+            let of = |m: &&Modality| match &m.modality {
+                Some(Word::Text(text)) => text == word,
+                Some(Word::Number(n)) => *n == number,
+                None => false,
+            };
+            list.iter().flatten().filter(of).filter_map(|m| m.token_count).sum::<u64>()
+        };
+        // What was cached of a kind is in the cached part, not in the kind's own.
+        let fresh = |word: &str, number: i64| {
+            modal(&self.prompt_tokens_details, word, number).saturating_sub(modal(
+                &self.cache_tokens_details,
+                word,
+                number,
+            ))
+        };
+        let rest = prompt - cached;
+        let audio = fresh("AUDIO", 4).min(rest);
+        let image = fresh("IMAGE", 2).min(rest - audio);
+        let answer = self.candidates_token_count.unwrap_or(0);
+        let image_out = modal(&self.candidates_tokens_details, "IMAGE", 2).min(answer);
+        let audio_out = modal(&self.candidates_tokens_details, "AUDIO", 4).min(answer - image_out);
+        Some(
+            Usage::ZERO
+                .with(Bucket::Input, rest - audio - image + self.tool_use_prompt_token_count.unwrap_or(0))
+                .with(Bucket::CacheRead, cached)
+                .with(Bucket::InputAudio, audio)
+                .with(Bucket::InputImage, image)
+                .with(Bucket::Output, answer - image_out - audio_out)
+                .with(Bucket::Reasoning, self.thoughts_token_count.unwrap_or(0))
+                .with(Bucket::OutputImage, image_out)
+                .with(Bucket::OutputAudio, audio_out)
+                .with(Bucket::Search, searches),
+        )
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *slot = value;
+    }
+}
+
+/// Usage of embeddings, where the provider reports it.
+pub(super) fn usage_of_other(body: &[u8]) -> Option<Usage> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Other {
+        usage_metadata: Option<WireUsage>,
+    }
+    serde_json::from_slice::<Other>(body).ok()?.usage_metadata?.buckets(0)
+}
