@@ -5,6 +5,8 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+mod bedrock;
+mod ids;
 mod openai_chat;
 pub mod params;
 
@@ -330,10 +332,10 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
+        DialectId::Bedrock => Some(&bedrock::Bedrock),
         DialectId::OpenAiResponses
         | DialectId::OpenAiCompletions
         | DialectId::Gemini
-        | DialectId::Bedrock
         | DialectId::Cohere
         | DialectId::Ollama
         | DialectId::Native => None,

@@ -1,0 +1,1 @@
+//! Tests of the dialect, and what they share.
