@@ -187,7 +187,7 @@ struct StopDelta {
 /// The stop sequence, where the fields have the known form.
 pub(super) fn stop_sequence(fields: Option<&RawValue>) -> Option<String> {
     let fields: AdditionalFields = serde_json::from_str(fields?.get()).ok()?;
-    fields.stop_sequence.or(fields.delta?.stop_sequence)
+    fields.stop_sequence.or_else(|| fields.delta?.stop_sequence)
 }
 
 /// The payload of one event of a stream, all kinds in one; the kind is in the frame's headers.
