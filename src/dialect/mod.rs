@@ -7,9 +7,15 @@
 mod anthropic;
 mod bedrock;
 mod ids;
+mod models;
+pub mod native;
 mod openai_chat;
+mod openai_completions;
 pub mod params;
+pub mod paths;
+mod read;
 
+pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
 use std::borrow::Cow;
@@ -20,6 +26,7 @@ use bytes::{Bytes, BytesMut};
 use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
+use crate::domain::plan::Operation;
 use crate::domain::target::Capabilities;
 use crate::domain::usage::Usage;
 
@@ -69,6 +76,8 @@ pub struct Destination<'a> {
     pub model: &'a str,
     /// Output limit to set where the dialect demands one and the client gave none.
     pub default_max_output: u64,
+    /// Output limit of the route, where the client gave none.
+    pub max_output: Option<u64>,
     /// Members to drop, rename or default, from the catalogue.
     pub quirks: &'a Quirks,
 }
@@ -118,6 +127,8 @@ pub struct Observed {
     pub model: Option<String>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
     pub finished: bool,
+    /// Whether the stream's own last word has arrived: nothing that matters follows, even if the connection stays open.
+    pub ended: bool,
     /// Whether anything that a client would show has arrived: after this there is no fail-over.
     pub began: bool,
     /// Whether `usage` was counted by us, exactly, and not reported by a provider.
@@ -133,6 +144,14 @@ pub trait Ingress: Send + Sync {
     /// # Errors
     /// Malformed JSON, missing or wrongly typed envelope members.
     fn envelope(&self, body: &Bytes, located: &Located) -> Result<Envelope, Error>;
+
+    /// The same for operations that are no conversations, whose body passes as it is.
+    ///
+    /// # Errors
+    /// Malformed JSON, a missing or wrongly typed model.
+    fn envelope_of_other(&self, body: &Bytes) -> Result<Envelope, Error> {
+        read::other(body)
+    }
 
     /// All parameters that the dialect is known to have.
     fn parameters(&self) -> &'static [Parameter];
@@ -151,6 +170,42 @@ pub trait Ingress: Send + Sync {
 
     /// A renderer of one streamed answer.
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream>;
+
+    /// The header of the dialect's own for keys, which counts before a bearer token.
+    fn key_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
+    fn id_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Headers of the client that a provider of the same dialect must see.
+    fn forwards(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The list of models.
+    ///
+    /// # Errors
+    /// None that a caller could mend.
+    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
+        models::openai_list(models)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// None that a caller could mend.
+    fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {
+        models::openai_model(model)
+    }
+
+    /// How many tokens a conversation has.
+    fn encode_count(&self, tokens: u64) -> Bytes {
+        Bytes::from(format!("{{\"input_tokens\":{tokens}}}"))
+    }
 
     /// The media type of a streamed answer.
     fn stream_type(&self, envelope: &Envelope) -> &'static str {
@@ -217,6 +272,19 @@ pub trait EncodeStream: Send {
 pub trait Egress: Send + Sync {
     /// The path below the base URL, percent-encoded, with the query the dialect itself demands.
     fn path(&self, model: &str, stream: bool) -> Cow<'static, str>;
+
+    /// The path of an operation that is no conversation; none = the dialect does not have it. `path` is the client's,
+    /// below the version.
+    fn path_of_other(&self, operation: Operation, path: &'static str, model: &str) -> Option<Cow<'static, str>> {
+        let _ = (operation, path, model);
+        None
+    }
+
+    /// Reads what metering needs of the answer to such an operation.
+    fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {
+        let _ = (operation, body);
+        Observed { began: true, ..Observed::default() }
+    }
 
     /// Headers the dialect itself demands (a version).
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -331,14 +399,12 @@ pub trait Tap: Send {
 pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
+        DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::Bedrock => Some(&bedrock::Bedrock),
-        DialectId::OpenAiResponses
-        | DialectId::OpenAiCompletions
-        | DialectId::Gemini
-        | DialectId::Cohere
-        | DialectId::Ollama
-        | DialectId::Native => None,
+        DialectId::OpenAiResponses | DialectId::Gemini | DialectId::Cohere | DialectId::Ollama | DialectId::Native => {
+            None
+        }
     }
 }
 
@@ -347,9 +413,9 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
-        DialectId::Anthropic
-        | DialectId::OpenAiResponses
-        | DialectId::OpenAiCompletions
+        DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
+        DialectId::Anthropic => Some(&anthropic::Anthropic),
+        DialectId::OpenAiResponses
         | DialectId::Gemini
         | DialectId::Bedrock
         | DialectId::Cohere
@@ -358,11 +424,12 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     }
 }
 
-/// Whether an egress can say something; the embedded runtime has no egress and its own list.
+/// Whether something can be said in a dialect to a provider.
 #[must_use]
 pub fn carries(dialect: DialectId, slot: Slot) -> Carriage {
     match egress(dialect) {
         Some(egress) => egress.transcode().carries(slot),
+        None if dialect.is_native() => native::carries(slot),
         None => Carriage::No,
     }
 }

@@ -4,8 +4,11 @@
 
 mod body;
 mod call;
+mod cost;
+mod detached;
 mod dispatch;
 mod locals;
+mod pass;
 mod pools;
 mod pump;
 mod relay;
@@ -14,8 +17,8 @@ mod settle;
 mod snapshot;
 mod views;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -38,6 +41,7 @@ use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
 
 use call::Call;
+use detached::Detached;
 use dispatch::{Answer, Dispatch, Dispatched};
 use settle::{Settled, Settlement};
 
@@ -122,14 +126,20 @@ pub struct Incoming {
     pub dialect: DialectId,
     /// What is asked.
     pub operation: Operation,
+    /// Below the version: the path at a provider of the same dialect.
+    pub path: &'static str,
     /// What the request line says of the request.
     pub located: Located,
     /// Headers of the client's dialect, for a provider of the same.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body's media type.
+    pub content_type: Option<HeaderValue>,
     /// The body.
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
+    pub show_cost: bool,
 }
 
 impl Gateway {
@@ -157,11 +167,18 @@ impl Gateway {
         &self.shared
     }
 
-    /// Answers a chat request.
+    /// Answers a request.
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
-    pub async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+    pub async fn work(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+        match incoming.operation {
+            Operation::Chat | Operation::Completions => self.chat(incoming).await,
+            _ => self.pass(incoming).await,
+        }
+    }
+
+    async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
         let call = parse(incoming)?;
@@ -169,21 +186,36 @@ impl Gateway {
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
-        let decision = match self.plan(&call, &snapshot) {
+        let (call, decided) = self.decide(call, &snapshot, &mut settlement);
+        let decision = match decided {
             Ok(decision) => decision,
             Err(error) => {
-                self.shared.metrics.refused(error.code_str());
                 settlement.failed(&error);
                 return Err(error);
             }
         };
-        settlement.decided(&decision);
         settlement.overhead(accepted.elapsed());
         let (settlement, lead) = match self.cached(&call, &snapshot, &decision, settlement).await {
             Found::Answer(response) => return Ok(response),
             Found::Miss(settlement, lead) => (settlement, lead),
         };
-        self.dispatch(call, snapshot, decision, settlement, lead).await
+        self.dispatch(call, snapshot, decision, settlement, lead, accepted).await
+    }
+
+    /// Decides, and tells the settlement: a refusal has a route as well.
+    fn decide(&self, call: Call, snapshot: &Snapshot, settlement: &mut Settlement) -> (Call, Result<Decision, Error>) {
+        let planned = self.plan(&call, snapshot);
+        if let Ok(decision) = &planned {
+            settlement.decided(decision);
+        }
+        let decided = planned.and_then(|decision| match decision.refusal.clone() {
+            Some(error) => Err(call.in_its_words(error)),
+            None => Ok(decision),
+        });
+        if let Err(error) = &decided {
+            self.shared.metrics.refused(error.code_str());
+        }
+        (call, decided)
     }
 
     fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
@@ -204,9 +236,13 @@ impl Gateway {
                 Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
             })?;
         }
-        let inexpressible = |to: DialectId| match to == call.dialect {
-            true => Vec::new(),
-            false => dialect::inexpressible(&call.envelope, call.dialect, to),
+        let inexpressible = |to: DialectId| match call.operation {
+            _ if to == call.dialect => Vec::new(),
+            Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),
+            // Counting is done here where nobody else can.
+            Operation::CountTokens => Vec::new(),
+            // The others are not translated.
+            _ => vec!["model".to_owned()],
         };
         let ask = Ask {
             model: &call.envelope.model,
@@ -223,22 +259,20 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        let decision = policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice()));
-        match decision.refusal {
-            Some(error) => Err(call.in_its_words(error)),
-            None => Ok(decision),
-        }
+        Ok(policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice())))
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
-        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable) else {
+        // What it cost is part of such an answer, and another time it costs nothing.
+        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable && !call.show_cost) else {
             return Found::Miss(settlement, None);
         };
-        let requirements = format!("{:?}|{}", call.principal.requirements, call.require.as_deref().unwrap_or_default());
+        let requirements = format!("{:?}", decision.requirement);
         let scope = Scope {
             tenant: &call.principal.tenant,
             generation: &snapshot.hash,
             requirements: &requirements,
+            policy: &decision.policy,
             route: &decision.route,
             dialect: call.dialect.name(),
         };
@@ -247,12 +281,16 @@ impl Gateway {
                 self.shared.metrics.cache(scope.route, "miss", None);
                 Found::Miss(settlement, Some((lead, ttl)))
             }
+            Lookup::Alone => {
+                self.shared.metrics.cache(scope.route, "miss", None);
+                Found::Miss(settlement, None)
+            }
             Lookup::Hit(entry) => {
                 self.shared.metrics.cache(scope.route, "hit", entry.cost);
                 let mut response = Response::new(Body::whole(entry.body.clone()));
                 let settled =
                     Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
-                head(&mut response, call.request, entry.content_type, decision, &settled, &[]);
+                head(&mut response, call.request, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
@@ -265,52 +303,62 @@ impl Gateway {
         call: Call,
         snapshot: Arc<Snapshot>,
         decision: Decision,
-        mut settlement: Settlement,
+        settlement: Settlement,
         lead: Option<(Lead, Duration)>,
+        accepted: Instant,
     ) -> Result<Response<Body>, Error> {
         let timeouts = decision.timeouts;
-        let mut dispatch = Dispatch {
-            shared: &self.shared,
-            snapshot: &snapshot,
-            call: &call,
-            decision: &decision,
-            timeouts,
-            decoded: None,
-        };
-        let Dispatched { answer, target, dropped } = match dispatch.run(&mut settlement).await {
-            Ok(dispatched) => dispatched,
-            Err(error) => {
-                settlement.failed(&error);
-                return Err(error);
+        let deadline = accepted + timeouts.total;
+        let decoded = OnceLock::new();
+        let shared = Arc::clone(&self.shared);
+        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, decoded };
+        let held = settlement.held();
+        Detached::new(answer(dispatch, settlement, lead), held).await
+    }
+}
+
+/// Makes the attempts and the response.
+async fn answer(
+    dispatch: Dispatch,
+    mut settlement: Settlement,
+    lead: Option<(Lead, Duration)>,
+) -> Result<Response<Body>, Error> {
+    let outcome = dispatch.run(&mut settlement).await;
+    let Dispatch { call, decision, timeouts, deadline, .. } = dispatch;
+    let Dispatched { answer, target, dropped } = match outcome {
+        Ok(dispatched) => dispatched,
+        Err(error) => {
+            settlement.failed(&error);
+            return Err(error);
+        }
+    };
+    match answer {
+        Answer::Whole { body, observed } => {
+            let settled = settlement.completed(&observed);
+            let mut response = Response::new(Body::whole(body.clone()));
+            head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+            if let Some((lead, ttl)) = lead {
+                relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
-        };
-        match answer {
-            Answer::Whole { body, observed } => {
-                let settled = settlement.completed(&observed);
-                let mut response = Response::new(Body::whole(body.clone()));
-                head(&mut response, call.request, JSON, &decision, &settled, &dropped);
-                if let Some((lead, ttl)) = lead {
-                    relay::Recorder::whole(lead, ttl, JSON, &body).keep(&settled);
-                }
-                Ok(response)
-            }
-            Answer::Stream { pump, pending, started } => {
-                let stream_type = call.ingress.stream_type(&call.envelope);
-                let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type));
-                let settled = Settled { target: Some(target), ..Settled::default() };
-                let relay = Relay::new(*pump, pending, settlement, recorder, timeouts, started);
-                let mut response = Response::new(Body::Stream(Box::new(relay)));
-                head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
-                // nginx and its like would buffer the stream otherwise.
-                insert(&mut response, "x-accel-buffering", "no");
-                Ok(response)
-            }
+            Ok(response)
+        }
+        Answer::Stream { pump, pending, note } => {
+            let stream_type = call.ingress.stream_type(&call.envelope);
+            let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
+            let settled = Settled { target: Some(target), ..Settled::default() };
+            let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
+            let mut response = Response::new(Body::Stream(Box::new(relay)));
+            head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
+            // nginx and its like would buffer the stream otherwise.
+            insert(&mut response, "x-accel-buffering", "no");
+            Ok(response)
         }
     }
 }
 
 const JSON: &str = "application/json";
 
+#[expect(clippy::large_enum_variant, reason = "made and taken apart once, on the spot")]
 enum Found {
     Answer(Response<Body>),
     Miss(Settlement, Option<(Lead, Duration)>),
@@ -330,6 +378,7 @@ fn parse(incoming: Incoming) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope,
         require: incoming.require,
+        show_cost: incoming.show_cost,
     })
 }
 

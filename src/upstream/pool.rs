@@ -107,6 +107,12 @@ impl Pool {
         self.credentials.choose(now, dice)
     }
 
+    /// Whether a credential is ready: none rests that could be chosen instead.
+    #[must_use]
+    pub fn ready(&self, now: UnixMillis) -> bool {
+        self.credentials.ready(now)
+    }
+
     /// Sends a body and waits for the head of the answer. The ticket is the permission, used up by the call: only a
     /// decision gives one, after it has looked at the target again.
     ///

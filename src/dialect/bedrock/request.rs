@@ -26,7 +26,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::report(request, &carries, &|name| name == "thinking", &mut loss);
     params::lose_server_tools(request, Some(DialectId::Bedrock), &mut loss);
     let talk = turns::encode(request, to, &mut loss)?;
-    let limit = request.max_output_tokens.unwrap_or(to.default_max_output);
+    let limit = request.max_output_tokens.or(to.max_output).unwrap_or(to.default_max_output);
     let resumes = turns::resumes_without_thinking(&talk.turns);
     let mut fields = Additional::default();
     let thinks = additional::think(request, to, limit, resumes, &mut fields, &mut loss);
@@ -71,7 +71,7 @@ fn sampling<'a>(
     // Models that refuse the two together have 1 as their default for both, so there it stays home.
     let said = |member: &str, value: f64| value != 1.0 || !drops(to, member);
     let wanted = InferenceConfig {
-        max_tokens: request.max_output_tokens,
+        max_tokens: request.max_output_tokens.or(to.max_output),
         temperature: s.temperature.filter(|t| said("inferenceConfig.temperature=1", *t)),
         top_p: s.top_p.filter(|p| said("inferenceConfig.topP=1", *p)),
         stop_sequences,

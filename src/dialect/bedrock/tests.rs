@@ -30,7 +30,7 @@ fn shipped() -> &'static Quirks {
 }
 
 fn to(model: &str) -> Destination<'_> {
-    Destination { model, default_max_output: 4096, quirks: shipped() }
+    Destination { model, default_max_output: 4096, max_output: None, quirks: shipped() }
 }
 
 /// An event of a stream.

@@ -149,6 +149,7 @@ impl State {
         if data == "[DONE]" {
             // Some end without a reason; the mark itself is the end.
             self.observed.finished = true;
+            self.observed.ended = true;
             return Ok(());
         }
         let answer: Result<Answer<'_>, _> = serde_json::from_str(data);

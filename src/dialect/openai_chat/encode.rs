@@ -139,7 +139,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
     params::report(request, &super::params::carries, &passed, &mut loss);
     params::lose_server_tools(request, None, &mut loss);
     let s = &request.sampling;
-    let limit = request.max_output_tokens;
+    let limit = request.max_output_tokens.or(to.max_output);
     let completion = quirks.max_output_member.as_deref() == Some("max_completion_tokens");
     let tools = tools(request, &mut loss)?;
     let (format, instruction) = response_format(request, quirks)?;

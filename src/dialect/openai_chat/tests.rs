@@ -24,7 +24,7 @@ fn user(extra: Value) -> Value {
 fn retargeted(body: &str, model: &str, quirks: &Quirks) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let envelope = OpenAiChat.envelope(&body, &Located::default()).unwrap();
-    let to = Destination { model, default_max_output: 100, quirks };
+    let to = Destination { model, default_max_output: 100, max_output: None, quirks };
     String::from_utf8(OpenAiChat.retarget(&body, &envelope, &to).concat()).unwrap()
 }
 
@@ -206,7 +206,7 @@ fn error_answers_of_many_shapes() {
         (429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, FailureKind::RateLimited),
         (400, r#"{"object":"error","message":"m","type":"x","param":null,"code":"1210"}"#, FailureKind::Rejected),
         (400, r#"{"code":"c","error":"m"}"#, FailureKind::Rejected),
-        (404, r#"{"error":"m"}"#, FailureKind::Upstream),
+        (404, r#"{"error":"m"}"#, FailureKind::NoModel),
         (502, "<html>m</html>", FailureKind::Upstream),
         (529, r#"{"error":{"message":"m"}}"#, FailureKind::Upstream),
     ];

@@ -38,7 +38,7 @@ fn hello() -> ChatRequest {
 }
 
 fn encode(request: &ChatRequest) -> Result<(String, Loss), Error> {
-    let to = Destination { model: "claude-x", default_max_output: 4096, quirks: quirks() };
+    let to = Destination { model: "claude-x", default_max_output: 4096, max_output: None, quirks: quirks() };
     let (body, loss) = Anthropic.encode_request(request, &to)?;
     Ok((String::from_utf8(body.to_vec()).unwrap(), loss))
 }
@@ -377,7 +377,7 @@ fn losses_are_named() {
 #[test]
 fn a_relay_may_refuse_members() {
     let quirks = Quirks { drop: vec!["metadata".to_owned(), "messages".to_owned()], ..Quirks::default() };
-    let to = Destination { model: "m", default_max_output: 9, quirks: &quirks };
+    let to = Destination { model: "m", default_max_output: 9, max_output: None, quirks: &quirks };
     let request = ChatRequest { user: Some("u".to_owned()), ..hello() };
     let (body, _) = Anthropic.encode_request(&request, &to).unwrap();
     assert_eq!(body, format!(r#"{{"model":"m","max_tokens":9,{HI}}}"#));

@@ -29,7 +29,7 @@ fn the_same_dialect_is_only_addressed_anew() {
     let drop = Quirks { drop: vec!["metadata".to_owned()], ..Quirks::default() };
     let retarget = |body: &str, quirks: &Quirks| {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let to = Destination { model: "claude-x", default_max_output: 7, quirks };
+        let to = Destination { model: "claude-x", default_max_output: 7, max_output: None, quirks };
         let pieces = Anthropic.retarget(&body, &envelope(std::str::from_utf8(&body).unwrap()), &to);
         String::from_utf8(pieces.concat()).unwrap()
     };
@@ -53,7 +53,7 @@ fn a_client_of_the_other_dialect_is_understood_end_to_end() {
         r#""function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"ok"},"#,
         r#"{"role":"user","content":"go on"}],"tools":[{"type":"function","function":{"name":"f"}}]}"#,
     );
-    let to = Destination { model: "claude-x", default_max_output: 7, quirks: quirks() };
+    let to = Destination { model: "claude-x", default_max_output: 7, max_output: None, quirks: quirks() };
     let (wire, loss) =
         Anthropic.encode_request(&client.decode_request(body.as_bytes(), &envelope(body)).unwrap(), &to).unwrap();
     let want = concat!(

@@ -158,7 +158,7 @@ fn error_answers() {
         (401, "authentication_error", FailureKind::Credentials),
         (402, "billing_error", FailureKind::Credentials),
         (403, "permission_error", FailureKind::Credentials),
-        (404, "not_found_error", FailureKind::Upstream),
+        (404, "not_found_error", FailureKind::NoModel),
         (429, "rate_limit_error", FailureKind::RateLimited),
         (500, "api_error", FailureKind::Upstream),
         (504, "timeout_error", FailureKind::Timeout),

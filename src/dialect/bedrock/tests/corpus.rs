@@ -279,7 +279,7 @@ fn recorded_requests() {
         let stream = exchange.api == "converse-stream";
         assert_eq!(Bedrock.path(&model, stream), format!("/model/{}", path.replace(':', "%3A")), "{id}");
         let request = read(body.get());
-        let to = Destination { model: &model, default_max_output: LIMIT, quirks: shipped() };
+        let to = Destination { model: &model, default_max_output: LIMIT, max_output: None, quirks: shipped() };
         let (written, loss) = Bedrock.encode_request(&request, &to).unwrap();
         let parse = |text: &[u8]| normal(serde_json::from_slice(text).unwrap());
         assert_eq!(parse(&written), parse(body.get().as_bytes()), "{id}");

@@ -316,6 +316,9 @@ fn sampling() {
     let (body, semantic, _) = encode(&request, "amazon.titan-text-lite-v1");
     assert!(body.contains(r#""temperature":1.0,"topP":1.0"#), "other models have other defaults: {body}");
     assert_eq!(semantic, ["seed", "top_k", "stop"]);
+    let route = Destination { max_output: Some(9), ..to(SONNET) };
+    let (body, _) = Bedrock.encode_request(&hello(), &route).unwrap();
+    assert_eq!(body, format!(r#"{{{HI},"inferenceConfig":{{"maxTokens":9}}}}"#));
     request.sampling.temperature = Some(1.5);
     assert_eq!(refused(&request).param.as_deref(), Some("temperature"));
 }
