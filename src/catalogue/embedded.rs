@@ -11,6 +11,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "anthropic.toml",
     "azure.toml",
+    "bedrock.toml",
     "currencies.toml",
     "deepinfra.toml",
     "deepseek.toml",

@@ -5,7 +5,11 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+mod bedrock;
+#[cfg(test)]
+mod corpus;
 mod gemini;
+mod ids;
 mod models;
 pub mod native;
 mod openai_chat;
@@ -401,9 +405,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::Gemini => Some(&gemini::Gemini),
-        DialectId::OpenAiResponses | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => {
-            None
-        }
+        DialectId::Bedrock => Some(&bedrock::Bedrock),
+        DialectId::OpenAiResponses | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
 }
 

@@ -2,20 +2,17 @@
 //! anything else that the user says.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
 use super::types::{Block, Content, Source, Turn};
 use super::{DIALECT, REDACTED};
+use crate::dialect::ids::tool_id;
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
-
-/// Begins every id that had to be rewritten, and no other.
-const REWRITTEN: &str = "enc-";
 
 /// The conversation in this dialect's shape.
 pub(super) struct Conversation<'a> {
@@ -256,26 +253,6 @@ fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<Block<'
         return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
     };
     Ok(Block::ToolUse { id: tool_id(&call.id), name, input, cache_control: None })
-}
-
-/// The id as this dialect allows it (letters, digits, `_`, `-`). The same id always gives the same text, two ids never
-/// do, and the original can be read from it: bytes that are not allowed become `_` and two hex digits.
-pub(super) fn tool_id(id: &str) -> Cow<'_, str> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if !id.is_empty() && id.bytes().all(allowed) && !id.starts_with(REWRITTEN) {
-        return Cow::Borrowed(id);
-    }
-    let mut safe = String::with_capacity(REWRITTEN.len() + id.len() + 8);
-    safe.push_str(REWRITTEN);
-    for byte in id.bytes() {
-        if allowed(byte) && byte != b'_' {
-            safe.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(safe, "_{byte:02x}");
-        }
-    }
-    Cow::Owned(safe)
 }
 
 /// JSON text for the wire, checked: one bad stretch would spoil the whole body.

@@ -65,7 +65,7 @@ fn classify(error: WireError, status: u16) -> Failure {
     let retry = error.details.iter().find_map(|detail| detail.retry_delay.as_deref()).and_then(seconds);
     let field = error.details.iter().flat_map(|d| &d.field_violations).find_map(|v| v.field.clone());
     let kind = match (status, reason.as_deref()) {
-        (400, Some("API_KEY_INVALID")) | (401 | 402 | 403, _) => FailureKind::Credentials,
+        (400, Some("API_KEY_INVALID")) | (401..=403, _) => FailureKind::Credentials,
         (404, _) => FailureKind::NoModel,
         (408 | 504, _) => FailureKind::Timeout,
         (429, _) => FailureKind::RateLimited,

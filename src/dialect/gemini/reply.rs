@@ -65,6 +65,7 @@ impl State {
         if let Some(model) = answer.model_version.filter(|m| self.observed.model.is_none() && !m.is_empty()) {
             self.observed.model = Some(model.into_owned());
         }
+        let reported = answer.usage_metadata.is_some();
         if let Some(usage) = answer.usage_metadata {
             // Cumulative, and not every event repeats every member.
             self.usage.update(usage);
@@ -78,7 +79,9 @@ impl State {
         for candidate in candidates {
             self.candidate(candidate, out)?;
         }
-        self.observed.usage = self.usage.buckets(self.searches);
+        // A prompt that was blocked has a report without numbers: nothing was used.
+        let nothing = reported && self.blocked;
+        self.observed.usage = self.usage.buckets(self.searches).or(nothing.then_some(Usage::ZERO));
         Ok(())
     }
 

@@ -132,7 +132,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     let tool_config = choice(request).filter(|_| !request.tools.is_empty());
     let wire = Request {
         contents: talk.contents,
-        system_instruction: talk.system,
+        system_instruction: talk.system.filter(|system| !system.parts.is_empty()),
         tools,
         tool_config: tool_config.map(|calling| ToolConfig { function_calling_config: calling }),
         generation_config: without(generation(request, to, &mut loss)?, &to.quirks.drop),
@@ -153,7 +153,7 @@ fn generation<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Los
         seed: s.seed,
         presence_penalty: s.presence_penalty,
         frequency_penalty: s.frequency_penalty,
-        candidate_count: s.n.filter(|n| *n != 1),
+        candidate_count: s.n,
         response_logprobs: s.logprobs,
         logprobs: s.top_logprobs,
         thinking_config: request.reasoning.as_ref().and_then(|r| thinking(request, r, loss)),

@@ -31,7 +31,7 @@ pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Fai
         return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices"));
     }
     let service_tier = answer.service_tier.clone();
-    let mut state = State::new(quirks);
+    let mut state = State { streamed: false, ..State::new(quirks) };
     let mut events = Vec::new();
     state.answer(answer, quirks, &mut events)?;
     state.observed.finished = true;
@@ -64,6 +64,8 @@ struct State {
     usage: Option<Usage>,
     cited: Vec<Citation>,
     think_tags: bool,
+    /// Whether the answer comes in deltas.
+    streamed: bool,
 }
 
 #[derive(Default)]
@@ -138,6 +140,7 @@ impl State {
             usage: None,
             cited: Vec::new(),
             think_tags: quirks.think_tags,
+            streamed: true,
         }
     }
 
@@ -192,8 +195,9 @@ impl State {
     fn choice(&mut self, choice: WireChoice<'_>, out: &mut Vec<ChatEvent>) {
         let number = choice.index.unwrap_or(0);
         self.choices.entry(number).or_default();
-        // Some repeat the whole message beside the last delta: then the delta counts.
-        if let Some(said) = choice.delta.or(choice.message) {
+        // Some repeat the whole message beside each delta, or an empty delta beside the message.
+        let said = if self.streamed { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
+        if let Some(said) = said {
             self.said(number, said, out);
         }
         if let Some(tokens) = choice.logprobs.and_then(|l| l.content).filter(|tokens| !tokens.is_empty()) {
@@ -243,7 +247,7 @@ impl State {
         }
         // The older form of one call; empty with some that fill in every member.
         if let Some(function) = said.function_call.filter(|f| f.name.as_deref() != Some("")) {
-            self.call(choice, WireCall { index: Some(0), id: None, function: Some(function) }, out);
+            self.call(choice, WireCall { index: Some(0), id: None, function: Some(function), custom: None }, out);
         }
     }
 
@@ -306,8 +310,16 @@ impl State {
     }
 
     fn call(&mut self, choice: u32, call: WireCall<'_>, out: &mut Vec<ChatEvent>) {
-        let (name, arguments) = call.function.map_or((None, None), |f| (f.name, f.arguments));
+        let custom = call.custom.is_some();
+        let (name, arguments) = match (call.custom, call.function) {
+            (Some(custom), _) => (custom.name, custom.input),
+            (None, function) => function.map_or((None, None), |f| (f.name, f.arguments)),
+        };
         let id = call.id.filter(|id| !id.is_empty());
+        if name.as_deref() == Some("") && id.is_none() {
+            // Every member is filled in, with nothing.
+            return;
+        }
         let open = self.choices.entry(choice).or_default();
         // By number, else by id, else a delta without either belongs to the last call unless it names a function.
         let known = match (call.index, &id) {
@@ -323,7 +335,7 @@ impl State {
             self.choices.entry(choice).or_default().calls.push(OpenCall { index: call.index, id: id.clone() });
             self.begin(0, out);
             let name = name.unwrap_or_default();
-            out.push(ChatEvent::ToolStart { choice, index, id, name, custom: false, signature: None });
+            out.push(ChatEvent::ToolStart { choice, index, id, name, custom, signature: None });
         }
         let fragment = arguments.map(|raw| text(raw).unwrap_or_else(|| raw.get().to_owned()));
         if let Some(fragment) = fragment.filter(|f| !f.is_empty() && f != "null") {

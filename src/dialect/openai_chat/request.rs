@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
     ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
-    ToolCall, ToolChoice,
+    ToolCall, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -85,6 +85,15 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
         r#type: Option<String>,
         #[serde(borrow)]
         function: Option<Function<'a>>,
+        #[serde(borrow)]
+        custom: Option<Custom<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Custom<'a> {
+        name: String,
+        description: Option<String>,
+        #[serde(borrow)]
+        format: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Function<'a> {
@@ -98,8 +107,19 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
     let tool = |(i, raw): (usize, &&RawValue)| {
         let path = format!("tools[{i}]");
         let outer: Outer<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
-        if outer.r#type.as_deref().is_some_and(|kind| kind != "function") {
-            return Err(wrong(&format!("{path}.type"), "`function`"));
+        match (outer.r#type.as_deref(), outer.custom) {
+            (None | Some("function"), _) => {}
+            (Some("custom"), Some(custom)) => {
+                let kind = ToolKind::Custom { format: custom.format.map(|raw| Json::new(raw.get())) };
+                let (name, description) = (custom.name, custom.description);
+                return Ok(Tool { name, description, kind, ..Tool::default() });
+            }
+            // Of some provider's own: no other knows it. Those that name them so, or searches, which all have.
+            (Some(kind), _) if kind.contains(':') || kind.starts_with("web_search") => {
+                let kind = ToolKind::Server { origin: DialectId::OpenAiChat, raw: Json::new(raw.get()) };
+                return Ok(Tool { kind, ..Tool::default() });
+            }
+            _ => return Err(wrong(&format!("{path}.type"), "`function` or `custom`")),
         }
         let function = outer.function.ok_or_else(|| wrong(&format!("{path}.function"), "given"))?;
         Ok(Tool {
@@ -130,7 +150,8 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
         Wire::Word(word) => match word.as_str() {
             "none" => Ok(ToolChoice::None),
             "auto" => Ok(ToolChoice::Auto),
-            "required" => Ok(ToolChoice::Required),
+            // `any` is Mistral's word.
+            "required" | "any" => Ok(ToolChoice::Required),
             _ => Err(wrong("tool_choice", expected)),
         },
     }
@@ -145,6 +166,7 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
     }
     #[derive(Deserialize)]
     struct Schema<'a> {
+        #[serde(default)]
         name: String,
         description: Option<String>,
         #[serde(borrow)]
@@ -214,7 +236,8 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
     #[derive(Deserialize)]
     struct Wire {
         id: String,
-        function: Function,
+        function: Option<Function>,
+        custom: Option<Custom>,
     }
     #[derive(Deserialize)]
     struct Function {
@@ -222,8 +245,18 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
         #[serde(default)]
         arguments: String,
     }
+    #[derive(Deserialize)]
+    struct Custom {
+        name: String,
+        #[serde(default)]
+        input: String,
+    }
     let wire: Wire = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
-    Ok(ToolCall::new(wire.id, wire.function.name, wire.function.arguments))
+    match (wire.function, wire.custom) {
+        (Some(function), _) => Ok(ToolCall::new(wire.id, function.name, function.arguments)),
+        (None, Some(custom)) => Ok(ToolCall { custom: true, ..ToolCall::new(wire.id, custom.name, custom.input) }),
+        (None, None) => Err(wrong(&format!("{path}.function"), "given")),
+    }
 }
 
 /// Text, null, or parts.
@@ -247,12 +280,21 @@ struct WirePart {
     image_url: Option<ImageUrl>,
     input_audio: Option<InputAudio>,
     file: Option<File>,
+    thinking: Option<Vec<Thought>>,
 }
 
+/// An object, or with some the address alone.
 #[derive(Deserialize)]
-struct ImageUrl {
-    url: String,
-    detail: Option<String>,
+#[serde(untagged)]
+enum ImageUrl {
+    Object { url: String, detail: Option<String> },
+    Address(String),
+}
+
+/// Mistral's thinking comes back in parts.
+#[derive(Deserialize)]
+struct Thought {
+    text: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -264,6 +306,7 @@ struct InputAudio {
 #[derive(Deserialize)]
 struct File {
     file_data: Option<String>,
+    file_id: Option<String>,
     filename: Option<String>,
 }
 
@@ -275,8 +318,12 @@ fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
         "refusal" => wire.refusal.map(Part::Refusal).ok_or_else(|| missing("refusal")),
         "image_url" => {
             let image = wire.image_url.ok_or_else(|| missing("image_url"))?;
-            let source = source(image.url, &format!("{path}.image_url.url"))?;
-            Ok(Part::Image(Media { source, media_type: None, detail: image.detail, name: None }))
+            let (url, detail) = match image {
+                ImageUrl::Object { url, detail } => (url, detail),
+                ImageUrl::Address(url) => (url, None),
+            };
+            let source = source(url, &format!("{path}.image_url.url"))?;
+            Ok(Part::Image(Media { source, media_type: None, detail, name: None }))
         }
         "input_audio" => {
             let audio = wire.input_audio.ok_or_else(|| missing("input_audio"))?;
@@ -285,11 +332,20 @@ fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
         }
         "file" => {
             let file = wire.file.ok_or_else(|| missing("file"))?;
-            let data = file.file_data.ok_or_else(|| missing("file.file_data"))?;
-            let source = source(data, &format!("{path}.file.file_data"))?;
+            let source = match (file.file_data, file.file_id) {
+                (Some(data), _) => source(data, &format!("{path}.file.file_data"))?,
+                (None, Some(id)) => MediaSource::Stored { origin: DialectId::OpenAiChat, id },
+                (None, None) => return Err(missing("file.file_data")),
+            };
             Ok(Part::File(Media { source, media_type: None, detail: None, name: file.filename }))
         }
-        _ => Err(wrong(&format!("{path}.type"), "`text`, `image_url`, `input_audio`, `file` or `refusal`")),
+        "thinking" => {
+            let thoughts = wire.thinking.ok_or_else(|| missing("thinking"))?;
+            let text = thoughts.into_iter().filter_map(|thought| thought.text).collect();
+            Ok(Part::Reasoning { text, signature: None })
+        }
+        // Of some provider's own: no other can read it, and where it matters the encoder refuses it by its path.
+        _ => Ok(Part::Opaque { dialect: DialectId::OpenAiChat.name(), raw: Json::new(raw.get()) }),
     }
 }
 

@@ -109,6 +109,17 @@ pub(super) struct WireCall<'a> {
     pub(super) id: Option<String>,
     #[serde(borrow, default)]
     pub(super) function: Option<WireFunction<'a>>,
+    #[serde(borrow, default)]
+    pub(super) custom: Option<WireCustom<'a>>,
+}
+
+/// A call of a custom tool: free text.
+#[derive(Deserialize)]
+pub(super) struct WireCustom<'a> {
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(borrow, default)]
+    pub(super) input: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod corpus;
+
 use super::*;
 use crate::dialect::Tap;
 use crate::domain::chat::{ChatEvent, FinishReason, MediaSource, Part, Role, ToolChoice};

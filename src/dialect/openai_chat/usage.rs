@@ -41,6 +41,8 @@ pub(super) struct WireUsage {
     total_tokens: Option<Count>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
+    /// Mistral's sound: its tokens are in the total only.
+    prompt_audio_seconds: Option<Count>,
     /// DeepSeek's older name for cached prompt tokens.
     prompt_cache_hit_tokens: Option<Count>,
     /// Together's place for them.
@@ -84,12 +86,17 @@ impl WireUsage {
         let cache_write = take(prompt_details.and_then(|d| d.cache_write_tokens))?;
         let input_audio = take(prompt_details.and_then(|d| d.audio_tokens))?;
         let input = rest;
+        let total = sane(self.total_tokens)?;
 
         let reasoning = sane(completion_details.and_then(|d| d.reasoning_tokens))?;
-        let (reasoning, answer) = if quirks.reasoning_outside_output {
+        let beside = total.saturating_sub(prompt.saturating_add(completion));
+        // The sum gives it away where thinking is not part of the completion.
+        let outside = quirks.reasoning_outside_output || (reasoning > 0 && beside == reasoning);
+        let sounded = self.prompt_audio_seconds.is_some_and(|seconds| seconds.0 > 0);
+        let input_audio = if sounded { input_audio.saturating_add(beside) } else { input_audio };
+        let (reasoning, answer) = if outside {
             // Some hide the thinking in the total only.
-            let hidden = sane(self.total_tokens)?.saturating_sub(prompt + completion);
-            (reasoning.max(hidden), completion)
+            (reasoning.max(beside), completion)
         } else {
             (reasoning.min(completion), completion - reasoning.min(completion))
         };

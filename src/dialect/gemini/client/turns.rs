@@ -14,7 +14,16 @@ use crate::domain::id::DialectId;
 struct WireContent<'a> {
     role: Option<String>,
     #[serde(borrow)]
-    parts: Option<Vec<&'a RawValue>>,
+    parts: Option<&'a RawValue>,
+}
+
+/// The parts of a content; one alone need not stand in an array.
+fn listed<'a>(parts: Option<&'a RawValue>, path: &str) -> Result<Vec<&'a RawValue>, Error> {
+    match parts.filter(|raw| raw.get() != "null") {
+        None => Ok(Vec::new()),
+        Some(raw) if raw.get().starts_with('{') => Ok(vec![raw]),
+        Some(raw) => read(raw, &format!("{path}.parts"), "an array of parts"),
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,7 +80,7 @@ pub(super) fn system(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
     }
     let content: WireContent<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
     let mut parts = Vec::new();
-    for (at, raw) in content.parts.unwrap_or_default().iter().enumerate() {
+    for (at, raw) in listed(content.parts, path)?.iter().enumerate() {
         let path = format!("{path}.parts[{at}]");
         let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
         parts.push(Part::Text(part.text.ok_or_else(|| missing(&format!("{path}.text")))?));
@@ -105,7 +114,7 @@ pub(super) fn decode(raw: &RawValue, out: &mut Vec<Message>) -> Result<(), Error
             Some(_) => return Err(wrong(&format!("{path}.role"), "`user` or `model`")),
         };
         let mut turn = Turn { said: Message::new(role, Vec::new()), results: Vec::new(), number: at };
-        for (part_at, raw) in content.parts.unwrap_or_default().iter().enumerate() {
+        for (part_at, raw) in listed(content.parts, &path)?.iter().enumerate() {
             turn.part(raw, &format!("{path}.parts[{part_at}]"), &mut open)?;
         }
         let answered = !turn.results.is_empty();

@@ -1,0 +1,391 @@
+//! The conversation: system turns hoisted, turns of one side merged, results of tools first in their user turn.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
+
+use super::family::{member, takes};
+use super::types::{Block, CachePoint, Document, Media as WireMedia, Reasoning, Source, ToolResult, ToolUse, Turn};
+use super::{DIALECT, REDACTED};
+use crate::dialect::Destination;
+use crate::dialect::ids::short_tool_id;
+use crate::dialect::params::{self, Slot};
+use crate::domain::chat::{
+    CUSTOM_ARGUMENT, CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
+};
+use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
+
+/// The conversation in this dialect's shape.
+pub(super) struct Conversation<'a> {
+    pub(super) system: Vec<Block<'a>>,
+    pub(super) turns: Vec<Turn<'a>>,
+    /// Names of the functions that were called in it, each once.
+    pub(super) called: Vec<&'a str>,
+}
+
+/// Translates all turns.
+///
+/// # Errors
+/// Content that has no equal, with its path.
+pub(super) fn encode<'a>(
+    request: &'a ChatRequest,
+    to: &Destination<'_>,
+    loss: &mut Loss,
+) -> Result<Conversation<'a>, Error> {
+    let mut talk = Talk {
+        request,
+        caches: takes(to, member::CACHE_POINT),
+        lifetimes: takes(to, member::CACHE_TTL),
+        loss,
+        documents: BTreeSet::new(),
+        said: Conversation { system: Vec::new(), turns: Vec::new(), called: Vec::new() },
+    };
+    for (at, message) in request.messages.iter().enumerate() {
+        if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
+            talk.loss.advisory.push(format!("messages[{at}].name"));
+        }
+        match message.role {
+            Role::System | Role::Developer => {
+                if !talk.said.turns.is_empty() {
+                    // Its words arrive, its place in the conversation does not.
+                    talk.loss.advisory.push(format!("messages[{at}].role"));
+                }
+                talk.system_turn(message, at)?;
+            }
+            Role::User => {
+                let blocks = talk.blocks(message, at, true)?;
+                talk.append("user", blocks);
+            }
+            Role::Assistant => talk.assistant_turn(message, at)?,
+            Role::Tool => talk.tool_turn(message, at)?,
+        }
+    }
+    let mut said = talk.said;
+    if said.turns.is_empty() {
+        let message = "the conversation has no turn of the user that is not empty";
+        return Err(Error::new(ErrorKind::InvalidRequest, message).param("messages"));
+    }
+    trim_last(&mut said.turns);
+    Ok(said)
+}
+
+/// Whether the conversation ends with results of calls that were made without thinking, or whose thinking the client
+/// did not send back. Models with a budget refuse to resume such a turn with thinking.
+pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
+    let [.., asked, answered] = turns else { return false };
+    let results = answered.content.iter().any(|b| matches!(b, Block::ToolResult(_)));
+    let thought = matches!(asked.content.first(), Some(Block::ReasoningContent(_)));
+    results && asked.role == "assistant" && !thought
+}
+
+/// What is known while the turns are translated.
+struct Talk<'a, 'l> {
+    request: &'a ChatRequest,
+    /// Whether the model takes marks at which to cache, and lifetimes of them.
+    caches: bool,
+    lifetimes: bool,
+    loss: &'l mut Loss,
+    /// Names of documents so far: no two may be alike.
+    documents: BTreeSet<String>,
+    said: Conversation<'a>,
+}
+
+impl<'a> Talk<'a, '_> {
+    fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
+        let mut blocks = std::mem::take(&mut self.said.system);
+        for (part_at, part) in numbered(message) {
+            match part {
+                Part::Text(text) => blocks.extend(text_block(text)),
+                Part::CacheMark(mark) => self.mark(&mut blocks, mark),
+                Part::Opaque { dialect, raw } if *dialect == DIALECT => {
+                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                }
+                _ => return Err(no_equal(at, part_at, "only text can be a system turn")),
+            }
+        }
+        self.said.system = blocks;
+        Ok(())
+    }
+
+    fn assistant_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
+        let mut blocks = Vec::new();
+        for (part_at, part) in numbered(message) {
+            match part {
+                Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
+                Part::Reasoning { text, signature } => match thinking(text, signature.as_ref()) {
+                    Some(block) => blocks.push(block),
+                    None => self.loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                },
+                Part::Opaque { dialect, raw } if *dialect == DIALECT => {
+                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                }
+                Part::CacheMark(mark) => self.mark(&mut blocks, mark),
+                // What another provider ran for itself cannot be shown to this one: its words were told in the text.
+                Part::Opaque { .. } => self.loss.advisory.push(path(at, part_at)),
+                Part::Image(_) | Part::Audio(_) | Part::File(_) => {
+                    return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
+                }
+            }
+        }
+        for (call_at, call) in message.tool_calls.iter().enumerate() {
+            blocks.push(Block::ToolUse(tool_use(call, at, call_at)?));
+            if !self.said.called.contains(&call.name.as_str()) {
+                self.said.called.push(&call.name);
+            }
+        }
+        self.append("assistant", blocks);
+        Ok(())
+    }
+
+    fn tool_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
+        let Some(id) = message.tool_call_id.as_deref() else {
+            let param = format!("messages[{at}].tool_call_id");
+            return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
+        };
+        let mut content = self.blocks(message, at, false)?;
+        // A mark cannot stand inside a result, only after it.
+        let marks = content.extract_if(.., |b| matches!(b, Block::CachePoint(_))).last();
+        let status = message.tool_failed.then_some("error");
+        let turn = self.turn("user");
+        let ours = |b: &&Block<'_>| matches!(b, Block::ToolResult(_) | Block::CachePoint(_));
+        let results = turn.content.iter().take_while(ours).count();
+        let result = Block::ToolResult(ToolResult { tool_use_id: short_tool_id(id), content, status });
+        turn.content.splice(results..results, std::iter::once(result).chain(marks));
+        Ok(())
+    }
+
+    /// What users and tools may say.
+    fn blocks(&mut self, message: &'a Message, at: usize, user: bool) -> Result<Vec<Block<'a>>, Error> {
+        let mut blocks = Vec::with_capacity(message.content.len());
+        for (part_at, part) in numbered(message) {
+            let refuse = |message| no_equal(at, part_at, message);
+            match part {
+                Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
+                Part::Image(media) => {
+                    if media.detail.as_deref().is_some_and(|d| d != "auto") {
+                        self.loss.advisory.push(format!("{}.image_url.detail", path(at, part_at)));
+                    }
+                    let (format, source) = source(media, image_format).map_err(refuse)?;
+                    blocks.push(Block::Image(WireMedia { format, source }));
+                }
+                Part::Audio(media) if user => {
+                    let (format, source) = source(media, audio_format).map_err(refuse)?;
+                    blocks.push(Block::Audio(WireMedia { format, source }));
+                }
+                Part::File(media) => {
+                    let (format, source) = source(media, document_format).map_err(refuse)?;
+                    let name = self.document_name(media.name.as_deref());
+                    blocks.push(Block::Document(Document { format, name, source }));
+                }
+                Part::Opaque { dialect, raw } if *dialect == DIALECT => {
+                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                }
+                Part::Reasoning { .. } => self.loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                Part::CacheMark(mark) => self.mark(&mut blocks, mark),
+                Part::Audio(_) | Part::Opaque { .. } => {
+                    return Err(refuse("this kind of content cannot be sent to this provider"));
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// A mark with nothing before it marks nothing; thinking cannot be marked.
+    fn mark(&mut self, blocks: &mut Vec<Block<'a>>, mark: &'a CacheMark) {
+        if !self.caches {
+            params::lose(self.request, Slot::CacheMarks, self.loss);
+        } else if !matches!(blocks.last(), None | Some(Block::CachePoint(_) | Block::ReasoningContent(_))) {
+            blocks.push(Block::CachePoint(CachePoint::new(mark, self.lifetimes)));
+        }
+    }
+
+    /// A name as the provider allows it (letters, digits, single spaces, hyphens, brackets), unlike all before it.
+    /// The same conversation always gives the same names, or the prompt cache would miss.
+    fn document_name(&mut self, wanted: Option<&str>) -> String {
+        const MOST: usize = 180;
+        let stem = wanted.unwrap_or_default();
+        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+        let mut name = String::new();
+        for c in stem.chars().take(MOST) {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '(' | ')' | '[' | ']') {
+                name.push(c);
+            } else if !name.is_empty() && !name.ends_with(' ') {
+                name.push(' ');
+            }
+        }
+        let name = name.trim_end();
+        let name = if name.is_empty() { "document" } else { name };
+        let mut unique = name.to_owned();
+        let mut next = 2;
+        while !self.documents.insert(unique.clone()) {
+            unique = format!("{name} ({next})");
+            next += 1;
+        }
+        unique
+    }
+
+    fn append(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
+        if !blocks.is_empty() {
+            self.turn(role).content.extend(blocks);
+        }
+    }
+
+    /// The last turn, if it is of that side, else a new one.
+    fn turn(&mut self, role: &'static str) -> &mut Turn<'a> {
+        let turns = &mut self.said.turns;
+        if turns.last().is_none_or(|t| t.role != role) {
+            turns.push(Turn { role, content: Vec::new() });
+        }
+        let last = turns.len() - 1;
+        &mut turns[last]
+    }
+}
+
+/// A beginning of the answer must not end in white space.
+fn trim_last(turns: &mut [Turn<'_>]) {
+    if let Some(Turn { role: "assistant", content }) = turns.last_mut()
+        && let Some(Block::Text(text)) = content.last_mut()
+    {
+        *text = text.trim_end();
+    }
+}
+
+/// Parts with their place in the client's `content`, where thinking has none.
+fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
+    message.content.iter().scan(0, |next, part| {
+        let at = *next;
+        *next += usize::from(!matches!(part, Part::Reasoning { .. } | Part::CacheMark(_)));
+        Some((at, part))
+    })
+}
+
+/// Blocks without a visible character are refused by the provider and say nothing.
+fn text_block(text: &str) -> Option<Block<'_>> {
+    (!text.trim().is_empty()).then_some(Block::Text(text))
+}
+
+/// Thinking goes back only to the provider that signed it: unsigned thinking is another model's.
+fn thinking<'a>(text: &'a str, signature: Option<&'a Signature>) -> Option<Block<'a>> {
+    let signature = signature?.of(DialectId::Bedrock)?;
+    Some(Block::ReasoningContent(match signature.strip_prefix(REDACTED) {
+        Some(data) => Reasoning::RedactedContent(data),
+        None => Reasoning::ReasoningText { text, signature },
+    }))
+}
+
+/// The source of media and the format that `known` finds for their type and name.
+fn source<'a>(
+    media: &'a Media,
+    known: fn(&str, &str) -> Option<&'static str>,
+) -> Result<(&'static str, Source<'a>), &'static str> {
+    let declared = media.media_type.as_deref().unwrap_or_default();
+    let (media_type, name, source) = match &media.source {
+        MediaSource::Base64 { media_type, data } => (media_type.as_str(), media.name.as_deref(), Source::Bytes(data)),
+        MediaSource::Stored { .. } => {
+            return Err("a file that is stored at another provider cannot be sent to this one");
+        }
+        MediaSource::Url(url) => match url.strip_prefix("data:") {
+            Some(inline) => {
+                let (head, data) = inline.split_once(',').unwrap_or_default();
+                let media_type = head.strip_suffix(";base64").ok_or("inline media must be base64")?;
+                (media_type, media.name.as_deref(), Source::Bytes(data))
+            }
+            None if url.starts_with("s3://") => {
+                (declared, media.name.as_deref().or(Some(url)), Source::S3Location { uri: url })
+            }
+            None => return Err("this provider takes media inline or from S3, not from other addresses"),
+        },
+    };
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let ending = name.and_then(|n| n.rsplit_once('.')).map_or("", |(_, ending)| ending);
+    let format =
+        known(media_type, &ending.to_ascii_lowercase()).ok_or("this media type cannot be sent to this provider")?;
+    Ok((format, source))
+}
+
+fn image_format(media_type: &str, ending: &str) -> Option<&'static str> {
+    Some(match (media_type, ending) {
+        ("image/png", _) | ("", "png") => "png",
+        ("image/jpeg" | "image/jpg", _) | ("", "jpg" | "jpeg") => "jpeg",
+        ("image/gif", _) | ("", "gif") => "gif",
+        ("image/webp", _) | ("", "webp") => "webp",
+        _ => return None,
+    })
+}
+
+fn audio_format(media_type: &str, ending: &str) -> Option<&'static str> {
+    Some(match (media_type, ending) {
+        ("audio/mpeg" | "audio/mp3", _) | ("", "mp3") => "mp3",
+        ("audio/wav" | "audio/x-wav" | "audio/wave", _) | ("", "wav") => "wav",
+        ("audio/flac" | "audio/x-flac", _) | ("", "flac") => "flac",
+        ("audio/aac", _) | ("", "aac") => "aac",
+        ("audio/ogg", _) | ("", "ogg") => "ogg",
+        ("audio/opus", _) | ("", "opus") => "opus",
+        ("audio/mp4" | "audio/m4a" | "audio/x-m4a", _) | ("", "m4a") => "m4a",
+        ("audio/webm", _) | ("", "webm") => "webm",
+        _ => return None,
+    })
+}
+
+/// A type that says nothing leaves it to the ending of the name; text of any other kind is text.
+fn document_format(media_type: &str, ending: &str) -> Option<&'static str> {
+    Some(match media_type {
+        "application/pdf" => "pdf",
+        "text/csv" | "application/csv" => "csv",
+        "application/msword" => "doc",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
+        "application/vnd.ms-excel" => "xls",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
+        "text/html" => "html",
+        "text/markdown" | "text/x-markdown" => "md",
+        "" | "application/octet-stream" | "text/plain" => match ending {
+            "pdf" => "pdf",
+            "csv" => "csv",
+            "doc" => "doc",
+            "docx" => "docx",
+            "xls" => "xls",
+            "xlsx" => "xlsx",
+            "html" | "htm" => "html",
+            "md" => "md",
+            "txt" => "txt",
+            _ if media_type == "text/plain" => "txt",
+            _ => return None,
+        },
+        "application/json" => "txt",
+        _ if media_type.starts_with("text/") => "txt",
+        _ => return None,
+    })
+}
+
+fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<ToolUse<'a>, Error> {
+    let (tool_use_id, name) = (short_tool_id(&call.id), call.name.as_str());
+    if call.custom {
+        let text = format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", crate::wire::splice::quote(&call.arguments));
+        let input = RawValue::from_string(text)
+            .map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
+        return Ok(ToolUse { tool_use_id, name, input: Cow::Owned(input) });
+    }
+    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let input = serde_json::from_str::<&RawValue>(arguments).ok().filter(|raw| raw.get().starts_with('{'));
+    let Some(input) = input.map(Cow::Borrowed) else {
+        let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+        return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
+    };
+    Ok(ToolUse { tool_use_id, name, input })
+}
+
+/// JSON text for the wire, checked: one bad stretch would spoil the whole body.
+pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
+    serde_json::from_str(json.as_str())
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
+}
+
+fn path(at: usize, part_at: usize) -> String {
+    format!("messages[{at}].content[{part_at}]")
+}
+
+fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
+    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
+}

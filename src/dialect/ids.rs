@@ -1,0 +1,76 @@
+//! Ids of tool calls, made fit for dialects that allow few characters in them.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// Begins every id that had to be rewritten, and no other.
+const REWRITTEN: &str = "enc-";
+
+/// The id in letters, digits, `_` and `-`. The same id always gives the same text, two ids never do, and the original
+/// can be read from it: bytes that are not allowed become `_` and two hex digits.
+pub(super) fn tool_id(id: &str) -> Cow<'_, str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !id.is_empty() && id.bytes().all(allowed) && !id.starts_with(REWRITTEN) {
+        return Cow::Borrowed(id);
+    }
+    let mut safe = String::with_capacity(REWRITTEN.len() + id.len() + 8);
+    safe.push_str(REWRITTEN);
+    for byte in id.bytes() {
+        if allowed(byte) && byte != b'_' {
+            safe.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(safe, "_{byte:02x}");
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// As [`tool_id`], in at most 64 characters: what is longer becomes its hash. Still the same id gives the same text,
+/// and calls meet their results.
+pub(super) fn short_tool_id(id: &str) -> Cow<'_, str> {
+    const MOST: usize = 64;
+    let safe = tool_id(id);
+    if safe.len() <= MOST {
+        return safe;
+    }
+    let mut short = String::with_capacity(MOST + 2);
+    short.push_str(REWRITTEN);
+    for byte in Sha256::digest(id.as_bytes()).iter().take((MOST - REWRITTEN.len()) / 2) {
+        let _ = write!(short, "{byte:02x}");
+    }
+    Cow::Owned(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn fit(safe: &str) -> bool {
+        !safe.is_empty() && safe.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    }
+
+    #[test]
+    fn rewritten_ids_are_allowed_distinct_and_readable() {
+        let ids = ["", "a.b", "a_2eb", "a_b", "enc-a_2eb", "call:1", "функция", "a b", "enc-"];
+        let written: BTreeSet<_> = ids.iter().map(|id| tool_id(id).into_owned()).collect();
+        assert_eq!(written.len(), ids.len());
+        assert!(ids.iter().all(|id| fit(&tool_id(id))));
+        assert_eq!(tool_id("toolu_01-x"), "toolu_01-x");
+    }
+
+    #[test]
+    fn long_ids_are_shortened_and_stay_distinct() {
+        let long = |end: &str| "x".repeat(64) + end;
+        let ids = [long(""), long("a"), long("b"), "ö".repeat(30), "a.b".to_owned()];
+        let written: BTreeSet<_> = ids.iter().map(|id| short_tool_id(id).into_owned()).collect();
+        assert_eq!(written.len(), ids.len());
+        assert!(written.iter().all(|id| fit(id) && id.len() <= 64));
+        assert_eq!(short_tool_id(&ids[0]), ids[0].as_str());
+        assert_eq!(short_tool_id("a.b"), tool_id("a.b"));
+    }
+}
