@@ -6,6 +6,8 @@
 
 mod anthropic;
 mod openai_chat;
+mod openai_error;
+mod openai_responses;
 pub mod params;
 
 pub use params::{Carriage, Parameter, Slot, Weight};
@@ -315,8 +317,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
-        DialectId::OpenAiResponses
-        | DialectId::OpenAiCompletions
+        DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
+        DialectId::OpenAiCompletions
         | DialectId::Gemini
         | DialectId::Bedrock
         | DialectId::Cohere
@@ -330,8 +332,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
+        DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
         DialectId::Anthropic
-        | DialectId::OpenAiResponses
         | DialectId::OpenAiCompletions
         | DialectId::Gemini
         | DialectId::Bedrock

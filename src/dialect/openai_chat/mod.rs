@@ -6,7 +6,6 @@
 mod decode;
 mod encode;
 mod envelope;
-mod error;
 mod params;
 mod request;
 mod response;
@@ -20,6 +19,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::openai_error as error;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
     Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
