@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stellwerk::catalogue::{Catalogue, Surroundings};
-use stellwerk::dialect::{self, Destination, Quirks};
+use stellwerk::dialect::{self, Destination, Located, Quirks, Watching};
 use stellwerk::domain::id::DialectId;
 use stellwerk::domain::plan::Operation;
 use stellwerk::domain::target::{Capabilities, Signal, UnixMillis};
@@ -25,7 +25,7 @@ fn body(prompt: usize) -> Bytes {
 
 fn request(c: &mut Criterion) {
     let openai = dialect::ingress(DialectId::OpenAiChat).unwrap();
-    let egress = dialect::egress(DialectId::OpenAiChat).unwrap();
+    let egress = dialect::egress(DialectId::OpenAiChat).unwrap().passthrough().unwrap();
     let quirks = Quirks::default();
     for (name, size) in [("1 KB", 1_000), ("100 KB", 100_000), ("1 MB", 1_000_000)] {
         let body = body(size);
@@ -34,8 +34,8 @@ fn request(c: &mut Criterion) {
         group.bench_function("scan", |b| b.iter(|| Members::scan(black_box(&body)).unwrap()));
         group.bench_function("envelope and retarget", |b| {
             b.iter(|| {
-                let envelope = openai.envelope(black_box(&body)).unwrap();
-                let to = Destination { model: "m-1", default_max_output: 4096, quirks: &quirks };
+                let envelope = openai.envelope(black_box(&body), &Located::default()).unwrap();
+                let to = Destination { model: "m-1", default_max_output: 4096, max_output: None, quirks: &quirks };
                 egress.retarget(&body, &envelope, &to)
             });
         });
@@ -53,6 +53,7 @@ fn decide(c: &mut Criterion) {
             let ask = Ask {
                 model: black_box("o1"),
                 operation: Operation::Chat,
+                dialect: DialectId::OpenAiChat,
                 input_tokens: 1000,
                 max_output: Some(500),
                 choices: 1,
@@ -73,13 +74,13 @@ fn decide(c: &mut Criterion) {
 }
 
 fn stream(c: &mut Criterion) {
-    let egress = dialect::egress(DialectId::OpenAiChat).unwrap();
+    let egress = dialect::egress(DialectId::OpenAiChat).unwrap().passthrough().unwrap();
     let frame = Bytes::from_static(b"data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"finish_reason\":null}]}\n\n");
     let quirks = Quirks::default();
     for (name, hide) in [("tap, 64 frames", false), ("tap that may hide, 64 frames", true)] {
         c.bench_function(name, |b| {
             b.iter(|| {
-                let mut tap = egress.tap(&quirks, hide);
+                let mut tap = egress.tap(&quirks, Watching { hide_usage: hide, ..Watching::default() });
                 let mut out = Vec::with_capacity(64);
                 (0..64).for_each(|_| tap.chunk(frame.clone(), &mut out).unwrap());
                 out

@@ -2,7 +2,7 @@
 //!
 //! A key can only be made with a tenant and a policy generation, so that answers never cross tenants and a changed
 //! policy never answers with what the old one allowed. Concurrent equal requests share one flight: the first leads, the
-//! others wait for its answer; if the leader fails, the next one leads.
+//! others wait for its answer; if the leader fails, they go on by themselves, side by side.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +30,11 @@ pub struct Scope<'a> {
     pub tenant: &'a str,
     /// Hash of catalogue, policies and prices in force.
     pub generation: &'a str,
-    /// The key's own requirements and the request header's: a stricter caller never sees a laxer caller's answer.
+    /// What every attempt had to fulfil (file, route, principal and header together): a stricter caller never sees a
+    /// laxer caller's answer.
     pub requirements: &'a str,
+    /// The policy that decided.
+    pub policy: &'a str,
     /// The route that decided.
     pub route: &'a str,
     /// The client's dialect.
@@ -43,7 +46,7 @@ impl Key {
     #[must_use]
     pub fn new(scope: Scope<'_>, body: &[u8]) -> Self {
         let mut digest = Sha256::new();
-        let fields = [scope.tenant, scope.generation, scope.requirements, scope.route, scope.dialect];
+        let fields = [scope.tenant, scope.generation, scope.requirements, scope.policy, scope.route, scope.dialect];
         for field in fields.into_iter().map(str::as_bytes).chain([body]) {
             digest.update((field.len() as u64).to_le_bytes());
             digest.update(field);
@@ -61,6 +64,8 @@ pub struct Entry {
     pub content_type: &'static str,
     /// The target that gave it.
     pub target: Arc<str>,
+    /// What was not carried over to the target: told with every hit.
+    pub dropped: Vec<String>,
     /// What it cost, where known: the saving of each later hit.
     pub cost: Option<Money>,
     /// How long it is good.
@@ -91,6 +96,9 @@ pub enum Lookup {
     Hit(Arc<Entry>),
     /// None; the caller fetches it and fills it in, others wait.
     Lead(Lead),
+    /// None, and the flight that was waited for has failed: the caller fetches it for itself. To lead again, one after
+    /// the other, would make each wait for all failures before it.
+    Alone,
 }
 
 /// The duty to fill a key. Dropped unfilled, the next waiter leads.
@@ -113,11 +121,15 @@ impl ResponseCache {
         Self { entries, flights: Arc::default() }
     }
 
-    /// An answer, or the lead. Waits for a flight in progress.
+    /// An answer, or the lead. Waits for a flight in progress, once.
     pub async fn lookup(&self, key: Key) -> Lookup {
+        let mut waited = false;
         loop {
             if let Some(entry) = self.entries.get(&key) {
                 return Lookup::Hit(entry);
+            }
+            if waited {
+                return Lookup::Alone;
             }
             let mut flight = {
                 let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +146,7 @@ impl ResponseCache {
             };
             // Ends when the leader is dropped, filled or not.
             let _ = flight.changed().await;
+            waited = true;
         }
     }
 }
@@ -158,10 +171,11 @@ mod tests {
     use super::*;
 
     const SCOPE: Scope<'_> =
-        Scope { tenant: "a", generation: "g", requirements: "", route: "r", dialect: "openai-chat" };
+        Scope { tenant: "a", generation: "g", requirements: "", policy: "p", route: "r", dialect: "openai-chat" };
 
     fn entry(ttl: Duration) -> Entry {
-        Entry { body: Bytes::from_static(b"{}"), content_type: "application/json", target: "t".into(), cost: None, ttl }
+        let (body, content_type, dropped) = (Bytes::from_static(b"{}"), "application/json", Vec::new());
+        Entry { body, content_type, target: "t".into(), dropped, cost: None, ttl }
     }
 
     #[test]
@@ -170,6 +184,7 @@ mod tests {
         assert_ne!(base, Key::new(Scope { tenant: "b", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(Scope { generation: "h", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(Scope { requirements: "EU", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(Scope { policy: "q", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(Scope { route: "s", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(SCOPE, b"y"));
         // Length prefixes: moving a letter over a border makes another key.
@@ -191,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_leader_fails_the_next_one_leads() {
+    async fn when_the_leader_fails_the_others_go_on_by_themselves() {
         let cache = ResponseCache::new(1 << 20);
         let key = Key::new(SCOPE, b"x");
         let Lookup::Lead(lead) = cache.lookup(key).await else { panic!("the first leads") };
@@ -201,6 +216,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         drop(lead);
-        assert!(matches!(waiting.await.unwrap(), Lookup::Lead(_)));
+        assert!(matches!(waiting.await.unwrap(), Lookup::Alone));
+        assert!(matches!(cache.lookup(key).await, Lookup::Lead(_)), "the next one who asks leads again");
     }
 }

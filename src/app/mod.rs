@@ -115,7 +115,7 @@ impl App {
         ));
         servers.spawn(server::serve(admin, plane, limits, stop.clone()));
         servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, stop.clone()));
-        servers.spawn(watch::files(watch::watched(&config, file), reloads.clone(), stop.clone()));
+        servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), stop.clone()));
         servers.spawn(watch::keys(keys, store, stop.clone()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };

@@ -2,11 +2,11 @@
 //!
 //! A reload reads everything anew, checks it all, and swaps; a file with a problem never replaces a good one.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,50 +16,72 @@ use crate::config::Config;
 use crate::gateway::{Gateway, LocalModels, Snapshot};
 use crate::store::Store;
 
-/// Editors write a file in several steps: wait until it is quiet.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How often the files are looked at. Looking needs no kernel queues, sees through replaced directories and links
+/// (as mounted configuration is), and costs a few system calls.
+const LOOK: Duration = Duration::from_millis(250);
 /// How soon a key made or revoked by another process is known.
 const KEYS: Duration = Duration::from_millis(500);
 
-/// What to watch: the configuration file and the directories it names.
-pub(super) fn watched(config: &Config, file: Option<PathBuf>) -> Vec<PathBuf> {
-    file.into_iter().chain(config.policies_dir.clone()).chain(config.providers_dir.clone()).collect()
+/// What can be seen of the files without reading them; a change of any of these is a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Seen(BTreeMap<PathBuf, (Option<SystemTime>, u64, u64)>);
+
+impl Seen {
+    /// The configuration file and the `*.toml` files of the directories it names.
+    fn look(file: Option<&Path>, config: &Config) -> Self {
+        let dirs = [config.policies_dir.as_deref(), config.providers_dir.as_deref()].into_iter().flatten();
+        let listed = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
+        let tables = listed.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "toml"));
+        let mut seen = BTreeMap::new();
+        for path in file.into_iter().map(Path::to_path_buf).chain(tables) {
+            if let Ok(meta) = std::fs::metadata(&path) {
+                seen.insert(path, (meta.modified().ok(), meta.len(), inode(&meta)));
+            }
+        }
+        Self(seen)
+    }
 }
 
-/// Asks for a reload whenever a watched file has changed and is quiet again.
-pub(super) async fn files(paths: Vec<PathBuf>, reloads: mpsc::Sender<ReloadAsk>, stop: CancellationToken) {
-    let (changed, mut changes) = mpsc::channel::<()>(1);
-    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|e| !e.kind.is_access()) {
-            // Full = a change is already known.
-            let _ = changed.try_send(());
-        }
-    });
-    let Ok(mut watcher) = watcher.inspect_err(|error| tracing::warn!(%error, "files are not watched; use SIGHUP"))
-    else {
-        return;
+#[cfg(unix)]
+fn inode(meta: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(meta)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+/// Asks for a reload whenever a file has changed and is quiet again: two looks in a row that agree with each other and
+/// not with what is known. What was refused is known as well, so a bad file is told once.
+pub(super) async fn files(
+    gateway: Arc<Gateway>,
+    file: Option<PathBuf>,
+    reloads: mpsc::Sender<ReloadAsk>,
+    stop: CancellationToken,
+) {
+    let look = || {
+        let (config, file) = (Arc::clone(&gateway.snapshot().config), file.clone());
+        async move { tokio::task::spawn_blocking(move || Seen::look(file.as_deref(), &config)).await.unwrap_or_default() }
     };
-    for path in &paths {
-        // An editor replaces the file itself, so its directory is what can be watched.
-        let watch = if path.is_dir() { path.clone() } else { parent(path) };
-        if let Err(error) = watcher.watch(&watch, RecursiveMode::NonRecursive) {
-            tracing::warn!(path = %watch.display(), %error, "not watched; use SIGHUP");
-        }
-    }
+    // Nothing is known at first: a change between the first load and the first look is not missed.
+    let (mut known, mut last) = (Seen::default(), Seen::default());
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            change = changes.recv() => if change.is_none() { return },
+            _ = tick.tick() => {}
         }
-        while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok() {}
-        if reloads.send(None).await.is_err() {
-            return;
+        let now = look().await;
+        if now == last && now != known {
+            known = now.clone();
+            if reloads.send(None).await.is_err() {
+                return;
+            }
         }
+        last = now;
     }
-}
-
-fn parent(path: &std::path::Path) -> PathBuf {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// Reloads one at a time, in the order asked.

@@ -7,7 +7,9 @@ use toml::Spanned;
 
 use super::raw;
 use super::read::Reader;
-use super::{AlsoSpoken, AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS};
+use super::{
+    AlsoSpoken, AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS,
+};
 use crate::dialect::{Quirks, StreamUsage};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;

@@ -81,10 +81,20 @@ impl Keys {
 
 impl Create {
     fn run(self, config: &crate::config::Config, ring: &KeyRing, store: &Store) -> Result<ExitCode, Failed> {
-        if let Some(require) = &self.require {
+        if self.name.chars().any(char::is_control) {
+            return Err(Failed::Message("a key's name is one line of text".to_owned()));
+        }
+        if self.require.is_some() || self.policy.is_some() {
             let checked = crate::app::compile(config)?;
-            let read = crate::policy::Requirement::parse(require, &*checked.compiled().catalogue);
-            read.map_err(|error| error.to_string())?;
+            if let Some(require) = &self.require {
+                let read = crate::policy::Requirement::parse(require, &*checked.compiled().catalogue);
+                read.map_err(|error| error.to_string())?;
+            }
+            let policies = &checked.compiled().policies;
+            if let Some(policy) = self.policy.as_deref().filter(|policy| !policies.contains_key(*policy)) {
+                let known: Vec<&str> = policies.keys().map(|name| &**name).collect();
+                return Err(Failed::Message(format!("there is no policy `{policy}` ({})", known.join(", "))));
+            }
         }
         let ttl = self.expires_in.as_deref().map(parse_duration).transpose()?;
         let new = NewKey {

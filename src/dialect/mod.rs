@@ -5,10 +5,12 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+pub mod native;
 mod openai_chat;
 mod openai_error;
 mod openai_responses;
 pub mod params;
+mod read;
 
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -35,7 +37,7 @@ pub struct Located {
 }
 
 /// What routing needs to know of a request body, found without parsing the prompt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Envelope {
     /// The model asked for.
     pub model: String,
@@ -69,6 +71,8 @@ pub struct Destination<'a> {
     pub model: &'a str,
     /// Output limit to set where the dialect demands one and the client gave none.
     pub default_max_output: u64,
+    /// Output limit of the route, where the client gave none.
+    pub max_output: Option<u64>,
     /// Members to drop, rename or default, from the catalogue.
     pub quirks: &'a Quirks,
 }
@@ -118,6 +122,8 @@ pub struct Observed {
     pub model: Option<String>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
     pub finished: bool,
+    /// Whether the stream's own last word has arrived: nothing that matters follows, even if the connection stays open.
+    pub ended: bool,
     /// Whether anything that a client would show has arrived: after this there is no fail-over.
     pub began: bool,
     /// Whether `usage` was counted by us, exactly, and not reported by a provider.
@@ -182,6 +188,21 @@ pub struct Rendering {
     pub id: String,
     /// What was asked: some dialects repeat it in the answer.
     pub request: Arc<ChatRequest>,
+}
+
+#[cfg(test)]
+impl Rendering {
+    /// One for tests.
+    pub(crate) fn example(model: &str, include_usage: bool) -> Self {
+        Self {
+            model: model.to_owned(),
+            include_usage,
+            array: false,
+            created: 0,
+            id: "own".to_owned(),
+            request: Arc::default(),
+        }
+    }
 }
 
 /// Renders canonical events as bytes of a client dialect.
@@ -332,9 +353,9 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
+        DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
-        DialectId::Anthropic
-        | DialectId::OpenAiCompletions
+        DialectId::OpenAiCompletions
         | DialectId::Gemini
         | DialectId::Bedrock
         | DialectId::Cohere
@@ -343,11 +364,12 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     }
 }
 
-/// Whether an egress can say something; the embedded runtime has no egress and its own list.
+/// Whether something can be said in a dialect to a provider.
 #[must_use]
 pub fn carries(dialect: DialectId, slot: Slot) -> Carriage {
     match egress(dialect) {
         Some(egress) => egress.transcode().carries(slot),
+        None if dialect.is_native() => native::carries(slot),
         None => Carriage::No,
     }
 }

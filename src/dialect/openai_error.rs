@@ -169,7 +169,7 @@ impl Members {
             // A bad key is a 400 with some.
             400 if named("API_KEY_INVALID") || named("invalid_api_key") => FailureKind::Credentials,
             // The catalogue's model or deployment is not there: another target has it.
-            404 => FailureKind::Upstream,
+            404 => FailureKind::NoModel,
             400..=499 if status != 408 => FailureKind::Rejected,
             _ => FailureKind::Upstream,
         };

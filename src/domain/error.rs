@@ -207,6 +207,8 @@ pub enum FailureKind {
     RateLimited,
     /// The upstream says it is overloaded or broken (5xx).
     Upstream,
+    /// The upstream does not have the model (404): another target has another one.
+    NoModel,
     /// The upstream says that the request is wrong (4xx): another target would likely say the same.
     Rejected,
     /// The answer is not what the dialect says it must be.
@@ -227,6 +229,7 @@ impl FailureKind {
             Self::Credentials => "credentials",
             Self::RateLimited => "rate_limited",
             Self::Upstream => "upstream",
+            Self::NoModel => "no_model",
             Self::Rejected => "rejected",
             Self::Malformed => "malformed",
             Self::Truncated => "truncated",
@@ -239,7 +242,7 @@ impl FailureKind {
     pub fn fail_over(self) -> bool {
         match self {
             Self::Connect | Self::Timeout | Self::Credentials | Self::RateLimited | Self::Upstream => true,
-            Self::Malformed | Self::Truncated | Self::Worker => true,
+            Self::NoModel | Self::Malformed | Self::Truncated | Self::Worker => true,
             Self::Rejected => false,
         }
     }
@@ -276,6 +279,7 @@ impl Failure {
             FailureKind::Credentials
             | FailureKind::RateLimited
             | FailureKind::Upstream
+            | FailureKind::NoModel
             | FailureKind::Rejected
             | FailureKind::Malformed => self.code.as_deref().unwrap_or(""),
         }

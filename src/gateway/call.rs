@@ -25,11 +25,18 @@ pub(super) struct Call {
     pub envelope: Envelope,
     /// `x-stellwerk-require`, as given.
     pub require: Option<String>,
+    /// Whether the cost is wanted in the usage report of a stream.
+    pub show_cost: bool,
     /// The model the client named, shared with the receipt.
     pub model_asked: Arc<str>,
 }
 
 impl Call {
+    /// Whether a stream ends with a usage report that the client sees.
+    pub(super) fn shows_usage(&self) -> bool {
+        self.envelope.include_usage || self.show_cost
+    }
+
     /// The model's name on the wire. A wildcard model (`*`) passes what the client asked for, without the provider.
     pub(super) fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
         if &*target.upstream_model != "*" {

@@ -3,19 +3,21 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::call::Call;
+use super::cost::CostNote;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
 use crate::catalogue::Target;
-use crate::dialect::{Destination, Egress, Observed, Passthrough, Rendering, Watching};
+use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -38,8 +40,8 @@ pub(super) enum Answer {
         pump: Box<Pump>,
         /// What has been read so far.
         pending: VecDeque<Bytes>,
-        /// When the attempt began.
-        started: Instant,
+        /// Where the client wants to see the cost.
+        note: Option<CostNote>,
     },
 }
 
@@ -50,47 +52,61 @@ pub(super) struct Dispatched {
     pub dropped: Vec<String>,
 }
 
-/// Everything one dispatch needs.
-pub(super) struct Dispatch<'a> {
-    pub shared: &'a Shared,
-    pub snapshot: &'a Snapshot,
-    pub call: &'a Call,
-    pub decision: &'a Decision,
+/// Everything one dispatch needs. It owns all of it: where the provider bills on, it is finished without its client.
+pub(super) struct Dispatch {
+    pub shared: Arc<Shared>,
+    pub snapshot: Arc<Snapshot>,
+    pub call: Call,
+    pub decision: Decision,
     pub timeouts: Timeouts,
+    /// When the whole request must be over.
+    pub deadline: Instant,
     /// The request decoded, at most once.
-    pub decoded: Option<Arc<ChatRequest>>,
+    pub decoded: OnceLock<Arc<ChatRequest>>,
 }
 
-impl Dispatch<'_> {
+impl Dispatch {
     /// Tries the admitted targets in order.
     ///
     /// # Errors
     /// The last failure as the caller may see it.
-    pub(super) async fn run(&mut self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
-        let mut last = None;
-        let mut refused = None;
-        let decision = self.decision;
-        for (number, candidate) in decision.attempts().iter().enumerate() {
-            // Facts may have turned stale since the decision: asked again before every attempt.
-            let ticket = decision.ticket(number, &*self.snapshot.catalogue, self.shared.now());
-            let Ok(ticket) = ticket else { continue };
-            match self.attempt(candidate, ticket, settlement).await {
-                Ok((answer, dropped)) => {
-                    let target = Arc::clone(&self.snapshot.catalogue.target(candidate.target).name);
-                    return Ok(Dispatched { answer, target, dropped });
-                }
-                // This dialect can't carry the request; the next one may.
-                Err(Stop::Refused(error)) => refused = Some(*error),
-                Err(Stop::Failed(failed)) => {
-                    let (failure, observed) = *failed;
-                    settlement.attempt_failed(&failure, &observed);
-                    let fail_over = failure.kind.fail_over();
-                    last = Some(failure);
-                    if !fail_over {
-                        break;
+    pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
+        let (mut last, mut refused, mut made) = (None, None, 0);
+        'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
+            // More than once only with another key.
+            while made < self.decision.max_attempts {
+                // Facts may have turned stale since the decision: asked again before every attempt.
+                let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, self.shared.now());
+                let Ok(ticket) = ticket else { continue 'targets };
+                let left = usize::from(self.decision.max_attempts - made) - 1;
+                let after = left.min(self.decision.admitted.len() - number - 1);
+                match self.attempt(candidate, ticket, after, settlement).await {
+                    Ok((answer, dropped)) => {
+                        let target = Arc::clone(&self.snapshot.catalogue.target(candidate.target).name);
+                        return Ok(Dispatched { answer, target, dropped });
+                    }
+                    // Wrong in the client's own dialect: no target changes that.
+                    Err(Stop::Wrong(error)) => return Err(*error),
+                    // This dialect can't carry the request; the next one may. Nothing was sent: no attempt.
+                    Err(Stop::Refused(error)) => {
+                        refused.get_or_insert(*error);
+                        continue 'targets;
+                    }
+                    Err(Stop::Failed(failed)) => {
+                        made += 1;
+                        let Failed { failure, observed, other_key } = *failed;
+                        settlement.attempt_failed(&failure, &observed, other_key);
+                        let fail_over = failure.kind.fail_over();
+                        last = Some(failure);
+                        match (fail_over, other_key) {
+                            (false, _) => break 'targets,
+                            (true, true) => {}
+                            (true, false) => continue 'targets,
+                        }
                     }
                 }
             }
+            break;
         }
         Err(match (last, refused) {
             (Some(failure), _) => told(&failure, settlement.attempts()),
@@ -99,17 +115,29 @@ impl Dispatch<'_> {
         })
     }
 
+    /// Until when the first sign of an answer must be there. A stream shows its first token. Another answer shows
+    /// nothing until it is whole, so a slow target and a dead one look alike: each gets its share of the time that is
+    /// left, and the last one all of it.
+    fn first_by(&self, started: Instant, after: usize) -> Instant {
+        if self.call.envelope.stream {
+            return self.deadline.min(started + self.timeouts.first_token);
+        }
+        let shares = u32::try_from(after).unwrap_or(u32::MAX).saturating_add(1);
+        started + self.deadline.saturating_duration_since(started) / shares
+    }
+
     async fn attempt(
-        &mut self,
+        &self,
         candidate: &Candidate,
         ticket: Ticket,
+        after: usize,
         settlement: &mut Settlement,
     ) -> Result<(Answer, Vec<String>), Stop> {
         let started = Instant::now();
-        let snapshot = self.snapshot;
+        let snapshot = &self.snapshot;
         let target = snapshot.catalogue.target(ticket.target());
         let Some(wire) = snapshot.wire(target.id, self.call.dialect) else {
-            return self.local(target, candidate.max_output, settlement, started).await;
+            return self.local(target, candidate.max_output, settlement, self.first_by(started, after)).await;
         };
         let egress = wire.egress;
         let passes = wire.passthrough(self.call.dialect);
@@ -118,7 +146,7 @@ impl Dispatch<'_> {
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
         let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
         settlement.attempt(target.id, loss.clone());
-        let deadline = started + self.timeouts.first_token.min(self.timeouts.total);
+        let deadline = self.first_by(started, after);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
@@ -128,24 +156,26 @@ impl Dispatch<'_> {
         settlement.head(reply.status);
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
+            let mut other_key = false;
             if matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
                 let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
                 lease.rest_until(self.shared.after(rest));
+                other_key = pool.ready(self.shared.now());
             }
-            return Err(Stop::failed(failure, Observed::default()));
+            return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
             let pump = self.pump(wire, reply.body, passes)?;
-            self.first_frame(pump, settlement, started, deadline).await?
+            self.first_frame(pump, settlement, deadline).await?
         } else {
-            self.whole(wire, reply.body, passes, settlement, started).await?
+            self.whole(wire, reply.body, passes, deadline).await?
         };
         Ok((answer, loss))
     }
 
     /// The body for a target, and the names of what it can't carry.
     fn encode(
-        &mut self,
+        &self,
         target: &Target,
         wire: &Wire,
         max_output: Option<u64>,
@@ -154,10 +184,13 @@ impl Dispatch<'_> {
         let to = Destination {
             model: self.call.upstream_model(target),
             default_max_output: max_output.unwrap_or(self.snapshot.config.default_max_output),
+            max_output: self.decision.max_output.and(max_output),
             quirks: &wire.quirks,
         };
         if let Some(passes) = passes {
-            return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), Vec::new()));
+            let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
+            let dropped = wire.quirks.drop.iter().filter(given).cloned().collect();
+            return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), dropped));
         }
         let request = self.decoded()?;
         let encoded = wire.egress.transcode().encode_request(&request, &to);
@@ -169,21 +202,20 @@ impl Dispatch<'_> {
         Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
     }
 
-    fn decoded(&mut self) -> Result<Arc<ChatRequest>, Stop> {
-        if let Some(request) = &self.decoded {
+    fn decoded(&self) -> Result<Arc<ChatRequest>, Stop> {
+        if let Some(request) = self.decoded.get() {
             return Ok(Arc::clone(request));
         }
         let decoded = self.call.ingress.decode_request(&self.call.body, &self.call.envelope);
-        let request = Arc::new(decoded.map_err(Stop::refused)?);
-        self.decoded = Some(Arc::clone(&request));
-        Ok(request)
+        let request = Arc::new(decoded.map_err(|error| Stop::Wrong(Box::new(error)))?);
+        Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
-    fn pump(&mut self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
+    fn pump(&self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching {
-                hide_usage: !self.call.envelope.include_usage,
-                whole_frames: false,
+                hide_usage: !self.call.shows_usage(),
+                whole_frames: self.call.show_cost,
                 array: self.call.envelope.array,
             };
             Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
@@ -193,15 +225,15 @@ impl Dispatch<'_> {
         })
     }
 
-    fn render(&mut self) -> Result<Render, Stop> {
+    fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         Ok(Render::new(self.call.ingress.encode_stream(rendering)))
     }
 
-    fn rendering(&mut self) -> Result<Rendering, Stop> {
+    fn rendering(&self) -> Result<Rendering, Stop> {
         Ok(Rendering {
             model: self.call.envelope.model.clone(),
-            include_usage: self.call.envelope.include_usage,
+            include_usage: self.call.shows_usage(),
             array: self.call.envelope.array,
             created: self.shared.now().0 / 1000,
             id: format!("{:032x}", self.call.request.0),
@@ -214,13 +246,17 @@ impl Dispatch<'_> {
         &self,
         mut pump: Pump,
         settlement: &mut Settlement,
-        started: Instant,
         deadline: Instant,
     ) -> Result<Answer, Stop> {
         let mut pending = VecDeque::new();
         let mut ended = false;
+        let note = settlement.pricer().filter(|_| self.call.show_cost).map(|pricer| CostNote(Arc::new(pricer)));
         while !pump.began() && !ended {
+            let from = pending.len();
             let step = timeout_at(deadline, poll_fn(|cx| pump.poll_step(cx, &mut pending))).await;
+            if let Some(note) = &note {
+                note.add(pump.observed().usage, &mut pending, from);
+            }
             match step {
                 Ok(Step::More) => {}
                 Ok(Step::End) => ended = true,
@@ -235,22 +271,19 @@ impl Dispatch<'_> {
         if ended {
             pump = Pump::Ended { observed: pump.observed() };
         }
-        Ok(Answer::Stream { pump: Box::new(pump), pending, started })
+        Ok(Answer::Stream { pump: Box::new(pump), pending, note })
     }
 
     async fn whole(
-        &mut self,
+        &self,
         wire: &Wire,
         body: reqwest::Body,
         passes: Option<&dyn Passthrough>,
-        settlement: &mut Settlement,
-        started: Instant,
+        deadline: Instant,
     ) -> Result<Answer, Stop> {
-        let deadline = started + self.timeouts.total;
         let collected = timeout_at(deadline, upstream::collect(body, self.snapshot.config.max_answer)).await;
         let body = collected
             .unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")))?;
-        settlement.first_token();
         if let Some(passes) = passes {
             let observed = passes.observe_response(&body, &wire.quirks)?;
             return Ok(Answer::Whole { body, observed: Box::new(observed) });
@@ -259,7 +292,7 @@ impl Dispatch<'_> {
         self.rendered(response)
     }
 
-    fn rendered(&mut self, mut response: ChatResponse) -> Result<Answer, Stop> {
+    fn rendered(&self, mut response: ChatResponse) -> Result<Answer, Stop> {
         response.created.get_or_insert(self.shared.now().0 / 1000);
         let observed = Observed {
             usage: response.usage,
@@ -274,11 +307,11 @@ impl Dispatch<'_> {
 
     /// The embedded runtime: canonical events, rendered in the client's dialect.
     async fn local(
-        &mut self,
+        &self,
         target: &Target,
         max_output: Option<u64>,
         settlement: &mut Settlement,
-        started: Instant,
+        deadline: Instant,
     ) -> Result<(Answer, Vec<String>), Stop> {
         let model = self
             .snapshot
@@ -287,26 +320,33 @@ impl Dispatch<'_> {
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
-        if let Some(param) = crate::local::unsupported(&request) {
-            return Err(Stop::refused(unsupported(param)));
+        let Loss { semantic, advisory } = dialect::native::loss(&request).map_err(Stop::refused)?;
+        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
+            return Err(Stop::refused(unsupported(semantic.into_iter().next().unwrap_or_default())));
         }
-        let dropped = crate::local::advisory(&request);
+        let dropped: Vec<String> = semantic.into_iter().chain(advisory).collect();
         settlement.attempt(target.id, dropped.clone());
-        let deadline = started + self.timeouts.first_token.min(self.timeouts.total);
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
-        let generation =
+        let mut generation =
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
         if stream {
             let observed = Observed { counted: true, ..Observed::default() };
             let pump = Pump::Local { generation: Box::new(generation), render: self.render()?, observed };
-            let answer = self.first_frame(pump, settlement, started, deadline).await?;
+            let answer = self.first_frame(pump, settlement, deadline).await?;
             return Ok((answer, dropped));
         }
-        settlement.first_token();
-        let collected = timeout_at(started + self.timeouts.total, Collector::drain(generation)).await;
-        let collected =
-            collected.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")));
-        let mut answer = self.rendered(collected?)?;
+        let mut collector = Collector::default();
+        let gathered = timeout_at(deadline, async {
+            while let Some(event) = generation.next().await {
+                settlement.counted(generation.usage_so_far());
+                collector.take(event)?;
+            }
+            collector.finish()
+        });
+        let gathered = gathered.await;
+        let gathered =
+            gathered.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit")));
+        let mut answer = self.rendered(gathered?)?;
         if let Answer::Whole { observed, .. } = &mut answer {
             observed.counted = true;
         }
@@ -330,8 +370,18 @@ impl Dispatch<'_> {
 enum Stop {
     /// The request can't be put to this dialect: the caller's to mend.
     Refused(Box<Error>),
+    /// The request is wrong in the client's own dialect.
+    Wrong(Box<Error>),
     /// The attempt failed; another may follow.
-    Failed(Box<(Failure, Observed)>),
+    Failed(Box<Failed>),
+}
+
+/// An attempt that failed.
+struct Failed {
+    failure: Failure,
+    observed: Observed,
+    /// It was about one key, and the target has another one that is ready.
+    other_key: bool,
 }
 
 impl Stop {
@@ -340,7 +390,7 @@ impl Stop {
     }
 
     fn failed(failure: Failure, observed: Observed) -> Self {
-        Self::Failed(Box::new((failure, observed)))
+        Self::Failed(Box::new(Failed { failure, observed, other_key: false }))
     }
 }
 
@@ -374,6 +424,10 @@ fn told(failure: &Failure, attempts: usize) -> Error {
             // A provider's 401 never shows as the client's own.
             Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials")
                 .code("upstream_auth")
+        }
+        FailureKind::NoModel => {
+            let error = Error::new(ErrorKind::UnknownModel, "no admitted provider knows this model");
+            return error.param("model").detail(detail);
         }
         FailureKind::Connect
         | FailureKind::Upstream

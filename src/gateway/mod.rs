@@ -4,6 +4,8 @@
 
 mod body;
 mod call;
+mod cost;
+mod detached;
 mod dispatch;
 mod locals;
 mod pools;
@@ -14,8 +16,8 @@ mod settle;
 mod snapshot;
 mod views;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -38,6 +40,7 @@ use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
 
 use call::Call;
+use detached::Detached;
 use dispatch::{Answer, Dispatch, Dispatched};
 use settle::{Settled, Settlement};
 
@@ -130,6 +133,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
+    pub show_cost: bool,
 }
 
 impl Gateway {
@@ -169,7 +174,16 @@ impl Gateway {
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
-        let decision = match self.plan(&call, &snapshot) {
+        let planned = self.plan(&call, &snapshot);
+        // A refusal has a route as well.
+        if let Ok(decision) = &planned {
+            settlement.decided(decision);
+        }
+        let decided = planned.and_then(|decision| match decision.refusal.clone() {
+            Some(error) => Err(call.in_its_words(error)),
+            None => Ok(decision),
+        });
+        let decision = match decided {
             Ok(decision) => decision,
             Err(error) => {
                 self.shared.metrics.refused(error.code_str());
@@ -177,13 +191,12 @@ impl Gateway {
                 return Err(error);
             }
         };
-        settlement.decided(&decision);
         settlement.overhead(accepted.elapsed());
         let (settlement, lead) = match self.cached(&call, &snapshot, &decision, settlement).await {
             Found::Answer(response) => return Ok(response),
             Found::Miss(settlement, lead) => (settlement, lead),
         };
-        self.dispatch(call, snapshot, decision, settlement, lead).await
+        self.dispatch(call, snapshot, decision, settlement, lead, accepted).await
     }
 
     fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
@@ -223,22 +236,20 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        let decision = policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice()));
-        match decision.refusal {
-            Some(error) => Err(call.in_its_words(error)),
-            None => Ok(decision),
-        }
+        Ok(policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice())))
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
-        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable) else {
+        // What it cost is part of such an answer, and another time it costs nothing.
+        let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable && !call.show_cost) else {
             return Found::Miss(settlement, None);
         };
-        let requirements = format!("{:?}|{}", call.principal.requirements, call.require.as_deref().unwrap_or_default());
+        let requirements = format!("{:?}", decision.requirement);
         let scope = Scope {
             tenant: &call.principal.tenant,
             generation: &snapshot.hash,
             requirements: &requirements,
+            policy: &decision.policy,
             route: &decision.route,
             dialect: call.dialect.name(),
         };
@@ -247,12 +258,16 @@ impl Gateway {
                 self.shared.metrics.cache(scope.route, "miss", None);
                 Found::Miss(settlement, Some((lead, ttl)))
             }
+            Lookup::Alone => {
+                self.shared.metrics.cache(scope.route, "miss", None);
+                Found::Miss(settlement, None)
+            }
             Lookup::Hit(entry) => {
                 self.shared.metrics.cache(scope.route, "hit", entry.cost);
                 let mut response = Response::new(Body::whole(entry.body.clone()));
                 let settled =
                     Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
-                head(&mut response, call.request, entry.content_type, decision, &settled, &[]);
+                head(&mut response, call.request, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
@@ -265,52 +280,62 @@ impl Gateway {
         call: Call,
         snapshot: Arc<Snapshot>,
         decision: Decision,
-        mut settlement: Settlement,
+        settlement: Settlement,
         lead: Option<(Lead, Duration)>,
+        accepted: Instant,
     ) -> Result<Response<Body>, Error> {
         let timeouts = decision.timeouts;
-        let mut dispatch = Dispatch {
-            shared: &self.shared,
-            snapshot: &snapshot,
-            call: &call,
-            decision: &decision,
-            timeouts,
-            decoded: None,
-        };
-        let Dispatched { answer, target, dropped } = match dispatch.run(&mut settlement).await {
-            Ok(dispatched) => dispatched,
-            Err(error) => {
-                settlement.failed(&error);
-                return Err(error);
+        let deadline = accepted + timeouts.total;
+        let decoded = OnceLock::new();
+        let shared = Arc::clone(&self.shared);
+        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, decoded };
+        let held = settlement.held();
+        Detached::new(answer(dispatch, settlement, lead), held).await
+    }
+}
+
+/// Makes the attempts and the response.
+async fn answer(
+    dispatch: Dispatch,
+    mut settlement: Settlement,
+    lead: Option<(Lead, Duration)>,
+) -> Result<Response<Body>, Error> {
+    let outcome = dispatch.run(&mut settlement).await;
+    let Dispatch { call, decision, timeouts, deadline, .. } = dispatch;
+    let Dispatched { answer, target, dropped } = match outcome {
+        Ok(dispatched) => dispatched,
+        Err(error) => {
+            settlement.failed(&error);
+            return Err(error);
+        }
+    };
+    match answer {
+        Answer::Whole { body, observed } => {
+            let settled = settlement.completed(&observed);
+            let mut response = Response::new(Body::whole(body.clone()));
+            head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+            if let Some((lead, ttl)) = lead {
+                relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
-        };
-        match answer {
-            Answer::Whole { body, observed } => {
-                let settled = settlement.completed(&observed);
-                let mut response = Response::new(Body::whole(body.clone()));
-                head(&mut response, call.request, JSON, &decision, &settled, &dropped);
-                if let Some((lead, ttl)) = lead {
-                    relay::Recorder::whole(lead, ttl, JSON, &body).keep(&settled);
-                }
-                Ok(response)
-            }
-            Answer::Stream { pump, pending, started } => {
-                let stream_type = call.ingress.stream_type(&call.envelope);
-                let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type));
-                let settled = Settled { target: Some(target), ..Settled::default() };
-                let relay = Relay::new(*pump, pending, settlement, recorder, timeouts, started);
-                let mut response = Response::new(Body::Stream(Box::new(relay)));
-                head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
-                // nginx and its like would buffer the stream otherwise.
-                insert(&mut response, "x-accel-buffering", "no");
-                Ok(response)
-            }
+            Ok(response)
+        }
+        Answer::Stream { pump, pending, note } => {
+            let stream_type = call.ingress.stream_type(&call.envelope);
+            let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
+            let settled = Settled { target: Some(target), ..Settled::default() };
+            let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
+            let mut response = Response::new(Body::Stream(Box::new(relay)));
+            head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
+            // nginx and its like would buffer the stream otherwise.
+            insert(&mut response, "x-accel-buffering", "no");
+            Ok(response)
         }
     }
 }
 
 const JSON: &str = "application/json";
 
+#[expect(clippy::large_enum_variant, reason = "made and taken apart once, on the spot")]
 enum Found {
     Answer(Response<Body>),
     Miss(Settlement, Option<(Lead, Duration)>),
@@ -330,6 +355,7 @@ fn parse(incoming: Incoming) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope,
         require: incoming.require,
+        show_cost: incoming.show_cost,
     })
 }
 

@@ -115,7 +115,7 @@ impl Pump {
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, out: &mut VecDeque<Bytes>) -> Poll<Step> {
         match self {
             Self::Identity { body, tap, pieces } => {
-                let result = match ready!(poll_data(body, cx)) {
+                let result = match ready!(poll_data(body, cx, tap.observed().ended)) {
                     Some(Ok(chunk)) => tap.chunk(chunk, pieces).map(|()| Step::More),
                     Some(Err(failure)) => Err(failure),
                     None => tap.end(pieces).map(|()| Step::End),
@@ -124,7 +124,7 @@ impl Pump {
                 Poll::Ready(result.unwrap_or_else(Step::Failed))
             }
             Self::Transcode { body, decode, render } => {
-                let result = match ready!(poll_data(body, cx)) {
+                let result = match ready!(poll_data(body, cx, decode.observed().ended)) {
                     Some(Ok(chunk)) => decode.chunk(&chunk, &mut render.events).map(|()| Step::More),
                     Some(Err(failure)) => Err(failure),
                     None => decode.end(&mut render.events).map(|()| Step::End),
@@ -206,17 +206,34 @@ fn observe(observed: &mut Observed, event: &ChatEvent) {
     }
 }
 
-/// The next bytes of a body; trailers are of no interest.
-fn poll_data(body: &mut reqwest::Body, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+/// The next bytes of a body; trailers are of no interest. `ended`: the answer's last word has been read, and what may
+/// still come is only the end of the body, which some servers are slow to send or never do. It is not waited for here;
+/// a task of its own does for a moment, so that the connection can be used again.
+fn poll_data(body: &mut reqwest::Body, cx: &mut Context<'_>, ended: bool) -> Poll<Option<Result<Bytes, Failure>>> {
     loop {
-        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(upstream::failure(&error)))),
-            Some(Ok(frame)) => {
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending if ended => {
+                linger(std::mem::replace(body, reqwest::Body::from(Bytes::new())));
+                return Poll::Ready(None);
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(_))) if ended => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(upstream::failure(&error)))),
+            Poll::Ready(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     return Poll::Ready(Some(Ok(data)));
                 }
             }
         }
     }
+}
+
+/// Reads the end of a body whose answer is over, for a moment.
+fn linger(mut body: reqwest::Body) {
+    const MOMENT: std::time::Duration = std::time::Duration::from_secs(1);
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(tokio::time::timeout(MOMENT, async move {
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+    }));
 }

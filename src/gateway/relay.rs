@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
+use super::cost::CostNote;
 use super::pump::{Pump, Step};
 use super::settle::Settled;
 use super::settle::Settlement;
@@ -26,10 +27,11 @@ pub struct Relay {
     /// There until it is settled or drained.
     pump: Option<Pump>,
     pending: VecDeque<Bytes>,
+    note: Option<CostNote>,
     settlement: Option<Settlement>,
     recorder: Option<Recorder>,
     timeouts: Timeouts,
-    started: Instant,
+    deadline: Instant,
     clock: Clock,
 }
 
@@ -43,19 +45,21 @@ impl Relay {
     pub(super) fn new(
         pump: Pump,
         pending: VecDeque<Bytes>,
+        note: Option<CostNote>,
         settlement: Settlement,
         recorder: Option<Recorder>,
         timeouts: Timeouts,
-        started: Instant,
+        deadline: Instant,
     ) -> Self {
         Self {
             pump: Some(pump),
             pending,
+            note,
             settlement: Some(settlement),
             recorder,
             timeouts,
-            started,
-            clock: Clock::new(timeouts, started),
+            deadline,
+            clock: Clock::new(timeouts, deadline),
         }
     }
 
@@ -72,7 +76,12 @@ impl Relay {
                 return Poll::Ready(None);
             }
             let Some(pump) = &mut self.pump else { return Poll::Ready(None) };
-            match pump.poll_step(cx, &mut self.pending) {
+            let from = self.pending.len();
+            let step = pump.poll_step(cx, &mut self.pending);
+            if let Some(note) = &self.note {
+                note.add(pump.observed().usage, &mut self.pending, from);
+            }
+            match step {
                 Poll::Ready(Step::More) => self.clock.alive(),
                 Poll::Ready(Step::End) => self.finish(),
                 Poll::Ready(Step::Failed(failure)) => self.fail(failure),
@@ -114,7 +123,7 @@ impl Drop for Relay {
         // usage; a bounded number of such readers at once, the others are settled by estimate.
         match settlement.drain_permit().zip(tokio::runtime::Handle::try_current().ok()) {
             Some((permit, runtime)) => {
-                let clock = Clock::new(self.timeouts, self.started);
+                let clock = Clock::new(self.timeouts, self.deadline);
                 runtime.spawn(drain(pump, settlement, clock, permit));
             }
             None => {
@@ -153,9 +162,8 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(timeouts: Timeouts, started: Instant) -> Self {
+    fn new(timeouts: Timeouts, deadline: Instant) -> Self {
         let now = Instant::now();
-        let deadline = started + timeouts.total;
         let sleep = Box::pin(tokio::time::sleep_until(deadline.min(now + timeouts.idle)));
         Self { idle: timeouts.idle, deadline, last: now, sleep }
     }
@@ -185,18 +193,25 @@ pub(super) struct Recorder {
     lead: Lead,
     ttl: Duration,
     content_type: &'static str,
+    dropped: Vec<String>,
     copy: Option<Vec<u8>>,
 }
 
 impl Recorder {
     /// For a stream.
-    pub(super) fn stream(lead: Lead, ttl: Duration, content_type: &'static str) -> Self {
-        Self { lead, ttl, content_type, copy: Some(Vec::new()) }
+    pub(super) fn stream(lead: Lead, ttl: Duration, content_type: &'static str, dropped: Vec<String>) -> Self {
+        Self { lead, ttl, content_type, dropped, copy: Some(Vec::new()) }
     }
 
     /// For a whole answer.
-    pub(super) fn whole(lead: Lead, ttl: Duration, content_type: &'static str, body: &Bytes) -> Self {
-        let mut recorder = Self::stream(lead, ttl, content_type);
+    pub(super) fn whole(
+        lead: Lead,
+        ttl: Duration,
+        content_type: &'static str,
+        dropped: Vec<String>,
+        body: &Bytes,
+    ) -> Self {
+        let mut recorder = Self::stream(lead, ttl, content_type, dropped);
         recorder.push(body);
         recorder
     }
@@ -219,6 +234,7 @@ impl Recorder {
                 body,
                 content_type: self.content_type,
                 target: target.clone(),
+                dropped: self.dropped,
                 cost: settled.cost,
                 ttl: self.ttl,
             };

@@ -5,16 +5,18 @@
 //! settles what is known.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::detached::Held;
 use super::snapshot::Snapshot;
 use crate::catalogue::Target;
 use crate::dialect::Observed;
-use crate::domain::error::{Error, Failure};
+use crate::domain::error::{Error, Failure, FailureKind};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::receipt::{
@@ -38,6 +40,30 @@ pub(super) struct Settled {
     pub target: Option<Arc<str>>,
 }
 
+/// Prices the current attempt's usage before the request is settled.
+pub(super) struct Pricer {
+    snapshot: Arc<Snapshot>,
+    target: TargetId,
+    baseline: Option<Baseline>,
+    when: When,
+}
+
+impl Pricer {
+    /// What so much usage costs at the target and at the baseline, where known.
+    pub(super) fn price(&self, usage: &Usage) -> (Option<Money>, Option<Money>) {
+        let at = |target: TargetId, when: When| {
+            let prices = &self.snapshot.catalogue.target(target).prices;
+            match pricing::price(usage, prices, when, self.snapshot.fx()) {
+                Charge::Priced(priced) => Some(priced.usd),
+                Charge::Unpriced(_) => None,
+            }
+        };
+        let baseline = self.baseline.as_ref();
+        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(self.when, When::at)));
+        (at(self.target, self.when), baseline)
+    }
+}
+
 /// A request on its way to its end.
 pub(super) struct Settlement {
     shared: Arc<Shared>,
@@ -47,6 +73,9 @@ pub(super) struct Settlement {
     began: Instant,
     baseline: Option<Baseline>,
     attempt: Option<Attempt>,
+    held: Held,
+    /// The attempt's failure says nothing of its target.
+    spared: bool,
 }
 
 /// The attempt in flight.
@@ -57,6 +86,8 @@ struct Attempt {
     first: Option<Instant>,
     status: Option<u16>,
     dropped: Vec<String>,
+    /// What the local runtime has counted so far.
+    counted: Option<Usage>,
     _in_flight: InFlight,
 }
 
@@ -69,7 +100,10 @@ impl Settlement {
         began: Instant,
     ) -> Self {
         shared.metrics.in_flight.inc();
+        let permits = Arc::clone(&shared.drains);
         Self {
+            spared: false,
+            held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits },
             shared,
             snapshot,
             permit: Some(permit),
@@ -96,8 +130,30 @@ impl Settlement {
     pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
         let in_flight = self.snapshot.health(target).enter();
         let (started, began) = (self.shared.now(), Instant::now());
-        self.attempt =
-            Some(Attempt { target, started, began, first: None, status: None, dropped, _in_flight: in_flight });
+        let facts = self.snapshot.catalogue.target(target);
+        self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
+        let (first, status, counted) = (None, None, None);
+        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, _in_flight: in_flight });
+    }
+
+    /// The local runtime has counted so much of a whole answer that is being made.
+    pub(super) fn counted(&mut self, usage: Usage) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.counted = Some(usage);
+        }
+    }
+
+    /// A pricer of the attempt in flight.
+    pub(super) fn pricer(&self) -> Option<Pricer> {
+        let attempt = self.attempt.as_ref()?;
+        let when = When { start: attempt.started, end: self.shared.now() };
+        let (snapshot, baseline) = (Arc::clone(&self.snapshot), self.baseline.clone());
+        Some(Pricer { snapshot, target: attempt.target, baseline, when })
+    }
+
+    /// What decides whether the request outlives its client.
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
     }
 
     /// The head of the answer arrived.
@@ -127,14 +183,17 @@ impl Settlement {
         bills_on.then(|| Arc::clone(&self.shared.drains).try_acquire_owned().ok()).flatten()
     }
 
-    /// The current attempt failed before anything went to the client; another may follow.
-    pub(super) fn attempt_failed(&mut self, failure: &Failure, observed: &Observed) {
+    /// The current attempt failed before anything went to the client; another may follow. `other_key`: it was about one
+    /// key and says nothing of the target.
+    pub(super) fn attempt_failed(&mut self, failure: &Failure, observed: &Observed, other_key: bool) {
         if let Some(attempt) = &mut self.attempt
             && attempt.status.is_none()
         {
             attempt.status = failure.status;
         }
+        self.spared = other_key;
         self.close(Outcome::Failed(failure.kind), observed, Some(failure));
+        self.spared = false;
     }
 
     /// A stream ended, well or not.
@@ -149,8 +208,10 @@ impl Settlement {
 
     /// A whole answer arrived.
     pub(super) fn completed(mut self, observed: &Observed) -> Settled {
-        self.receipt.status = 200;
-        self.close(Outcome::Completed, observed, None);
+        // Finished for the sake of its usage alone.
+        let abandoned = self.held.abandoned.load(Ordering::Relaxed);
+        self.receipt.status = if abandoned { 499 } else { 200 };
+        self.close(if abandoned { Outcome::Cancelled } else { Outcome::Completed }, observed, None);
         self.finish()
     }
 
@@ -176,11 +237,16 @@ impl Settlement {
         let ended = self.shared.now();
         let took = attempt.began.elapsed();
         let ttft = attempt.first.map(|first| first.duration_since(attempt.began));
-        let (usage, basis) = self.usage(outcome, observed, attempt.status);
+        let (usage, basis) = match attempt.counted.filter(|_| observed.usage.is_none()) {
+            Some(counted) => (counted, Basis::Counted),
+            None => self.usage(outcome, observed, attempt.status),
+        };
         let charge = self.charge(target, &usage, When { start: attempt.started, end: ended });
         self.judge(target, outcome, failure, ended, took, ttft, &usage);
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated);
-        if success && !usage.is_zero() {
+        // A saving is claimed for what was delivered, not for what nobody received.
+        let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
+        if success && delivered && !usage.is_zero() {
             self.receipt.baseline = self.baseline_record(&usage, When { start: attempt.started, end: ended });
         }
         let route = self.receipt.route.clone().unwrap_or_else(|| "direct".into());
@@ -228,7 +294,9 @@ impl Settlement {
             return (prompt.with(Bucket::Output, output), Basis::Estimated);
         }
         let answered = observed.began || (status == Some(200) && !matches!(outcome, Outcome::Failed(_)));
-        let asked = outcome == Outcome::Cancelled;
+        // The request was sent and its end is not known: the prompt at least may be billed.
+        let uncertain = [FailureKind::Timeout, FailureKind::Truncated, FailureKind::Malformed];
+        let asked = outcome == Outcome::Cancelled || outcome.failure().is_some_and(|kind| uncertain.contains(&kind));
         if !answered && !asked {
             return (Usage::ZERO, Basis::Provider);
         }
@@ -290,18 +358,22 @@ impl Settlement {
         usage: &Usage,
     ) {
         let health = self.snapshot.health(target.id);
+        // A name that a client mistyped says nothing of an endpoint that takes any name.
+        let mistyped = failure.is_some_and(|f| f.kind == FailureKind::NoModel) && &*target.model == "*";
         match (outcome, failure) {
             (Outcome::Completed, _) => {
                 let tokens = u32::try_from(usage.output_tokens()).unwrap_or(u32::MAX);
                 let tpot = ttft.filter(|_| tokens > 1).map(|ttft| took.saturating_sub(ttft) / (tokens - 1));
-                health.succeeded(now, ttft.unwrap_or(took), tpot);
+                health.succeeded(now, ttft, tpot.or_else(|| whole_tpot(target, ttft, took, tokens)));
             }
             (_, Some(failure)) => {
                 tracing::warn!(
                     request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
                     status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
-                health.failed(now, failure);
+                if !(self.spared || mistyped) {
+                    health.failed(now, failure);
+                }
             }
             // A client that went away says nothing of the target.
             (_, None) => {}
@@ -333,6 +405,12 @@ impl Drop for Settlement {
             self.finish();
         }
     }
+}
+
+/// Time per token of a whole answer, whose first token nobody saw: what is left after the wait that is usual there.
+fn whole_tpot(target: &Target, ttft: Option<Duration>, took: Duration, tokens: u32) -> Option<Duration> {
+    let usual = Duration::from_millis(u64::from(target.prior.ttft_ms));
+    (ttft.is_none() && tokens > 1).then(|| took.saturating_sub(usual.min(took / 2)) / (tokens - 1))
 }
 
 /// Input parts and output parts.

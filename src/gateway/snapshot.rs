@@ -349,11 +349,8 @@ impl Address {
 }
 
 fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<Pool>, String> {
-    let spec = EndpointSpec {
-        base: endpoint.base_url.clone().unwrap_or_default(),
-        allow_http: endpoint.allow_http,
-        connect,
-    };
+    let spec =
+        EndpointSpec { base: endpoint.base_url.clone().unwrap_or_default(), allow_http: endpoint.allow_http, connect };
     let placement = match &endpoint.auth {
         AuthScheme::Bearer => Placement::Bearer,
         AuthScheme::Header(name) => Placement::Header(

@@ -56,9 +56,12 @@ impl TargetHealth {
         InFlight(Arc::clone(self))
     }
 
-    /// An attempt went well. `ttft` is the wait for the first token; `tpot` the mean time per later token.
-    pub fn succeeded(&self, now: UnixMillis, ttft: Duration, tpot: Option<Duration>) {
-        self.ttft_us.observe(ttft);
+    /// An attempt went well. `ttft` is the wait for the first token, where there was one to see; `tpot` the mean time
+    /// per later token.
+    pub fn succeeded(&self, now: UnixMillis, ttft: Option<Duration>, tpot: Option<Duration>) {
+        if let Some(ttft) = ttft {
+            self.ttft_us.observe(ttft);
+        }
         if let Some(tpot) = tpot {
             self.tpot_us.observe(tpot);
         }
@@ -73,6 +76,7 @@ impl TargetHealth {
             FailureKind::Connect
             | FailureKind::Timeout
             | FailureKind::Upstream
+            | FailureKind::NoModel
             | FailureKind::Malformed
             | FailureKind::Truncated
             | FailureKind::Worker => Event::Failure(failure.retry_after),

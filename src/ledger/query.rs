@@ -188,7 +188,7 @@ pub struct Savings {
 pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, StoreError> {
     let connection = store.connect()?;
     let sql = format!(
-        "SELECT {}, a.no, a.basis, a.cost_pico, {BUCKETS} FROM attempt a JOIN request r ON r.id = a.request_id
+        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, {BUCKETS} FROM attempt a JOIN request r ON r.id = a.request_id
          WHERE r.started_ms >= :from AND r.started_ms < :to",
         by.column()
     );
@@ -198,9 +198,10 @@ pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, Store
     let mut total = SpendLine::default();
     while let Some(row) = rows.next()? {
         let usage = usage(row, 4)?;
-        let (no, basis, cost): (u32, String, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        // A request counts where it was answered, or failed for good; its other attempts are cost all the same.
+        let (last, basis, cost): (bool, String, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
         for line in [groups.entry(row.get(0)?).or_default(), &mut total] {
-            line.requests += u64::from(no == 1);
+            line.requests += u64::from(last);
             line.attempts += 1;
             line.input_tokens += usage.input_tokens();
             line.output_tokens += usage.output_tokens();

@@ -1,72 +1,20 @@
-//! From the canonical request to the worker's job. What the worker can't do is refused by name, never dropped.
+//! From the canonical request to the worker's job. What the worker can't do has been refused or listed before
+//! (`dialect::native`).
 
 use super::protocol::{Call, Job, Turn, TurnRole};
-use crate::domain::chat::{ChatRequest, Part, ResponseFormat, Role, Tool, ToolChoice};
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Part, Role, Tool, ToolCall, ToolChoice, ToolKind};
+use crate::wire::splice::quote;
 
-/// Top-level parameters of a client that the runtime takes, or whose loss changes nothing about the answer.
-const ADVISORY: [&str; 9] = [
-    "metadata",
-    "store",
-    "prompt_cache_key",
-    "safety_identifier",
-    "prompt_cache_retention",
-    "service_tier",
-    "user",
-    "verbosity",
-    "stream_options",
-];
-
-/// The parameter that the runtime can't honour, if there is one. Neutral values are no parameters.
-#[must_use]
-pub fn unsupported(request: &ChatRequest) -> Option<String> {
+pub(super) fn job(id: u64, request: &ChatRequest, max_output: u64) -> Job {
     let sampling = &request.sampling;
-    let format =
-        matches!(request.response_format, Some(ResponseFormat::JsonObject | ResponseFormat::JsonSchema { .. }));
-    let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
-    let named = [
-        (sampling.n.is_some_and(|n| n > 1), "n"),
-        (sampling.logprobs == Some(true), "logprobs"),
-        (sampling.logit_bias.is_some(), "logit_bias"),
-        (format, "response_format"),
-        (forced, "tool_choice"),
-    ];
-    let named = named.into_iter().find(|(given, _)| *given).map(|(_, name)| name.to_owned());
-    let media = || {
-        request.messages.iter().enumerate().find_map(|(i, message)| {
-            let part = message
-                .content
-                .iter()
-                .position(|part| !matches!(part, Part::Text(_) | Part::Reasoning { .. } | Part::Refusal(_)));
-            part.map(|part| format!("messages[{i}].content[{part}]"))
-        })
-    };
-    let extra = || request.extra.iter().map(|(name, _)| name).find(|name| !ADVISORY.contains(&name.as_str())).cloned();
-    named.or_else(media).or_else(extra)
-}
-
-/// Parameters that were given, are hints, and have no effect here.
-#[must_use]
-pub fn advisory(request: &ChatRequest) -> Vec<String> {
-    let mut names: Vec<String> = request.extra.iter().map(|(name, _)| name.clone()).collect();
-    names.extend(request.user.as_ref().map(|_| "user".to_owned()));
-    names.extend(request.service_tier.as_ref().map(|_| "service_tier".to_owned()));
-    names
-}
-
-pub(super) fn job(id: u64, request: &ChatRequest, max_output: u64) -> Result<Job, Failure> {
-    if let Some(param) = unsupported(request) {
-        let message = format!("the embedded runtime does not support `{param}`");
-        return Err(Failure { param: Some(param), ..Failure::new(FailureKind::Rejected, message) });
-    }
-    let sampling = &request.sampling;
-    let think = request.reasoning.as_ref().and_then(|r| r.effort.as_deref()).map(|effort| effort != "none");
+    let reasoning = request.reasoning.as_ref();
+    let think = reasoning.and_then(|r| r.effort.as_deref().map(|w| w != "none").or(r.budget_tokens.map(|b| b > 0)));
     let tools = if request.tool_choice == Some(ToolChoice::None) {
         Vec::new()
     } else {
-        request.tools.iter().map(tool).collect()
+        request.tools.iter().filter(|tool| !matches!(tool.kind, ToolKind::Server { .. })).map(tool).collect()
     };
-    Ok(Job {
+    Job {
         id,
         turns: request.messages.iter().map(turn).collect(),
         tools,
@@ -81,7 +29,7 @@ pub(super) fn job(id: u64, request: &ChatRequest, max_output: u64) -> Result<Job
         seed: sampling.seed.map(|seed| u32::try_from(seed & 0xFFFF_FFFF).unwrap_or(0)),
         stop: sampling.stop.clone(),
         think,
-    })
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "sampling parameters of the runtime are f32")]
@@ -101,13 +49,25 @@ fn turn(message: &crate::domain::chat::Message) -> Turn {
         Part::Text(text) | Part::Refusal(text) => Some(text.as_str()),
         _ => None,
     });
-    let calls = message.tool_calls.iter().map(|c| Call { name: c.name.clone(), arguments: c.arguments.clone() });
+    let calls = message.tool_calls.iter().map(|c| Call { name: c.name.clone(), arguments: arguments(c) });
     Turn { role, text: text.collect::<Vec<_>>().join("\n"), calls: calls.collect() }
 }
 
+/// JSON, as the templates show it.
+fn arguments(call: &ToolCall) -> String {
+    if call.custom { format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", quote(&call.arguments)) } else { call.arguments.clone() }
+}
+
+/// A function as the templates show it; a custom tool is a function with one text argument.
 fn tool(tool: &Tool) -> String {
-    let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let custom = format!(
+        "{{\"type\":\"object\",\"properties\":{{\"{CUSTOM_ARGUMENT}\":{{\"type\":\"string\"}}}},\"required\":[\"{CUSTOM_ARGUMENT}\"]}}"
+    );
+    let parameters = match &tool.kind {
+        ToolKind::Custom { .. } => Some(custom.as_str()),
+        ToolKind::Function | ToolKind::Server { .. } => tool.parameters.as_ref().map(|p| p.as_str()),
+    };
     let description = tool.description.as_deref().map(|d| format!(",\"description\":{}", quote(d))).unwrap_or_default();
-    let parameters = tool.parameters.as_ref().map(|p| format!(",\"parameters\":{}", p.as_str())).unwrap_or_default();
-    format!("{{\"type\":\"function\",\"function\":{{\"name\":{}{description}{parameters}}}}}", quote(&tool.name))
+    let parameters = parameters.map(|p| format!(",\"parameters\":{p}")).unwrap_or_default();
+    format!("{{\"type\":\"function\",\"function\":{{\"name\":{}{description}{parameters}}}}}", quote(&tool.flat_name()))
 }

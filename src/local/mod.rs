@@ -14,7 +14,6 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use convert::{advisory, unsupported};
 pub use supervisor::{Generation, LocalModel, ModelSpec, ModelState};
 
 /// Arguments of the worker process.

@@ -123,7 +123,7 @@ impl LocalModel {
             return Err(Failure::new(FailureKind::Worker, "the local model is not up"));
         }
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let job: Job = convert::job(id, request, max_output)?;
+        let job: Job = convert::job(id, request, max_output);
         let (events, received) = mpsc::channel(AHEAD);
         self.shared.jobs().insert(id, events);
         let mut generation = Generation {
@@ -242,7 +242,11 @@ impl Generation {
                     Finish::Length => FinishReason::Length,
                     Finish::ToolCalls => FinishReason::ToolCalls,
                 };
-                vec![ChatEvent::Finish { choice: 0, reason, stop_sequence: None }, ChatEvent::Usage(self.usage), ChatEvent::End]
+                vec![
+                    ChatEvent::Finish { choice: 0, reason, stop_sequence: None },
+                    ChatEvent::Usage(self.usage),
+                    ChatEvent::End,
+                ]
             }
             JobEvent::Refused { reason, .. } | JobEvent::Failed { reason } => {
                 self.over = true;

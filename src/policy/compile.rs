@@ -78,7 +78,8 @@ impl Compiler<'_> {
             }
         }
         if routes.is_empty() && self.notes.problems.is_empty() && self.require == Requirement::ANY {
-            self.notes.warning(0..0, "", ("the policy has neither routes nor requirements".to_owned(), None));
+            // Most likely a file that is being written: in force, it would refuse every name that only routes know.
+            self.notes.problem(0..0, "", ("the policy has neither routes nor requirements".to_owned(), None));
         }
         for (number, value) in routes.into_iter().enumerate() {
             let path = format!("route[{number}]");

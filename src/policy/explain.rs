@@ -6,8 +6,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{Ask, Candidate, Decision, Dice, Market, Pattern, Policy, Principal, Requirement, plan, text};
-use crate::domain::id::DialectId;
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Health, Signal, UnixMillis};

@@ -137,6 +137,8 @@ pub struct Decision {
     pub cache: Option<Duration>,
     /// Whether parameters may be dropped.
     pub lossy: Lossy,
+    /// The route's output limit for requests without one.
+    pub max_output: Option<u64>,
     /// Why nothing is admitted; none = something is.
     pub refusal: Option<Error>,
     /// The moment of the decision.
@@ -152,13 +154,19 @@ impl Decision {
         &self.admitted[..self.admitted.len().min(usize::from(self.max_attempts))]
     }
 
-    /// Leave to make the attempt of that number, from 0. Looks at the target again: a retry may come minutes after the
-    /// decision, when the model has been retired or its facts have turned stale.
+    /// Leave to go to the admitted target of that number, from 0, after so many attempts. Looks at the target again: a
+    /// retry may come minutes after the decision, when the model has been retired or its facts have turned stale.
     ///
     /// # Errors
-    /// Why not; none = there is no such attempt.
-    pub fn ticket(&self, attempt: usize, market: &dyn Market, now: UnixMillis) -> Result<Ticket, Option<Reason>> {
-        let candidate = self.attempts().get(attempt).ok_or(None)?;
+    /// Why not; none = there is no such target, or no more attempt.
+    pub fn ticket(
+        &self,
+        number: usize,
+        made: u8,
+        market: &dyn Market,
+        now: UnixMillis,
+    ) -> Result<Ticket, Option<Reason>> {
+        let candidate = self.admitted.get(number).filter(|_| made < self.max_attempts).ok_or(None)?;
         let target = market.targets().get(candidate.target.index()).ok_or(None)?;
         in_service(target, now)?;
         self.requirement.check(target, market, now)?;
@@ -231,6 +239,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
         cache: route.and_then(|r| r.cache),
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
+        max_output: route.and_then(|r| r.max_output),
         refusal: None,
         at: ask.at,
         dice,

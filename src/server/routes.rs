@@ -53,12 +53,32 @@ impl DataPlane {
             Operation::Chat => {
                 let principal = self.authenticate(request.headers())?;
                 let require = single(request.headers(), "x-stellwerk-require")?;
+                let show_cost = match single(request.headers(), "x-stellwerk-usage")?.as_deref() {
+                    None => false,
+                    Some("cost") => true,
+                    Some(_) => {
+                        let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-usage` takes `cost`");
+                        return Err(error.param("x-stellwerk-usage"));
+                    }
+                };
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = read(request, config.max_body, config.body_timeout).await?;
                 let dialect = DialectId::OpenAiChat;
-                let (operation, located, headers) = (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
-                let incoming =
-                    Incoming { request: id, accepted, principal, dialect, operation, located, headers, body, require };
+                let (operation, located, headers) =
+                    (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
+                let request = id;
+                let incoming = Incoming {
+                    request,
+                    accepted,
+                    principal,
+                    dialect,
+                    operation,
+                    located,
+                    headers,
+                    body,
+                    require,
+                    show_cost,
+                };
                 self.gateway.chat(incoming).await
             }
         }
@@ -205,7 +225,8 @@ fn render(error: &Error, id: RequestId) -> Response<Body> {
 }
 
 fn encode(error: &Error) -> Bytes {
-    dialect::ingress(DialectId::OpenAiChat).map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
+    dialect::ingress(DialectId::OpenAiChat)
+        .map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
 }
 
 fn stamp(response: &mut Response<Body>, id: RequestId) {

@@ -70,6 +70,12 @@ impl CredentialPool {
         self.placement == Placement::None || !self.credentials.is_empty()
     }
 
+    /// Whether a credential is rested.
+    #[must_use]
+    pub fn ready(&self, now: UnixMillis) -> bool {
+        self.credentials.iter().any(|c| c.rested(now))
+    }
+
     /// Chooses by weight among the rested; if none is rested, the one that rests shortest.
     #[must_use]
     pub fn choose(&self, now: UnixMillis, dice: u64) -> Lease<'_> {

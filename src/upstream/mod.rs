@@ -7,5 +7,5 @@ mod credentials;
 mod pool;
 
 pub use credentials::{Credential, CredentialPool, Lease, Placement};
-pub use pool::{Line, EndpointSpec, Pool, Reply};
+pub use pool::{EndpointSpec, Line, Pool, Reply};
 pub(crate) use pool::{collect, failure};

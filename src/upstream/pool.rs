@@ -48,9 +48,7 @@ impl Origin {
     }
 
     fn holds(&self, url: &reqwest::Url) -> bool {
-        url.scheme() == self.scheme
-            && url.host_str() == Some(&*self.host)
-            && url.port_or_known_default() == self.port
+        url.scheme() == self.scheme && url.host_str() == Some(&*self.host) && url.port_or_known_default() == self.port
     }
 }
 
@@ -107,6 +105,12 @@ impl Pool {
     #[must_use]
     pub fn lease(&self, now: UnixMillis, dice: u64) -> Lease<'_> {
         self.credentials.choose(now, dice)
+    }
+
+    /// Whether a credential is ready: none rests that could be chosen instead.
+    #[must_use]
+    pub fn ready(&self, now: UnixMillis) -> bool {
+        self.credentials.ready(now)
     }
 
     /// Sends a body and waits for the head of the answer. The ticket is the permission, used up by the call: only a

@@ -24,6 +24,8 @@ pub enum Malformed {
     TooDeep,
     /// Two top-level members of one name.
     Duplicate,
+    /// More than [`MAX_MEMBERS`] top-level members.
+    TooMany,
 }
 
 /// One top-level member.
@@ -36,6 +38,9 @@ pub struct Member {
     /// The value.
     pub value: Range<usize>,
 }
+
+/// Most top-level members of a body: several times what any dialect has.
+pub const MAX_MEMBERS: usize = 256;
 
 /// All top-level members, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -251,6 +256,10 @@ impl Scanner<'_> {
             let name = self.name(start..self.at)?;
             if members.iter().any(|member| member.name == name) {
                 return Err(Malformed::Duplicate);
+            }
+            // Looking for duplicates is quadratic: cheap for what clients send, and bounded for what attackers send.
+            if members.len() == MAX_MEMBERS {
+                return Err(Malformed::TooMany);
             }
             self.space();
             self.expect(b':')?;

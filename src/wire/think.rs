@@ -125,7 +125,10 @@ mod tests {
 
     #[test]
     fn only_a_tag_at_the_beginning_opens_thinking() {
-        assert_eq!(split(&["\n<think>a < b</think>\n\nc <think>d</think>"]), ("a < b".into(), "c <think>d</think>".into()));
+        assert_eq!(
+            split(&["\n<think>a < b</think>\n\nc <think>d</think>"]),
+            ("a < b".into(), "c <think>d</think>".into())
+        );
         assert_eq!(split(&["<thin"]), (String::new(), "<thin".into()));
         assert_eq!(split(&["<think>cut </thi"]), ("cut </thi".into(), String::new()));
     }

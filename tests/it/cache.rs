@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stellwerk::admission::NewKey;
+
 use crate::harness::{Gateway, hello, hello_stream};
 use crate::upstream::{Step, Upstream, chunk, completion, json, stream_end, stream_head};
 
@@ -42,6 +44,25 @@ async fn tenants_and_requirements_are_apart() {
     gateway.wait_for_key().await;
     assert_eq!(gateway.chat(&hello("cached")).await.status, 200);
     assert_eq!(alpha.seen().len(), 3, "another tenant never sees the first one's answer");
+}
+
+#[tokio::test]
+async fn a_stricter_policy_never_sees_a_laxer_ones_answer() {
+    let answer = |text| json(200, &completion(text, 1, 1));
+    let (alpha, beta) = (Upstream::start(vec![answer("DE")]).await, Upstream::start(vec![answer("US")]).await);
+    let mut gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let route = |require: &str| {
+        format!(
+            "[[route]]\nname = \"cached\"\nmatch = {{ model = [\"c\"] }}\ntargets = [\"alpha/*\", \"beta/*\"]\ncache = \"10m\"\n{require}"
+        )
+    };
+    std::fs::write(gateway.path("policies/strict.toml"), route("[route.require]\nprocessing = [\"US\"]\n")).unwrap();
+    gateway.policy(&route("")).await;
+    assert!(gateway.chat(&hello("c")).await.text.contains("DE"));
+    gateway.key = gateway.key_of(NewKey { policy: Some("strict".into()), ..Default::default() });
+    gateway.wait_for_key().await;
+    let strict = gateway.chat(&hello("c")).await;
+    assert_eq!((strict.header("x-stellwerk-target"), strict.header("x-stellwerk-cache")), ("beta/m-1", ""));
 }
 
 #[tokio::test]

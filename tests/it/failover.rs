@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Gateway, hello, hello_stream};
+use crate::harness::{Gateway, POLICY, hello, hello_stream};
 use crate::upstream::{Step, Upstream, chunk, completion, json, json_with, stream_end, stream_head};
 
 const GOOD: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"from beta\"},\"finish_reason\":null}]}\n\n";
@@ -23,7 +23,6 @@ async fn every_kind_of_bad_start_fails_over_and_is_recorded() {
         ("error under 200", json(200, r#"{"error":{"message":"content filter"}}"#), "upstream"),
         ("redirect", json_with(302, &["location: http://127.0.0.1:9/"], ""), "malformed"),
         ("nothing", vec![], "truncated"),
-        ("silence", vec![Step::Hang], "timeout"),
     ];
     for (name, script, kind) in bad {
         let (alpha, beta) = (Upstream::start(vec![script]).await, beta().await);
@@ -37,6 +36,55 @@ async fn every_kind_of_bad_start_fails_over_and_is_recorded() {
         assert_eq!(attempts[0]["failure"], kind, "{name}: {row}");
         assert_eq!(attempts[1]["outcome"], "completed", "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_slow_whole_answer_has_its_share_of_the_time_and_a_silent_target_no_more() {
+    // Longer than `first_token`, which is for streams.
+    let mut slow = vec![Step::Wait(Duration::from_millis(2500))];
+    slow.extend(json(200, &completion("from alpha", 1, 1)));
+    let (alpha, beta) = (Upstream::start(vec![slow, vec![Step::Hang]]).await, beta().await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!(got.header("x-stellwerk-target"), "alpha/m-1", "{}", got.text);
+    gateway.policy(&POLICY.replace("total = \"20s\"", "total = \"3s\"")).await;
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!(got.header("x-stellwerk-target"), "beta/m-1", "{}", got.text);
+    let first = gateway.ledger(got.id()).await["attempts"][0].clone();
+    assert_eq!((&first["failure"], &first["basis"]), (&"timeout".into(), &"estimated".into()), "{first}");
+    assert!(first["usage"]["input"].as_u64().unwrap() > 0, "the prompt was sent and may be billed: {first}");
+}
+
+#[tokio::test]
+async fn another_key_of_the_same_target_takes_over_and_the_target_is_not_blamed() {
+    for (status, word) in [(401, "credentials"), (429, "rate_limited")] {
+        let refused = json_with(status, &["retry-after: 20"], r#"{"error":{"message":"not this one"}}"#);
+        let good = json(200, &completion("hi", 1, 1));
+        let alpha = Upstream::start(vec![refused, good.clone(), good]).await;
+        let gateway = Gateway::start(Some(&alpha), None, None).await;
+        let got = gateway.chat(&hello("pooled")).await;
+        assert_eq!((got.status, alpha.seen().len()), (200, 2), "{word}: {}", got.text);
+        let keys: Vec<_> = alpha.seen().iter().map(|r| r.header("authorization").to_owned()).collect();
+        assert_ne!(keys[0], keys[1], "{word}");
+        assert_eq!(gateway.chat(&hello("pooled")).await.status, 200, "{word}");
+        assert_eq!(alpha.seen()[2].header("authorization"), keys[1], "{word}: the refused key rests");
+        let row = gateway.ledger(got.id()).await;
+        assert_eq!(row["attempts"][0]["failure"], word, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_name_is_told_and_takes_nothing_down() {
+    let missing = json(404, r#"{"error":{"message":"no such model"}}"#);
+    let good = json(200, &completion("hi", 1, 1));
+    let alpha = Upstream::start(vec![missing.clone(), missing.clone(), missing.clone(), missing, good]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    for n in 0..4 {
+        let got = gateway.chat(&hello(&format!("any/typo-{n}"))).await;
+        assert_eq!(got.status, 404, "{}", got.text);
+        assert!(got.text.contains("model_not_found"), "{}", got.text);
+    }
+    assert_eq!(gateway.chat(&hello("any/good")).await.status, 200);
 }
 
 #[tokio::test]

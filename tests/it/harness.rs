@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use stellwerk::admission::NewKey;
 use stellwerk::app::{App, Sources};
 use tempfile::TempDir;
 
@@ -90,6 +91,11 @@ baseline = { target = "openai/o1@global", price_as_of = 2025-01-31 }
 cache = "10m"
 
 [[route]]
+name = "pooled"
+match = { model = ["pooled"] }
+targets = ["pool/*"]
+
+[[route]]
 name = "claude"
 match = { model = ["claude"] }
 targets = ["gamma/*"]
@@ -114,6 +120,13 @@ impl Gateway {
             let text = provider(name, dialect, &url, country, input, output);
             fs::write(providers.join(format!("{name}.toml")), text).unwrap();
         }
+        // Two more ways to `alpha`: with two keys, and with any model.
+        let pool = provider("pool", "openai-chat", &url(alpha), "DE", "1", "2");
+        let pool = pool
+            .replace("keys = [{ env = \"PATH\" }]", "keys = [{ env = \"PATH\" }, { env = \"CARGO_MANIFEST_DIR\" }]");
+        fs::write(providers.join("pool.toml"), pool).unwrap();
+        let any = provider("any", "openai-chat", &url(alpha), "DE", "1", "2").replace("id = \"m-1\"", "id = \"*\"");
+        fs::write(providers.join("any.toml"), any).unwrap();
         fs::write(policies.join("default.toml"), POLICY).unwrap();
         Self::start_in(dir).await
     }
@@ -180,18 +193,19 @@ impl Gateway {
 
     /// Makes a key as another process would: through the store, not through the gateway.
     pub(crate) fn new_key(&self, tenant: &str, requirement: Option<&str>) -> String {
+        let requirement = requirement.map(Into::into);
+        self.key_of(NewKey { tenant: tenant.into(), requirement, ..Default::default() })
+    }
+
+    /// The same with all that a key may have; empty names become `default`.
+    pub(crate) fn key_of(&self, new: NewKey) -> String {
         use secrecy::ExposeSecret;
+        let or_default = |name: String| if name.is_empty() { "default".to_owned() } else { name };
         let dir = self.path("data");
         let store =
             stellwerk::store::Store::open(&dir.join("stellwerk.db"), stellwerk::store::Durability::Process).unwrap();
         let ring = stellwerk::admission::KeyRing::open(&store, &dir).unwrap();
-        let new = stellwerk::admission::NewKey {
-            name: "test".into(),
-            tenant: tenant.into(),
-            team: "default".into(),
-            requirement: requirement.map(Into::into),
-            ..Default::default()
-        };
+        let new = NewKey { name: "test".into(), tenant: or_default(new.tenant), team: or_default(new.team), ..new };
         ring.create(&store, &new).unwrap().0.expose_secret().to_owned()
     }
 
@@ -209,6 +223,13 @@ impl Gateway {
 
     pub(crate) async fn metrics(&self) -> String {
         self.client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Puts a policy in force.
+    pub(crate) async fn policy(&self, text: &str) {
+        fs::write(self.path("policies/default.toml"), text).unwrap();
+        let (status, told) = self.reload().await;
+        assert_eq!(status, 200, "{told}");
     }
 
     pub(crate) async fn reload(&self) -> (u16, Value) {

@@ -148,3 +148,62 @@ async fn chunks_reach_the_client_as_they_come() {
     let first = body.next().await.unwrap().unwrap();
     assert_eq!(first, delta("first"), "the first chunk does not wait for the second");
 }
+
+#[tokio::test]
+async fn the_cost_stands_in_the_usage_report_if_the_client_asks() {
+    let usage = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m-1","choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":500000,"total_tokens":1500000}}"#;
+    let script =
+        || vec![stream_head(), chunk(&delta("hi")), chunk(FINISH), chunk(&format!("data: {usage}\n\n")), chunk(DONE)];
+    let alpha = Upstream::start(vec![script(), script()]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let got = gateway.chat_with(&hello_stream("auto"), &[("x-stellwerk-usage", "cost")]).await;
+    let reports: Vec<serde_json::Value> = got
+        .text
+        .split("\n\n")
+        .filter_map(|e| e.strip_prefix("data: ").filter(|d| d.contains("\"usage\":{")))
+        .map(|d| serde_json::from_str(d).unwrap())
+        .collect();
+    let note = &reports.last().unwrap()["usage"]["stellwerk"];
+    assert_eq!(note, &serde_json::json!({"cost": "2.00", "baseline_cost": "45.00", "currency": "USD"}), "{}", got.text);
+    assert!(got.text.ends_with(DONE));
+    assert_eq!(gateway.ledger(got.id()).await["attempts"][0]["cost_usd"], "2.00");
+    assert!(!gateway.chat(&hello_stream("auto")).await.text.contains("stellwerk"), "only if asked");
+    let wrong = gateway.chat_with(&hello_stream("auto"), &[("x-stellwerk-usage", "all")]).await;
+    assert_eq!(wrong.status, 400);
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_stream_ends_it_even_if_the_connection_stays_open() {
+    let script = vec![stream_head(), chunk(&delta("hi")), chunk(FINISH), chunk(DONE), Step::Hang];
+    let alpha = Upstream::start(vec![script]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let got = gateway.chat(&hello_stream("auto")).await;
+    assert!(got.text.ends_with(DONE), "{}", got.text);
+    assert_eq!(gateway.ledger(got.id()).await["attempts"][0]["outcome"], "completed");
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_is_billed_anyway_is_read_to_its_end() {
+    let mut script = vec![Step::Wait(Duration::from_millis(700))];
+    script.extend(crate::upstream::json(200, &crate::upstream::completion("hi", 1000, 500)));
+    let alpha = Upstream::start(vec![script]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let file = gateway.path("providers/alpha.toml");
+    let bills_on = std::fs::read_to_string(&file).unwrap().replace("cancel_stops_billing = true", "");
+    std::fs::write(&file, bills_on).unwrap();
+    assert_eq!(gateway.reload().await.0, 200);
+    let request = gateway.client.post(format!("{}/chat/completions", gateway.base)).bearer_auth(&gateway.key);
+    let sent = request.body(crate::harness::hello("auto")).timeout(Duration::from_millis(300)).send().await;
+    assert!(sent.unwrap_err().is_timeout());
+    for _ in 0..250 {
+        let metrics = gateway.metrics().await;
+        if metrics
+            .lines()
+            .any(|l| l.starts_with("stellwerk_tokens_total") && l.contains("\"output\"") && l.ends_with(" 500"))
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the usage was lost: {}", gateway.metrics().await);
+}

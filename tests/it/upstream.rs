@@ -26,6 +26,12 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// A header's value; empty = it was not sent.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let line = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        line.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next().unwrap_or("")
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }

@@ -105,8 +105,9 @@ fn by_type(name: &str) -> Option<FailureKind> {
         "invalid_request_error" | "request_too_large" => FailureKind::Rejected,
         "authentication_error" | "permission_error" | "billing_error" => FailureKind::Credentials,
         "rate_limit_error" => FailureKind::RateLimited,
-        // `not_found_error` is about the model: another target has another one.
-        "not_found_error" | "overloaded_error" | "api_error" => FailureKind::Upstream,
+        // It is about the model: another target has another one.
+        "not_found_error" => FailureKind::NoModel,
+        "overloaded_error" | "api_error" => FailureKind::Upstream,
         "timeout_error" => FailureKind::Timeout,
         _ => return None,
     })
@@ -115,7 +116,8 @@ fn by_type(name: &str) -> Option<FailureKind> {
 fn by_status(status: u16) -> FailureKind {
     match status {
         401..=403 => FailureKind::Credentials,
-        404 | 500.. => FailureKind::Upstream,
+        404 => FailureKind::NoModel,
+        500.. => FailureKind::Upstream,
         408 => FailureKind::Timeout,
         429 => FailureKind::RateLimited,
         400..=499 => FailureKind::Rejected,

@@ -1,8 +1,9 @@
-//! Anthropic Messages, spoken to providers.
+//! Anthropic Messages, spoken to providers; the client's side is in `client`.
 //!
 //! The version is `2023-06-01`: newer ones refuse sampling parameters even at their default values, and a translated
 //! request may carry them. All bodies, streams and errors of newer versions are read as well.
 
+mod client;
 mod error;
 mod params;
 mod request;
@@ -19,7 +20,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode, Watching,
+    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode,
+    Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};

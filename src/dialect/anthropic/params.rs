@@ -17,7 +17,6 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         Slot::Stop => Carriage::Partly("not one of white space only"),
         Slot::Reasoning => Carriage::Partly("as `thinking.budget_tokens`, from 1024 and below the output limit"),
         Slot::ServiceTier => Carriage::Partly("`auto` and `default`"),
-        Slot::Metadata => Carriage::Partly("`user_id`"),
         Slot::JsonMode
         | Slot::MinP
         | Slot::FrequencyPenalty
@@ -28,6 +27,7 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         | Slot::TopLogprobs
         | Slot::Choices
         | Slot::Verbosity
+        | Slot::Metadata
         | Slot::PromptCacheKey
         | Slot::Own(_) => Carriage::No,
     }

@@ -136,11 +136,8 @@ fn sample<'a>(request: &'a ChatRequest, thinking: bool, wire: &mut Request<'a>, 
         return Ok(());
     }
     wire.top_p = top_p.filter(|p| *p >= 0.95);
-    let lost = [
-        (Slot::Temperature, temperature.is_some()),
-        (Slot::TopK, top_k.is_some()),
-        (Slot::TopP, wire.top_p != top_p),
-    ];
+    let lost =
+        [(Slot::Temperature, temperature.is_some()), (Slot::TopK, top_k.is_some()), (Slot::TopP, wire.top_p != top_p)];
     lost.iter().filter(|(_, lost)| *lost).for_each(|(slot, _)| params::lose(request, *slot, loss));
     Ok(())
 }

@@ -223,6 +223,7 @@ impl Answer {
 
     fn stop(&mut self, out: &mut Vec<ChatEvent>) {
         self.meter.observed.finished = true;
+        self.meter.observed.ended = true;
         self.finish(out);
     }
 
@@ -382,7 +383,10 @@ impl Meter {
                 self.delta(event.usage);
                 self.observed.finished |= event.delta.is_some_and(|d| d.stop_reason.is_some());
             }
-            "message_stop" => self.observed.finished = true,
+            "message_stop" => {
+                self.observed.finished = true;
+                self.observed.ended = true;
+            }
             "error" => return Err(error::in_band(event.error)),
             _ => {}
         }

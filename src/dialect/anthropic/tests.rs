@@ -33,7 +33,7 @@ fn decode_stream<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<ChatEve
 
 /// Sends a stream through the tap: what the client gets, how it ended, what was learned.
 fn streams_tap(body: &[u8]) -> (Vec<u8>, Result<(), Failure>, Observed) {
-    let mut tap = Anthropic.tap(quirks(), false);
+    let mut tap = Anthropic.tap(quirks(), Watching { hide_usage: false, ..Watching::default() });
     let mut out = Vec::new();
     let result = tap.chunk(Bytes::copy_from_slice(body), &mut out).and_then(|()| tap.end(&mut out));
     (out.concat(), result, tap.observed().clone())
@@ -42,7 +42,7 @@ fn streams_tap(body: &[u8]) -> (Vec<u8>, Result<(), Failure>, Observed) {
 /// The whole answer that a stream's events describe. Checks the promises of `ChatEvent` on the way.
 fn assemble(events: &[ChatEvent]) -> ChatResponse {
     let mut answer = ChatResponse::default();
-    let mut choice = Choice { index: 0, content: Vec::new(), tool_calls: Vec::new(), finish: FinishReason::Stop };
+    let mut choice = Choice::new(0);
     let (mut finished, mut ended) = (0, 0);
     for (at, event) in events.iter().enumerate() {
         assert_eq!(at == 0, matches!(event, ChatEvent::Start { .. }), "the opening comes first and once");
@@ -67,7 +67,7 @@ fn assemble(events: &[ChatEvent]) -> ChatResponse {
             },
             ChatEvent::ToolStart { index, id, name, .. } => {
                 assert_eq!(*index as usize, choice.tool_calls.len(), "numbers of calls are dense");
-                choice.tool_calls.push(ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() });
+                choice.tool_calls.push(ToolCall::new(id, name, ""));
             }
             ChatEvent::ToolArguments { index, fragment, .. } => {
                 choice.tool_calls[*index as usize].arguments.push_str(fragment);
@@ -78,6 +78,8 @@ fn assemble(events: &[ChatEvent]) -> ChatResponse {
             }
             ChatEvent::Usage(usage) => answer.usage = Some(*usage),
             ChatEvent::End => ended += 1,
+            ChatEvent::Citation { citation, .. } => choice.citations.push(citation.clone()),
+            ChatEvent::Media { .. } | ChatEvent::Logprobs { .. } => panic!("not of this dialect"),
             ChatEvent::Refusal { .. } | ChatEvent::Error(_) => panic!("not of this dialect: {event:?}"),
         }
     }

@@ -245,7 +245,8 @@ fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<Block<'
     if call.custom {
         let text = format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", crate::wire::splice::quote(&call.arguments));
         let input = RawValue::from_string(text);
-        let input = input.map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
+        let input =
+            input.map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
         return Ok(Block::ToolUse { id: tool_id(&call.id), name, input: Cow::Owned(input), cache_control: None });
     }
     let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };

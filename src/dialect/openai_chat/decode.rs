@@ -1,17 +1,14 @@
 //! Answers of providers of this dialect as canonical ones, for clients of other dialects.
 //!
-//! Imitators differ in a dozen ways; `behaviours` in the tests names each of them. A message and a delta have the same
-//! members, so one reader serves both.
+//! Imitators differ in a dozen ways. A message and a delta have the same members, so one reader serves both.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::types::InsideError;
-use super::usage::WireUsage;
+use super::said::{Answer, Audio, Lenient, Said, SearchResult, WireCall, WireChoice, WireLogprob};
 use crate::dialect::{DecodeStream, Observed, Quirks};
 use crate::domain::chat::{
     ChatEvent, ChatResponse, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
@@ -25,166 +22,6 @@ use crate::wire::think::{Piece, ThinkSplitter};
 
 /// Longest line of a stream, in bytes: an inline image comes in one.
 const MAX_EVENT: usize = 16 << 20;
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(default)]
-    created: Option<f64>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<WireChoice<'a>>>,
-    #[serde(default)]
-    usage: Option<WireUsage>,
-    #[serde(default)]
-    x_groq: Option<Groq>,
-    /// Perplexity's sources: addresses, and the same with titles.
-    #[serde(default)]
-    citations: Option<Lenient<Vec<String>>>,
-    #[serde(default)]
-    search_results: Option<Lenient<Vec<SearchResult>>>,
-    #[serde(default)]
-    service_tier: Option<String>,
-    #[serde(default)]
-    error: Option<InsideError>,
-}
-
-/// What is read if it has the form that is expected, and ignored otherwise: decoration must not break an answer.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Lenient<T> {
-    Good(T),
-    Other(IgnoredAny),
-}
-
-impl<T> Lenient<T> {
-    fn good(self) -> Option<T> {
-        match self {
-            Self::Good(value) => Some(value),
-            Self::Other(_) => None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Groq {
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct SearchResult {
-    title: Option<String>,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireChoice<'a> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    message: Option<Said<'a>>,
-    #[serde(borrow, default)]
-    delta: Option<Said<'a>>,
-    #[serde(default)]
-    logprobs: Option<Logprobs>,
-}
-
-/// A message or a delta.
-#[derive(Default, Deserialize)]
-struct Said<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_details: Option<Vec<&'a RawValue>>,
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<WireCall<'a>>>,
-    #[serde(borrow, default)]
-    function_call: Option<WireFunction<'a>>,
-    #[serde(default)]
-    annotations: Option<Lenient<Vec<Annotation>>>,
-    #[serde(default)]
-    images: Option<Lenient<Vec<Image>>>,
-    #[serde(default)]
-    audio: Option<Lenient<Audio>>,
-}
-
-#[derive(Deserialize)]
-struct WireCall<'a> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(borrow, default)]
-    function: Option<WireFunction<'a>>,
-}
-
-#[derive(Deserialize)]
-struct WireFunction<'a> {
-    #[serde(default)]
-    name: Option<String>,
-    /// Text, or with some the object itself.
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    url_citation: Option<UrlCitation>,
-}
-
-#[derive(Deserialize)]
-struct UrlCitation {
-    url: Option<String>,
-    title: Option<String>,
-    content: Option<String>,
-    start_index: Option<u32>,
-    end_index: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    image_url: ImageUrl,
-}
-
-#[derive(Deserialize)]
-struct ImageUrl {
-    url: String,
-}
-
-#[derive(Deserialize)]
-struct Audio {
-    data: Option<String>,
-    transcript: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Logprobs {
-    content: Option<Vec<WireLogprob>>,
-}
-
-#[derive(Deserialize)]
-struct WireLogprob {
-    token: String,
-    logprob: f64,
-    bytes: Option<Vec<u8>>,
-    top_logprobs: Option<Vec<WireTop>>,
-}
-
-#[derive(Deserialize)]
-struct WireTop {
-    token: String,
-    logprob: f64,
-}
 
 /// Decodes a whole answer: the events of a stream of one frame, gathered.
 pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Failure> {
@@ -312,6 +149,7 @@ impl State {
         if data == "[DONE]" {
             // Some end without a reason; the mark itself is the end.
             self.observed.finished = true;
+            self.observed.ended = true;
             return Ok(());
         }
         let answer: Result<Answer<'_>, _> = serde_json::from_str(data);
@@ -494,12 +332,7 @@ impl State {
         }
     }
 
-    fn sources(
-        &mut self,
-        urls: Option<Vec<String>>,
-        results: Option<Vec<SearchResult>>,
-        out: &mut Vec<ChatEvent>,
-    ) {
+    fn sources(&mut self, urls: Option<Vec<String>>, results: Option<Vec<SearchResult>>, out: &mut Vec<ChatEvent>) {
         let results: Vec<SearchResult> = results.unwrap_or_default();
         let titled = results.into_iter().map(|r| Citation { url: r.url, title: r.title, ..Citation::default() });
         let plain = urls.unwrap_or_default().into_iter();
@@ -583,9 +416,7 @@ fn logprob(wire: WireLogprob) -> TokenLogprob {
 fn media(url: String) -> Media {
     let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     let source = match inline {
-        Some((media_type, data)) => {
-            MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }
-        }
+        Some((media_type, data)) => MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() },
         None => MediaSource::Url(url),
     };
     Media { source, media_type: None, detail: None, name: None }

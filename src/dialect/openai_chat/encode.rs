@@ -139,7 +139,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
     params::report(request, &super::params::carries, &passed, &mut loss);
     params::lose_server_tools(request, None, &mut loss);
     let s = &request.sampling;
-    let limit = request.max_output_tokens;
+    let limit = request.max_output_tokens.or(to.max_output);
     let completion = quirks.max_output_member.as_deref() == Some("max_completion_tokens");
     let tools = tools(request, &mut loss)?;
     let (format, instruction) = response_format(request, quirks)?;
@@ -260,7 +260,8 @@ fn response_format<'a>(
         Some(ResponseFormat::JsonObject) => (Some(Format { r#type: "json_object", json_schema: None }), None),
         Some(ResponseFormat::JsonSchema { schema, .. }) if quirks.json_schema_in_words => {
             let schema = schema.as_ref().map_or("{}", Json::as_str);
-            let words = format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
+            let words =
+                format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
             (Some(Format { r#type: "json_object", json_schema: None }), Some(words))
         }
         Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {

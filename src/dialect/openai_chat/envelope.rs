@@ -6,25 +6,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::dialect::Envelope;
-use crate::domain::error::{Error, ErrorKind};
+use crate::dialect::read::{Body, MAX_OUTPUT, missing, wrong};
+use crate::domain::error::Error;
 use crate::domain::target::{Capabilities, Capability};
-use crate::wire::splice::{Malformed, Members};
 
-/// Longest answer anybody may ask for: larger numbers are typing errors that would upset budgets.
-const MAX_OUTPUT: u64 = 1 << 31;
 /// Most answers to one request (OpenAI's own limit).
 const MAX_CHOICES: u64 = 128;
 
 pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
-    let spans = Members::scan(body).map_err(refuse)?;
-    let value = |name: &str| spans.value(body, name).filter(|value| *value != b"null");
-    let model = value("model").ok_or_else(|| missing("model"))?;
-    let model: String = serde_json::from_slice(model).map_err(|_| wrong("model", "a string"))?;
-    if model.is_empty() || model.len() > 256 || model.chars().any(char::is_control) {
-        return Err(wrong("model", "a name of 1 to 256 printable characters"));
-    }
-    let Some(messages) = value("messages") else {
-        return Err(match value("input") {
+    let body = Body::scan(body)?;
+    let model = body.model()?;
+    let Some(messages) = body.get("messages") else {
+        return Err(match body.get("input") {
             Some(_) => missing("messages").code("wrong_api"),
             None => missing("messages"),
         });
@@ -32,17 +25,14 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
     if messages.first() != Some(&b'[') {
         return Err(wrong("messages", "an array"));
     }
-    if messages[1..messages.len() - 1].iter().all(u8::is_ascii_whitespace) {
+    if !body.filled("messages") {
         return Err(wrong("messages", "an array with at least one message"));
     }
-    let stream = boolean(value("stream"), "stream")?;
-    let include_usage = value("stream_options").map(usage_wanted).transpose()?.unwrap_or(false);
-    let max_output = match value("max_completion_tokens") {
-        Some(text) => Some(count(text, "max_completion_tokens", MAX_OUTPUT)?),
-        None => value("max_tokens").map(|text| count(text, "max_tokens", MAX_OUTPUT)).transpose()?,
-    };
-    let choices = value("n").map(|text| count(text, "n", MAX_CHOICES)).transpose()?.unwrap_or(1);
-    let prompt = ["messages", "tools", "functions", "response_format"];
+    let stream = body.boolean("stream")?;
+    let include_usage = body.get("stream_options").map(usage_wanted).transpose()?.unwrap_or(false);
+    let newer = body.count("max_completion_tokens", MAX_OUTPUT)?;
+    let max_output = if newer.is_some() { newer } else { body.count("max_tokens", MAX_OUTPUT)? };
+    let choices = body.count("n", MAX_CHOICES)?.unwrap_or(1);
     Ok(Envelope {
         model,
         stream,
@@ -50,21 +40,15 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
         array: false,
         max_output,
         choices: u32::try_from(choices).unwrap_or(u32::MAX),
-        needs: needs(&value, messages, stream, choices)?,
-        prompt_bytes: prompt.iter().filter_map(|name| value(name)).map(<[u8]>::len).sum(),
-        members: spans.all().iter().filter(|m| &body[m.value.clone()] != b"null").map(|m| m.name.clone()).collect(),
+        needs: needs(&body, messages, stream, choices)?,
+        prompt_bytes: body.bytes_of(&["messages", "tools", "functions", "response_format"]),
+        members: body.names(),
         cacheable: true,
-        spans,
+        spans: body.spans,
     })
 }
 
-fn needs<'b>(
-    value: &impl Fn(&str) -> Option<&'b [u8]>,
-    messages: &[u8],
-    stream: bool,
-    choices: u64,
-) -> Result<Capabilities, Error> {
-    let filled = |name: &str| value(name).is_some_and(|list| list.len() > 2 && list != b"[ ]");
+fn needs(body: &Body<'_>, messages: &[u8], stream: bool, choices: u64) -> Result<Capabilities, Error> {
     let mut needs = Capabilities::NONE;
     let mut need = |wanted: bool, capability| {
         if wanted {
@@ -72,11 +56,11 @@ fn needs<'b>(
         }
     };
     need(stream, Capability::Stream);
-    need(filled("tools") || filled("functions"), Capability::Tools);
-    need(value("logprobs") == Some(b"true"), Capability::Logprobs);
+    need(body.filled("tools") || body.filled("functions"), Capability::Tools);
+    need(body.get("logprobs") == Some(b"true"), Capability::Logprobs);
     need(choices > 1, Capability::Choices);
-    need(value("audio").is_some(), Capability::Audio);
-    let format = value("response_format").map(kind_of).transpose()?;
+    need(body.get("audio").is_some(), Capability::Audio);
+    let format = body.get("response_format").map(kind_of).transpose()?;
     need(format.as_deref() == Some("json_object"), Capability::Json);
     need(format.as_deref() == Some("json_schema"), Capability::JsonSchema);
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
@@ -135,38 +119,4 @@ fn usage_wanted(text: &[u8]) -> Result<bool, Error> {
     let options: Options = serde_json::from_slice(text)
         .map_err(|_| wrong("stream_options", "an object with a boolean `include_usage`"))?;
     Ok(options.include_usage.unwrap_or(false))
-}
-
-fn boolean(value: Option<&[u8]>, name: &'static str) -> Result<bool, Error> {
-    match value {
-        None | Some(b"false") => Ok(false),
-        Some(b"true") => Ok(true),
-        Some(_) => Err(wrong(name, "a boolean")),
-    }
-}
-
-fn count(text: &[u8], name: &'static str, most: u64) -> Result<u64, Error> {
-    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
-    number
-        .filter(|n| (1..=most).contains(n))
-        .ok_or_else(|| wrong(name, &format!("a whole number from 1 to {most}")).code("out_of_range"))
-}
-
-fn missing(param: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, format!("`{param}` is missing")).param(param)
-}
-
-fn wrong(param: &'static str, expected: &str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, format!("`{param}` must be {expected}")).param(param)
-}
-
-fn refuse(malformed: Malformed) -> Error {
-    let error = |message: String| Error::new(ErrorKind::InvalidRequest, message);
-    match malformed {
-        Malformed::Empty => error("the body is empty".into()).code("empty_body"),
-        Malformed::Syntax(at) => error(format!("the body is not valid JSON at byte {at}")).code("invalid_json"),
-        Malformed::NotAnObject => error("the body must be a JSON object".into()).code("invalid_json"),
-        Malformed::TooDeep => error("the body is nested too deeply".into()).code("too_deep"),
-        Malformed::Duplicate => error("a member of the body is given twice".into()).code("duplicate_key"),
-    }
 }

@@ -9,6 +9,7 @@ mod envelope;
 mod params;
 mod request;
 mod response;
+mod said;
 mod stream;
 mod tap;
 mod turns;
@@ -99,6 +100,9 @@ impl Passthrough for OpenAiChat {
                     splice.rename(other, member);
                 }
             });
+        }
+        if let Some(limit) = to.max_output.filter(|_| envelope.max_output.is_none()) {
+            splice.set(to.quirks.max_output_member.as_deref().unwrap_or("max_tokens"), limit.to_string());
         }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)

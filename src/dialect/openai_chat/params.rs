@@ -76,12 +76,9 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         | Slot::StreamOptions
         | Slot::User => Carriage::Full,
         Slot::Reasoning => Carriage::Partly("as `reasoning_effort`; a budget becomes the nearest word"),
-        Slot::ServiceTier
-        | Slot::Metadata
-        | Slot::PromptCacheKey
-        | Slot::Verbosity
-        | Slot::TopK
-        | Slot::MinP => Carriage::Partly("where the provider's catalogue file says that it takes it"),
+        Slot::ServiceTier | Slot::Metadata | Slot::PromptCacheKey | Slot::Verbosity | Slot::TopK | Slot::MinP => {
+            Carriage::Partly("where the provider's catalogue file says that it takes it")
+        }
         Slot::CacheMarks | Slot::Own(_) => Carriage::No,
     }
 }

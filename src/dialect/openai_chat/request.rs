@@ -1,23 +1,18 @@
 //! A client's request, decoded once when the target speaks another dialect. Wrong types are told with their path.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
     ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
     ToolCall, ToolChoice,
 };
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::Error;
 use crate::domain::id::DialectId;
 
-type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
-    let object: Object<'_> = serde_json::from_slice(body).map_err(|_| wrong("", "a JSON object"))?;
-    let mut members = Members(object);
+    let mut members = Members::of(body)?;
     let messages: Vec<&RawValue> = members.take("messages")?.unwrap_or_default();
     let messages = messages
         .iter()
@@ -43,29 +38,11 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
         user: members.take("user")?,
         service_tier: members.take("service_tier")?,
-        metadata: members.raw("metadata").map(|raw| Json::new(raw.get())),
+        metadata: members.json("metadata"),
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity: members.take("verbosity")?,
         extra: members.rest(),
     })
-}
-
-/// Top-level members, taken one by one; null is absent; what is left is `extra`.
-struct Members<'a>(Object<'a>);
-
-impl<'a> Members<'a> {
-    fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
-        self.0.remove(name).filter(|raw| raw.get() != "null")
-    }
-
-    fn take<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
-        self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(|e| typed(name, &e))).transpose()
-    }
-
-    fn rest(self) -> Vec<(String, Json)> {
-        let given = self.0.into_iter().filter(|(_, raw)| raw.get() != "null");
-        given.map(|(name, raw)| (name.into_owned(), Json::new(raw.get()))).collect()
-    }
 }
 
 #[derive(Deserialize)]
@@ -322,26 +299,4 @@ fn source(url: String, path: &str) -> Result<MediaSource, Error> {
     let (head, data) = rest.split_once(',').ok_or_else(|| wrong(path, "a URL or a base64 data URL"))?;
     let media_type = head.strip_suffix(";base64").ok_or_else(|| wrong(path, "a data URL in base64"))?;
     Ok(MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
-}
-
-fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str, expected: &str) -> Result<T, Error> {
-    serde_json::from_str(raw.get()).map_err(|_| wrong(path, expected))
-}
-
-fn wrong(path: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, format!("`{path}` must be {expected}")).param(path)
-}
-
-/// The reader's words say which type was expected; they may quote the input, so only their first part is told.
-fn typed(path: &str, error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    let expected = text.split("expected ").nth(1).and_then(|t| t.split(" at line").next());
-    let missing = text.strip_prefix("missing field `").and_then(|t| t.split('`').next());
-    match (missing, expected) {
-        (Some(member), _) => wrong(&format!("{path}.{member}"), "given"),
-        (None, Some(expected)) => wrong(path, expected),
-        (None, None) => {
-            Error::new(ErrorKind::InvalidRequest, format!("`{path}` has a wrong type or value")).param(path)
-        }
-    }
 }

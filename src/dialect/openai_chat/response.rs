@@ -46,8 +46,7 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         finished: true,
         began: true,
         output_bytes: bytes,
-        counted: false,
-        prompt: None,
+        ..Observed::default()
     })
 }
 

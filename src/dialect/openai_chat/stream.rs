@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use super::response::{UsageOut, finish};
 use super::error;
+use super::response::{UsageOut, finish};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::ChatEvent;
 use crate::domain::error::Error;

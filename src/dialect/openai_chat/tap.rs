@@ -164,6 +164,7 @@ impl Watch {
         self.usage_only = false;
         if event.data == "[DONE]" {
             self.done = true;
+            self.observed.ended = true;
         } else if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(event.data) {
             self.parsed(chunk, quirks);
         } else if event.name == Some("error") {

@@ -12,7 +12,7 @@ use crate::domain::target::Capability;
 use crate::domain::usage::{Bucket, Usage};
 
 fn envelope(body: &Value) -> Result<Envelope, Error> {
-    OpenAiChat.envelope(&Bytes::from(body.to_string()))
+    OpenAiChat.envelope(&Bytes::from(body.to_string()), &Located::default())
 }
 
 fn user(extra: Value) -> Value {
@@ -23,8 +23,8 @@ fn user(extra: Value) -> Value {
 
 fn retargeted(body: &str, model: &str, quirks: &Quirks) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let envelope = OpenAiChat.envelope(&body).unwrap();
-    let to = Destination { model, default_max_output: 100, quirks };
+    let envelope = OpenAiChat.envelope(&body, &Located::default()).unwrap();
+    let to = Destination { model, default_max_output: 100, max_output: None, quirks };
     String::from_utf8(OpenAiChat.retarget(&body, &envelope, &to).concat()).unwrap()
 }
 
@@ -137,7 +137,7 @@ const STREAM: &str = concat!(
 );
 
 fn tapped(cuts: &[usize], hide: bool) -> (String, Observed) {
-    let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
+    let mut tap = tap::ChatTap::new(&Quirks::default(), hide, false);
     let (mut out, mut at) = (Vec::new(), 0);
     for cut in cuts.iter().copied().chain([STREAM.len()]) {
         let cut = cut.clamp(at, STREAM.len());
@@ -164,7 +164,7 @@ fn a_tap_learns_all_and_hides_only_the_report_we_asked_for() {
 #[test]
 fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() {
     let ends = |text: &str| {
-        let mut tap = tap::ChatTap::new(&Quirks::default(), false);
+        let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
         let mut out = Vec::new();
         tap.chunk(Bytes::copy_from_slice(text.as_bytes()), &mut out).unwrap();
         tap.end(&mut out).map_err(|f| f.kind)
@@ -177,7 +177,7 @@ fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() 
 
 #[test]
 fn errors_inside_answers_are_failures() {
-    let mut tap = tap::ChatTap::new(&Quirks::default(), false);
+    let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
     let error = Bytes::from_static(b"data: {\"error\":{\"message\":\"slow down\",\"code\":429},\"choices\":[]}\n\n");
     let failure = tap.chunk(error, &mut Vec::new()).unwrap_err();
     assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::RateLimited, "slow down"));
@@ -206,7 +206,7 @@ fn error_answers_of_many_shapes() {
         (429, r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#, FailureKind::RateLimited),
         (400, r#"{"object":"error","message":"m","type":"x","param":null,"code":"1210"}"#, FailureKind::Rejected),
         (400, r#"{"code":"c","error":"m"}"#, FailureKind::Rejected),
-        (404, r#"{"error":"m"}"#, FailureKind::Upstream),
+        (404, r#"{"error":"m"}"#, FailureKind::NoModel),
         (502, "<html>m</html>", FailureKind::Upstream),
         (529, r#"{"error":{"message":"m"}}"#, FailureKind::Upstream),
     ];
@@ -230,7 +230,7 @@ fn a_request_is_decoded_whole() {
         ],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
     });
-    let request = OpenAiChat.decode_request(body.to_string().as_bytes()).unwrap();
+    let request = OpenAiChat.decode_request(body.to_string().as_bytes(), &Envelope::default()).unwrap();
     assert_eq!(request.messages[0].role, Role::Developer);
     let Part::Image(image) = &request.messages[1].content[1] else { panic!("an image") };
     assert_eq!(image.source, MediaSource::Base64 { media_type: "image/png".into(), data: "AA==".into() });
@@ -244,7 +244,8 @@ fn a_request_is_decoded_whole() {
 
 #[test]
 fn wrong_types_are_told_with_their_path() {
-    let error = |extra: Value| OpenAiChat.decode_request(user(extra).to_string().as_bytes()).unwrap_err();
+    let error =
+        |extra: Value| OpenAiChat.decode_request(user(extra).to_string().as_bytes(), &Envelope::default()).unwrap_err();
     let cases = [
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"messages": [{"role": "king", "content": "x"}]}), "messages[0].role"),
@@ -263,7 +264,7 @@ fn wrong_types_are_told_with_their_path() {
 }
 
 fn encoded(events: &[ChatEvent], include_usage: bool) -> String {
-    let options = StreamOptions { model: "shown".into(), include_usage, created: 5, id: "own".into() };
+    let options = Rendering { created: 5, ..Rendering::example("shown", include_usage) };
     let (mut encoder, mut out) = (stream::Encoder::new(options), BytesMut::new());
     events.iter().for_each(|event| encoder.event(event, &mut out));
     String::from_utf8(out.to_vec()).unwrap()
@@ -275,9 +276,9 @@ fn an_encoded_stream_keeps_the_rules_of_the_dialect() {
         ChatEvent::Start { id: "up-1".into(), model: "real".into(), created: Some(9) },
         ChatEvent::Reasoning { choice: 0, text: "hm".into() },
         ChatEvent::Text { choice: 0, text: "a\n\"b".into() },
-        ChatEvent::ToolStart { choice: 0, index: 0, id: "t".into(), name: "f".into() },
+        ChatEvent::ToolStart { choice: 0, index: 0, id: "t".into(), name: "f".into(), custom: false, signature: None },
         ChatEvent::ToolArguments { choice: 0, index: 0, fragment: "{}".into() },
-        ChatEvent::Finish { choice: 0, reason: FinishReason::ToolCalls },
+        ChatEvent::Finish { choice: 0, reason: FinishReason::ToolCalls, stop_sequence: None },
         ChatEvent::Usage(Usage::ZERO.with(Bucket::Input, 4).with(Bucket::Reasoning, 1).with(Bucket::Output, 2)),
         ChatEvent::End,
     ];
@@ -308,13 +309,13 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), hide in any::<bool>()) {
-        let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
+        let mut tap = tap::ChatTap::new(&Quirks::default(), hide, false);
         let mut out = Vec::new();
         let _ = tap.chunk(Bytes::copy_from_slice(&bytes), &mut out);
         let _ = tap.end(&mut out);
         let _ = OpenAiChat.observe_response(&bytes, &Quirks::default());
         let _ = OpenAiChat.decode_error(500, &bytes);
-        let _ = OpenAiChat.decode_request(&bytes);
-        let _ = OpenAiChat.envelope(&Bytes::from(bytes));
+        let _ = OpenAiChat.decode_request(&bytes, &Envelope::default());
+        let _ = OpenAiChat.envelope(&Bytes::from(bytes), &Located::default());
     }
 }

@@ -174,7 +174,9 @@ fn user_part(part: &Part, at: usize, part_at: usize) -> Result<Option<WirePart<'
         Part::Audio(media) => WirePart::InputAudio { input_audio: audio(media, at, part_at)? },
         Part::File(media) => WirePart::File { file: file(media, at, part_at)? },
         Part::CacheMark(_) | Part::Reasoning { .. } => return Ok(None),
-        Part::Opaque { .. } => return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider")),
+        Part::Opaque { .. } => {
+            return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider"));
+        }
     }))
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::error::Members;
 use super::usage::WireUsage;
@@ -49,24 +48,19 @@ pub(super) struct Delta<'a> {
     pub tool_calls: Option<Vec<ToolDelta<'a>>>,
 }
 
-/// Text, or Mistral's parts.
+/// Text, or Mistral's parts, or with some an object; measured, not read.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Content<'a> {
-    #[serde(borrow)]
-    Text(Cow<'a, str>),
-    #[serde(borrow)]
-    Parts(Vec<&'a serde_json::value::RawValue>),
-    Other(IgnoredAny),
-}
+#[serde(transparent)]
+pub(super) struct Content<'a>(#[serde(borrow)] &'a serde_json::value::RawValue);
 
 impl Content<'_> {
-    /// Bytes of text, at least roughly: parts are counted as they stand.
+    /// Bytes of text, at least roughly: escapes count as they are written, parts with their names.
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Parts(parts) => parts.iter().map(|part| part.get().len()).sum(),
-            Self::Other(_) => 0,
+        let text = self.0.get();
+        match text.as_bytes().first() {
+            Some(b'"' | b'[' | b'{') => text.len().saturating_sub(2),
+            // null, and what has no text.
+            _ => 0,
         }
     }
 }

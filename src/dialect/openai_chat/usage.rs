@@ -9,34 +9,57 @@ use serde::Deserialize;
 use crate::dialect::Quirks;
 use crate::domain::usage::{Bucket, Usage};
 
+/// A count as it comes: some write `12.0`. What is no count spoils the report, not the answer.
+#[derive(Clone, Copy, Debug)]
+struct Count(i64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Wire {
+            Whole(i64),
+            Float(f64),
+            Other(serde::de::IgnoredAny),
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within range")]
+        let whole = |number: f64| number as i64;
+        Ok(Self(match Wire::deserialize(deserializer)? {
+            Wire::Whole(count) => count,
+            Wire::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => whole(number),
+            Wire::Float(_) | Wire::Other(_) => -1,
+        }))
+    }
+}
+
 /// `usage` as it comes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct WireUsage {
-    prompt_tokens: Option<i64>,
-    completion_tokens: Option<i64>,
-    total_tokens: Option<i64>,
+    prompt_tokens: Option<Count>,
+    completion_tokens: Option<Count>,
+    total_tokens: Option<Count>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
     /// DeepSeek's older name for cached prompt tokens.
-    prompt_cache_hit_tokens: Option<i64>,
+    prompt_cache_hit_tokens: Option<Count>,
     /// Together's place for them.
-    cached_tokens: Option<i64>,
+    cached_tokens: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PromptDetails {
-    cached_tokens: Option<i64>,
-    cache_write_tokens: Option<i64>,
-    audio_tokens: Option<i64>,
+    cached_tokens: Option<Count>,
+    cache_write_tokens: Option<Count>,
+    audio_tokens: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct CompletionDetails {
-    reasoning_tokens: Option<i64>,
-    audio_tokens: Option<i64>,
+    reasoning_tokens: Option<Count>,
+    audio_tokens: Option<Count>,
 }
 
 /// More tokens than any request can have.
@@ -52,7 +75,7 @@ impl WireUsage {
         let cached =
             prompt_details.and_then(|d| d.cached_tokens).or(self.prompt_cache_hit_tokens).or(self.cached_tokens);
         let mut rest = prompt;
-        let mut take = |count: Option<i64>| -> Option<u64> {
+        let mut take = |count: Option<Count>| -> Option<u64> {
             let part = sane(count)?.min(rest);
             rest -= part;
             Some(part)
@@ -84,10 +107,10 @@ impl WireUsage {
     }
 }
 
-fn sane(count: Option<i64>) -> Option<u64> {
+fn sane(count: Option<Count>) -> Option<u64> {
     match count {
         None => Some(0),
-        Some(count @ 0..ABSURD) => u64::try_from(count).ok(),
+        Some(Count(count @ 0..ABSURD)) => u64::try_from(count).ok(),
         Some(_) => None,
     }
 }

@@ -309,9 +309,9 @@ fn the_baseline_of_the_file_holds_without_a_route() {
 fn a_ticket_looks_again() {
     let (mut shop, policy) = mission();
     let decision = decide(&shop, &policy, &ask("auto"));
-    assert_eq!(decision.ticket(0, &shop, NOW).unwrap().target(), decision.admitted[0].target);
-    assert_eq!(decision.ticket(2, &shop, NOW), Err(None), "no more attempts than the route allows");
+    assert_eq!(decision.ticket(0, 0, &shop, NOW).unwrap().target(), decision.admitted[0].target);
+    assert_eq!(decision.ticket(2, 2, &shop, NOW), Err(None), "no more attempts than the route allows");
     shop.targets[0].available_to = Some(UnixMillis(NOW.0 + 5));
-    assert!(decision.ticket(0, &shop, NOW).is_ok());
-    assert!(matches!(decision.ticket(0, &shop, UnixMillis(NOW.0 + 5)), Err(Some(Reason::Retired { .. }))));
+    assert!(decision.ticket(0, 0, &shop, NOW).is_ok());
+    assert!(matches!(decision.ticket(0, 0, &shop, UnixMillis(NOW.0 + 5)), Err(Some(Reason::Retired { .. }))));
 }

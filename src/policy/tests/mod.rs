@@ -68,6 +68,7 @@ impl Shop {
             endpoint: endpoint.into(),
             upstream_model: model.into(),
             dialect: DialectId::OpenAiChat,
+            also: Arc::from([]),
             family: None,
             tier: Some("reasoning".into()),
             available_from: None,
@@ -161,6 +162,7 @@ pub(super) fn problems(text: &str, shop: &Shop) -> Vec<String> {
 
 pub(super) fn ask(model: &str) -> Ask<'_> {
     Ask {
+        dialect: DialectId::OpenAiChat,
         model,
         operation: Operation::Chat,
         input_tokens: 1_000,

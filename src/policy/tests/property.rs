@@ -278,9 +278,9 @@ proptest! {
             }
         }
         for attempt in 0..decision.attempts().len() {
-            prop_assert!(decision.ticket(attempt, &shop, NOW).is_ok());
+            prop_assert!(decision.ticket(attempt, u8::try_from(attempt).unwrap(), &shop, NOW).is_ok());
         }
-        prop_assert!(decision.ticket(decision.attempts().len(), &shop, NOW).is_err());
+        prop_assert!(decision.ticket(decision.attempts().len(), u8::try_from(decision.attempts().len()).unwrap(), &shop, NOW).is_err());
     }
 
     #[test]

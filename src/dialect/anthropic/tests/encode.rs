@@ -1,13 +1,15 @@
 //! Goldens of requests: the wire text and the losses, side by side.
 
 use super::*;
+use crate::domain::chat::Signature;
 use crate::domain::chat::{
     Json, Media, MediaSource, Message, ReasoningSettings, ResponseFormat, Role, Sampling, Tool, ToolChoice,
 };
 use crate::domain::error::ErrorKind;
+use crate::domain::id::DialectId;
 
 fn turn(role: Role, content: Vec<Part>) -> Message {
-    Message { role, name: None, content, tool_calls: Vec::new(), tool_call_id: None }
+    Message::new(role, content)
 }
 
 fn text(role: Role, text: &str) -> Message {
@@ -15,14 +17,7 @@ fn text(role: Role, text: &str) -> Message {
 }
 
 fn calls(content: Vec<Part>, calls: &[(&str, &str, &str)]) -> Message {
-    let tool_calls = calls
-        .iter()
-        .map(|(id, name, arguments)| ToolCall {
-            id: (*id).to_owned(),
-            name: (*name).to_owned(),
-            arguments: (*arguments).to_owned(),
-        })
-        .collect();
+    let tool_calls = calls.iter().map(|(id, name, arguments)| ToolCall::new(*id, *name, *arguments)).collect();
     Message { tool_calls, ..turn(Role::Assistant, content) }
 }
 
@@ -31,7 +26,7 @@ fn result(id: &str, answer: &str) -> Message {
 }
 
 fn tool(name: &str, parameters: Option<&str>) -> Tool {
-    Tool { name: name.to_owned(), description: None, parameters: parameters.map(Json::new), strict: None }
+    Tool { name: name.to_owned(), parameters: parameters.map(Json::new), ..Tool::default() }
 }
 
 fn ask(messages: Vec<Message>) -> ChatRequest {
@@ -43,7 +38,7 @@ fn hello() -> ChatRequest {
 }
 
 fn encode(request: &ChatRequest) -> Result<(String, Loss), Error> {
-    let to = Destination { model: "claude-x", default_max_output: 4096, quirks: quirks() };
+    let to = Destination { model: "claude-x", default_max_output: 4096, max_output: None, quirks: quirks() };
     let (body, loss) = Anthropic.encode_request(request, &to)?;
     Ok((String::from_utf8(body.to_vec()).unwrap(), loss))
 }
@@ -174,7 +169,7 @@ fn inline(media_type: &str) -> MediaSource {
 }
 
 fn media(source: MediaSource) -> Media {
-    Media { source, detail: None, name: None }
+    Media { source, media_type: None, detail: None, name: None }
 }
 
 #[test]
@@ -228,7 +223,7 @@ fn thinking_budgets() {
     assert_eq!(budget(&think(Some("low"), Some(1500))), Some(1500));
     assert_eq!(budget(&think(Some("none"), None)), None);
     assert_eq!(budget(&think(None, Some(0))), None);
-    beside(&think(None, Some(500)), &["reasoning"], &[]);
+    beside(&think(None, Some(500)), &["reasoning_effort"], &[]);
     beside(&think(Some("enormous"), None), &["reasoning_effort"], &[]);
     let own_words = |json: &str| {
         let extra = vec![("thinking".to_owned(), Json::new(json))];
@@ -263,7 +258,7 @@ fn thinking_costs_sampling_and_forced_calls() {
 fn thinking_comes_back_signed_or_not_at_all() {
     let part = |text: &str, signature: Option<&str>| Part::Reasoning {
         text: text.to_owned(),
-        signature: signature.map(str::to_owned),
+        signature: signature.map(|s| Signature::new(DialectId::Anthropic, s)),
     };
     let thoughts = vec![part("hm", Some("c2ln")), part("", Some("redacted:ZGF0YQ==")), part("other", None)];
     let mut request = think(Some("low"), None);
@@ -382,7 +377,7 @@ fn losses_are_named() {
 #[test]
 fn a_relay_may_refuse_members() {
     let quirks = Quirks { drop: vec!["metadata".to_owned(), "messages".to_owned()], ..Quirks::default() };
-    let to = Destination { model: "m", default_max_output: 9, quirks: &quirks };
+    let to = Destination { model: "m", default_max_output: 9, max_output: None, quirks: &quirks };
     let request = ChatRequest { user: Some("u".to_owned()), ..hello() };
     let (body, _) = Anthropic.encode_request(&request, &to).unwrap();
     assert_eq!(body, format!(r#"{{"model":"m","max_tokens":9,{HI}}}"#));

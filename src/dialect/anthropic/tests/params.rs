@@ -1,37 +1,19 @@
-//! Tests of the parameter table.
+//! Tests of what the dialect can say.
 
-use super::super::params::{Class, class, may_be_neutral, neutral, parameters};
 use super::*;
-
-#[test]
-fn the_table_is_sorted_and_found() {
-    assert!(parameters().windows(2).all(|w| w[0].name < w[1].name));
-    for row in parameters() {
-        assert_eq!(class(row.name), row.class);
-    }
-    assert_eq!(class("never_heard_of"), Class::Semantic);
-}
-
-#[test]
-fn neutral_values() {
-    for (name, value) in [("seed", "null"), ("n", " 1 "), ("frequency_penalty", "-0.0"), ("logit_bias", "{\n}")] {
-        assert!(neutral(name, value), "{name} {value}");
-    }
-    for (name, value) in [("seed", "0"), ("n", "2"), ("frequency_penalty", "0.1"), ("odd", "0"), ("logprobs", "true")] {
-        assert!(!neutral(name, value), "{name} {value}");
-    }
-}
+use crate::dialect::Located;
+use crate::domain::id::DialectId;
 
 fn envelope(body: &str) -> Envelope {
     let client = crate::dialect::ingress(crate::domain::id::DialectId::OpenAiChat).unwrap();
-    client.envelope(&Bytes::copy_from_slice(body.as_bytes())).unwrap()
+    client.envelope(&Bytes::copy_from_slice(body.as_bytes()), &Located::default()).unwrap()
 }
 
 #[test]
 fn what_cannot_be_said_is_known_before_the_prompt_is_read() {
     let lost = |members: &str| {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{members}}}"#);
-        Anthropic.inexpressible(&envelope(&body))
+        crate::dialect::inexpressible(&envelope(&body), DialectId::OpenAiChat, DialectId::Anthropic)
     };
     assert!(
         lost(r#""n":1,"logprobs":false,"response_format":{"type":"text"},"seed":null,"store":true,"stop":["a"]"#)
@@ -43,20 +25,11 @@ fn what_cannot_be_said_is_known_before_the_prompt_is_read() {
 }
 
 #[test]
-fn every_parameter_with_a_neutral_value_is_marked() {
-    let samples = ["null", "0", "1", "false", "{}", "[\"text\"]", "\"medium\""];
-    for row in parameters() {
-        let neutral = samples[1..].iter().any(|value| neutral(row.name, value));
-        assert_eq!(may_be_neutral(row.name), neutral, "{}", row.name);
-    }
-}
-
-#[test]
 fn the_same_dialect_is_only_addressed_anew() {
     let drop = Quirks { drop: vec!["metadata".to_owned()], ..Quirks::default() };
     let retarget = |body: &str, quirks: &Quirks| {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let to = Destination { model: "claude-x", default_max_output: 7, quirks };
+        let to = Destination { model: "claude-x", default_max_output: 7, max_output: None, quirks };
         let pieces = Anthropic.retarget(&body, &envelope(std::str::from_utf8(&body).unwrap()), &to);
         String::from_utf8(pieces.concat()).unwrap()
     };
@@ -80,8 +53,9 @@ fn a_client_of_the_other_dialect_is_understood_end_to_end() {
         r#""function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"ok"},"#,
         r#"{"role":"user","content":"go on"}],"tools":[{"type":"function","function":{"name":"f"}}]}"#,
     );
-    let to = Destination { model: "claude-x", default_max_output: 7, quirks: quirks() };
-    let (wire, loss) = Anthropic.encode_request(&client.decode_request(body.as_bytes()).unwrap(), &to).unwrap();
+    let to = Destination { model: "claude-x", default_max_output: 7, max_output: None, quirks: quirks() };
+    let (wire, loss) =
+        Anthropic.encode_request(&client.decode_request(body.as_bytes(), &envelope(body)).unwrap(), &to).unwrap();
     let want = concat!(
         r#"{"model":"claude-x","max_tokens":3000,"system":"be brief","messages":[{"role":"user","content":["#,
         r#"{"type":"text","text":"look"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}}]},"#,

@@ -160,13 +160,8 @@ fn a_client_of_the_other_dialect_reads_it() {
         STOP,
     ]);
     let client = crate::dialect::ingress(crate::domain::id::DialectId::OpenAiChat).unwrap();
-    let options = crate::dialect::StreamOptions {
-        model: "alias".to_owned(),
-        include_usage: true,
-        created: 1,
-        id: "none".to_owned(),
-    };
-    let mut encoder = client.encode_stream(options);
+    let rendering = crate::dialect::Rendering { created: 1, ..crate::dialect::Rendering::example("alias", true) };
+    let mut encoder = client.encode_stream(rendering);
     let mut out = bytes::BytesMut::new();
     decode_stream([body.as_bytes()]).0.iter().for_each(|event| encoder.event(event, &mut out));
     let out = String::from_utf8(out.to_vec()).unwrap();
@@ -185,7 +180,7 @@ fn a_client_of_the_other_dialect_reads_it() {
 }
 
 fn tap<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Bytes>, Result<(), Failure>, Observed) {
-    let mut tap = Anthropic.tap(quirks(), true);
+    let mut tap = Anthropic.tap(quirks(), Watching { hide_usage: true, ..Watching::default() });
     let mut out = Vec::new();
     let mut result = Ok(());
     for chunk in chunks {
@@ -234,7 +229,7 @@ fn the_tap_stops_before_an_error_and_never_inside_a_frame() {
 
 #[test]
 fn signs_of_life_pass_the_tap_at_once() {
-    let mut tap = Anthropic.tap(quirks(), false);
+    let mut tap = Anthropic.tap(quirks(), Watching { hide_usage: false, ..Watching::default() });
     let mut out = Vec::new();
     tap.chunk(Bytes::from_static(b": ping\n"), &mut out).unwrap();
     assert_eq!(out.concat(), b": ping\n");

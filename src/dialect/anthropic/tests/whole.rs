@@ -1,7 +1,9 @@
 //! Tests of whole answers and error answers.
 
 use super::*;
+use crate::domain::chat::Signature;
 use crate::domain::error::FailureKind;
+use crate::domain::id::DialectId;
 use crate::domain::usage::{Bucket, Usage};
 
 fn decode(body: &str) -> Result<ChatResponse, Failure> {
@@ -32,7 +34,7 @@ fn an_answer_with_everything() {
     assert_eq!(choice.finish, FinishReason::ToolCalls);
     assert_eq!(choice.tool_calls[0].arguments, "{\"n\": 12345678901234567890}");
     assert_eq!(choice.tool_calls[1].arguments, "{}");
-    let signature = |s: &str| Some(s.to_owned());
+    let signature = |s: &str| Some(Signature::new(DialectId::Anthropic, s));
     assert_eq!(choice.content[0], Part::Reasoning { text: "hm".to_owned(), signature: signature("c2ln") });
     assert_eq!(choice.content[1], Part::Reasoning { text: String::new(), signature: signature("redacted:ZA==") });
     assert_eq!(choice.content[2], Part::Text("Café".to_owned()));
@@ -156,7 +158,7 @@ fn error_answers() {
         (401, "authentication_error", FailureKind::Credentials),
         (402, "billing_error", FailureKind::Credentials),
         (403, "permission_error", FailureKind::Credentials),
-        (404, "not_found_error", FailureKind::Upstream),
+        (404, "not_found_error", FailureKind::NoModel),
         (429, "rate_limit_error", FailureKind::RateLimited),
         (500, "api_error", FailureKind::Upstream),
         (504, "timeout_error", FailureKind::Timeout),

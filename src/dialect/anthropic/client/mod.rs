@@ -1,0 +1,57 @@
+//! The client's side of the dialect: Messages, as the official SDKs and coding agents send them.
+//!
+//! Unknown members, betas and server tools never fail a request that goes to another dialect: coding agents send new
+//! ones every month. They are dropped and listed.
+
+mod answer;
+mod envelope;
+mod events;
+mod params;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use super::{Anthropic, error};
+use crate::dialect::{EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Weight};
+use crate::domain::chat::{ChatRequest, ChatResponse};
+use crate::domain::error::{Error, ErrorKind};
+
+impl Ingress for Anthropic {
+    fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
+        envelope::read(body)
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        params::PARAMETERS
+    }
+
+    fn unknown(&self) -> Weight {
+        Weight::Advisory
+    }
+
+    fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
+        request::decode(body)
+    }
+
+    fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
+        answer::encode(response, rendering)
+    }
+
+    fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
+        Box::new(events::Encoder::new(rendering))
+    }
+
+    fn encode_error(&self, error: &Error, request: &str) -> Bytes {
+        Bytes::from(error::encode(error, request))
+    }
+
+    /// 529 is this dialect's word for an overloaded server.
+    fn error_status(&self, error: &Error) -> u16 {
+        match error.kind {
+            ErrorKind::Overloaded | ErrorKind::Unavailable => 529,
+            kind => kind.status(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Answers as they are read for clients of other dialects. A message and a delta have the same members.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::types::InsideError;
+use super::usage::WireUsage;
+
+#[derive(Deserialize)]
+pub(super) struct Answer<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) model: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) created: Option<f64>,
+    #[serde(borrow, default)]
+    pub(super) choices: Option<Vec<WireChoice<'a>>>,
+    #[serde(default)]
+    pub(super) usage: Option<WireUsage>,
+    #[serde(default)]
+    pub(super) x_groq: Option<Groq>,
+    /// Perplexity's sources: addresses, and the same with titles.
+    #[serde(default)]
+    pub(super) citations: Option<Lenient<Vec<String>>>,
+    #[serde(default)]
+    pub(super) search_results: Option<Lenient<Vec<SearchResult>>>,
+    #[serde(default)]
+    pub(super) service_tier: Option<String>,
+    #[serde(default)]
+    pub(super) error: Option<InsideError>,
+}
+
+/// What is read if it has the form that is expected, and ignored otherwise: decoration must not break an answer.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Lenient<T> {
+    Good(T),
+    Other(IgnoredAny),
+}
+
+impl<T> Lenient<T> {
+    pub(super) fn good(self) -> Option<T> {
+        match self {
+            Self::Good(value) => Some(value),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Groq {
+    pub(super) usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SearchResult {
+    pub(super) title: Option<String>,
+    pub(super) url: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireChoice<'a> {
+    #[serde(default)]
+    pub(super) index: Option<u32>,
+    #[serde(borrow, default)]
+    pub(super) finish_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) message: Option<Said<'a>>,
+    #[serde(borrow, default)]
+    pub(super) delta: Option<Said<'a>>,
+    #[serde(default)]
+    pub(super) logprobs: Option<Logprobs>,
+}
+
+/// A message or a delta.
+#[derive(Default, Deserialize)]
+pub(super) struct Said<'a> {
+    #[serde(borrow, default)]
+    pub(super) content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) reasoning_details: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    pub(super) refusal: Option<String>,
+    #[serde(borrow, default)]
+    pub(super) tool_calls: Option<Vec<WireCall<'a>>>,
+    #[serde(borrow, default)]
+    pub(super) function_call: Option<WireFunction<'a>>,
+    #[serde(default)]
+    pub(super) annotations: Option<Lenient<Vec<Annotation>>>,
+    #[serde(default)]
+    pub(super) images: Option<Lenient<Vec<Image>>>,
+    #[serde(default)]
+    pub(super) audio: Option<Lenient<Audio>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireCall<'a> {
+    #[serde(default)]
+    pub(super) index: Option<u32>,
+    #[serde(default)]
+    pub(super) id: Option<String>,
+    #[serde(borrow, default)]
+    pub(super) function: Option<WireFunction<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireFunction<'a> {
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    /// Text, or with some the object itself.
+    #[serde(borrow, default)]
+    pub(super) arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Annotation {
+    pub(super) url_citation: Option<UrlCitation>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UrlCitation {
+    pub(super) url: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) content: Option<String>,
+    pub(super) start_index: Option<u32>,
+    pub(super) end_index: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Image {
+    pub(super) image_url: ImageUrl,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ImageUrl {
+    pub(super) url: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Audio {
+    pub(super) data: Option<String>,
+    pub(super) transcript: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Logprobs {
+    pub(super) content: Option<Vec<WireLogprob>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireLogprob {
+    pub(super) token: String,
+    pub(super) logprob: f64,
+    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) top_logprobs: Option<Vec<WireTop>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireTop {
+    pub(super) token: String,
+    pub(super) logprob: f64,
+}

@@ -1,0 +1,190 @@
+//! What all client dialects read alike: members of a body, and complaints about them in plain words.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::domain::chat::Json;
+use crate::domain::error::{Error, ErrorKind};
+use crate::wire::splice::{Malformed, Members as Spans};
+
+/// Longest answer anybody may ask for: larger numbers are typing errors that would upset budgets.
+pub(super) const MAX_OUTPUT: u64 = 1 << 31;
+
+/// The top-level members of a body, as spans; null is absent.
+pub(super) struct Body<'b> {
+    bytes: &'b Bytes,
+    /// Where the members are.
+    pub spans: Spans,
+}
+
+impl<'b> Body<'b> {
+    /// Scans a body.
+    ///
+    /// # Errors
+    /// What is no JSON object, or an abuse of one.
+    pub(super) fn scan(bytes: &'b Bytes) -> Result<Self, Error> {
+        Ok(Self { bytes, spans: Spans::scan(bytes).map_err(refuse)? })
+    }
+
+    /// A member's JSON text.
+    pub(super) fn get(&self, name: &str) -> Option<&'b [u8]> {
+        self.spans.value(self.bytes, name).filter(|value| *value != b"null")
+    }
+
+    /// `true` or `false`; absent = false.
+    pub(super) fn boolean(&self, name: &'static str) -> Result<bool, Error> {
+        match self.get(name) {
+            None | Some(b"false") => Ok(false),
+            Some(b"true") => Ok(true),
+            Some(_) => Err(wrong(name, "a boolean")),
+        }
+    }
+
+    /// A whole number from 1 on.
+    pub(super) fn count(&self, name: &'static str, most: u64) -> Result<Option<u64>, Error> {
+        self.get(name).map(|text| count(text, name, most)).transpose()
+    }
+
+    /// `model`.
+    pub(super) fn model(&self) -> Result<String, Error> {
+        let text = self.get("model").ok_or_else(|| missing("model"))?;
+        let model: String = serde_json::from_slice(text).map_err(|_| wrong("model", "a string"))?;
+        model_name(model)
+    }
+
+    /// Bytes of all these members together.
+    pub(super) fn bytes_of(&self, names: &[&str]) -> usize {
+        names.iter().filter_map(|name| self.get(name)).map(<[u8]>::len).sum()
+    }
+
+    /// Whether a list or object has something in it.
+    pub(super) fn filled(&self, name: &str) -> bool {
+        let inner = |list: &'b [u8]| list.get(1..list.len().saturating_sub(1)).unwrap_or_default();
+        self.get(name).is_some_and(|list| !inner(list).trim_ascii().is_empty())
+    }
+
+    /// Names of all members that are not null, in order.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        let given = self.spans.all().iter().filter(|m| &self.bytes[m.value.clone()] != b"null");
+        given.map(|m| m.name.clone()).collect()
+    }
+}
+
+/// A model's name, checked.
+pub(super) fn model_name(model: String) -> Result<String, Error> {
+    if model.is_empty() || model.len() > 256 || model.chars().any(char::is_control) {
+        return Err(wrong("model", "a name of 1 to 256 printable characters"));
+    }
+    Ok(model)
+}
+
+/// A whole number from 1 on, as JSON text.
+pub(super) fn count(text: &[u8], name: &'static str, most: u64) -> Result<u64, Error> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+    number
+        .filter(|n| (1..=most).contains(n))
+        .ok_or_else(|| wrong(name, &format!("a whole number from 1 to {most}")).code("out_of_range"))
+}
+
+/// The member is needed and not there.
+pub(super) fn missing(param: &str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, format!("`{param}` is missing")).param(param)
+}
+
+/// The member has a wrong type or value.
+pub(super) fn wrong(path: &str, expected: &str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, format!("`{path}` must be {expected}")).param(path)
+}
+
+/// What a body that cannot be scanned is refused with.
+pub(super) fn refuse(malformed: Malformed) -> Error {
+    let error = |message: String| Error::new(ErrorKind::InvalidRequest, message);
+    match malformed {
+        Malformed::Empty => error("the body is empty".into()).code("empty_body"),
+        Malformed::Syntax(at) => error(format!("the body is not valid JSON at byte {at}")).code("invalid_json"),
+        Malformed::NotAnObject => error("the body must be a JSON object".into()).code("invalid_json"),
+        Malformed::TooDeep => error("the body is nested too deeply".into()).code("too_deep"),
+        Malformed::TooMany => error("the body has too many members".into()).code("too_many_members"),
+        Malformed::Duplicate => error("a member of the body is given twice".into()).code("duplicate_key"),
+    }
+}
+
+/// Members of an object, taken one by one; null is absent.
+pub(super) struct Members<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> Members<'a> {
+    /// Of a whole body.
+    ///
+    /// # Errors
+    /// No object.
+    pub(super) fn of(body: &'a [u8]) -> Result<Self, Error> {
+        serde_json::from_slice(body).map(Self).map_err(|_| wrong("body", "a JSON object"))
+    }
+
+    /// Of a member's value.
+    ///
+    /// # Errors
+    /// No object.
+    pub(super) fn within(raw: &'a RawValue, path: &str) -> Result<Self, Error> {
+        read(raw, path, "an object").map(Self)
+    }
+
+    /// Takes a member's JSON.
+    pub(super) fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.0.remove(name).filter(|raw| raw.get() != "null")
+    }
+
+    /// Takes a member's JSON to keep it.
+    pub(super) fn json(&mut self, name: &str) -> Option<Json> {
+        self.raw(name).map(|raw| Json::new(raw.get()))
+    }
+
+    /// Takes a member.
+    ///
+    /// # Errors
+    /// A wrong type, with its path.
+    pub(super) fn take<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
+        self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(|e| typed(name, &e))).transpose()
+    }
+
+    /// What is left.
+    pub(super) fn rest(self) -> Vec<(String, Json)> {
+        let given = self.0.into_iter().filter(|(_, raw)| raw.get() != "null");
+        given.map(|(name, raw)| (name.into_owned(), Json::new(raw.get()))).collect()
+    }
+}
+
+/// Reads a value, or says what it should have been.
+pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str, expected: &str) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|_| wrong(path, expected))
+}
+
+/// What a type of ours is to a client.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "f64" => "a number",
+        "u32" | "u64" | "i64" => "a whole number",
+        "a borrowed string" | "str" => "a string",
+        other if other.starts_with("struct ") || other.contains("map") => "an object",
+        other if other.contains("sequence") => "an array",
+        other => other,
+    }
+}
+
+/// The reader's words say which type was expected; they may quote the input, so only their first part is told.
+pub(super) fn typed(path: &str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let expected = text.split("expected ").nth(1).and_then(|t| t.split(" at line").next());
+    let missing = text.strip_prefix("missing field `").and_then(|t| t.split('`').next());
+    match (missing, expected) {
+        (Some(member), _) => wrong(&format!("{path}.{member}"), "given"),
+        (None, Some(expected)) => wrong(path, plain(expected)),
+        (None, None) => {
+            Error::new(ErrorKind::InvalidRequest, format!("`{path}` has a wrong type or value")).param(path)
+        }
+    }
+}
