@@ -363,7 +363,9 @@ fn capabilities(reader: &mut Reader<'_>, raw: Option<&Spanned<Vec<String>>>) -> 
             }
         }
     }
-    set
+    // A model does conversations unless it says that it does something else.
+    let other = Capability::OPERATIONS.into_iter().any(|operation| set.has(operation));
+    if other { set } else { set.with(Capability::Chat) }
 }
 
 /// A hosted model of unknown speed: half a second to start, 50 tokens a second, 500 tokens an answer.

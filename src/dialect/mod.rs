@@ -5,13 +5,16 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+mod models;
 pub mod native;
 mod openai_chat;
-mod openai_error;
+mod openai_completions;
 mod openai_responses;
 pub mod params;
+pub mod paths;
 mod read;
 
+pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
 use std::borrow::Cow;
@@ -22,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
+use crate::domain::plan::Operation;
 use crate::domain::target::Capabilities;
 use crate::domain::usage::Usage;
 
@@ -140,6 +144,14 @@ pub trait Ingress: Send + Sync {
     /// Malformed JSON, missing or wrongly typed envelope members.
     fn envelope(&self, body: &Bytes, located: &Located) -> Result<Envelope, Error>;
 
+    /// The same for operations that are no conversations, whose body passes as it is.
+    ///
+    /// # Errors
+    /// Malformed JSON, a missing or wrongly typed model.
+    fn envelope_of_other(&self, body: &Bytes) -> Result<Envelope, Error> {
+        read::other(body)
+    }
+
     /// All parameters that the dialect is known to have.
     fn parameters(&self) -> &'static [Parameter];
 
@@ -157,6 +169,42 @@ pub trait Ingress: Send + Sync {
 
     /// A renderer of one streamed answer.
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream>;
+
+    /// The header of the dialect's own for keys, which counts before a bearer token.
+    fn key_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
+    fn id_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Headers of the client that a provider of the same dialect must see.
+    fn forwards(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The list of models.
+    ///
+    /// # Errors
+    /// None that a caller could mend.
+    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
+        models::openai_list(models)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// None that a caller could mend.
+    fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {
+        models::openai_model(model)
+    }
+
+    /// How many tokens a conversation has.
+    fn encode_count(&self, tokens: u64) -> Bytes {
+        Bytes::from(format!("{{\"input_tokens\":{tokens}}}"))
+    }
 
     /// The media type of a streamed answer.
     fn stream_type(&self, envelope: &Envelope) -> &'static str {
@@ -223,6 +271,19 @@ pub trait EncodeStream: Send {
 pub trait Egress: Send + Sync {
     /// The path below the base URL, percent-encoded, with the query the dialect itself demands.
     fn path(&self, model: &str, stream: bool) -> Cow<'static, str>;
+
+    /// The path of an operation that is no conversation; none = the dialect does not have it. `path` is the client's,
+    /// below the version.
+    fn path_of_other(&self, operation: Operation, path: &'static str, model: &str) -> Option<Cow<'static, str>> {
+        let _ = (operation, path, model);
+        None
+    }
+
+    /// Reads what metering needs of the answer to such an operation.
+    fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {
+        let _ = (operation, body);
+        Observed { began: true, ..Observed::default() }
+    }
 
     /// Headers the dialect itself demands (a version).
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -337,10 +398,10 @@ pub trait Tap: Send {
 pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
+        DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
-        DialectId::OpenAiCompletions
-        | DialectId::Gemini
+        DialectId::Gemini
         | DialectId::Bedrock
         | DialectId::Cohere
         | DialectId::Ollama
@@ -353,10 +414,10 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
 pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
     match dialect {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
+        DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
-        DialectId::OpenAiCompletions
-        | DialectId::Gemini
+        DialectId::Gemini
         | DialectId::Bedrock
         | DialectId::Cohere
         | DialectId::Ollama

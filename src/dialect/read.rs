@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Envelope;
 use crate::domain::chat::Json;
 use crate::domain::error::{Error, ErrorKind};
 use crate::wire::splice::{Malformed, Members as Spans};
@@ -72,6 +73,20 @@ impl<'b> Body<'b> {
         let given = self.spans.all().iter().filter(|m| &self.bytes[m.value.clone()] != b"null");
         given.map(|m| m.name.clone()).collect()
     }
+}
+
+/// What routing needs to know of an operation that is no conversation.
+pub(super) fn other(bytes: &Bytes) -> Result<Envelope, Error> {
+    let body = Body::scan(bytes)?;
+    let all: usize = body.spans.all().iter().map(|member| member.value.len()).sum();
+    Ok(Envelope {
+        model: body.model()?,
+        choices: 1,
+        prompt_bytes: all,
+        members: body.names(),
+        spans: body.spans,
+        ..Envelope::default()
+    })
 }
 
 /// A model's name, checked.
@@ -161,6 +176,11 @@ impl<'a> Members<'a> {
 /// Reads a value, or says what it should have been.
 pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str, expected: &str) -> Result<T, Error> {
     serde_json::from_str(raw.get()).map_err(|_| wrong(path, expected))
+}
+
+/// Reads an object; what is wrong inside it is named.
+pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))
 }
 
 /// What a type of ours is to a client.

@@ -2,23 +2,59 @@
 
 use std::time::Duration;
 
+use super::target::Capability;
+
 /// What a client asks a model to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// An answer to a conversation.
     #[default]
     Chat,
+    /// Text that goes on where a prompt ends: the legacy API.
+    Completions,
+    /// How many tokens a conversation has.
+    CountTokens,
+    /// Vectors for texts.
+    Embeddings,
+    /// Documents in the order in which they answer a query.
+    Rerank,
+    /// Whether texts are harmful.
+    Moderations,
+    /// Images from words.
+    Images,
+    /// Sound from words.
+    Speech,
+    /// Words from sound.
+    Transcription,
 }
 
 impl Operation {
     /// All, in order.
-    pub const ALL: [Self; 1] = [Self::Chat];
+    pub const ALL: [Self; 9] = [
+        Self::Chat,
+        Self::Completions,
+        Self::CountTokens,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Moderations,
+        Self::Images,
+        Self::Speech,
+        Self::Transcription,
+    ];
 
     /// The name in policies, the ledger and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::CountTokens => "count_tokens",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Moderations => "moderations",
+            Self::Images => "images",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
         }
     }
 
@@ -26,6 +62,20 @@ impl Operation {
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|o| o.name() == name)
+    }
+
+    /// What a target must be able to do for it.
+    #[must_use]
+    pub fn capability(self) -> Capability {
+        match self {
+            Self::Chat | Self::Completions | Self::CountTokens => Capability::Chat,
+            Self::Embeddings => Capability::Embeddings,
+            Self::Rerank => Capability::Rerank,
+            Self::Moderations => Capability::Moderations,
+            Self::Images => Capability::Images,
+            Self::Speech => Capability::Speech,
+            Self::Transcription => Capability::Transcription,
+        }
     }
 }
 

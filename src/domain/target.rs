@@ -95,7 +95,7 @@ pub struct Residency {
 
 /// Something a request needs and a model may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Capability {
     /// Streamed answers.
     Stream = 1,
@@ -117,11 +117,25 @@ pub enum Capability {
     Logprobs = 256,
     /// Several answers to one request.
     Choices = 512,
+    /// Conversations: what a model does whose `supports` names no other operation.
+    Chat = 1024,
+    /// Vectors for texts.
+    Embeddings = 2048,
+    /// Reranking of documents.
+    Rerank = 4096,
+    /// Judging whether texts are harmful.
+    Moderations = 8192,
+    /// Images from words.
+    Images = 16_384,
+    /// Sound from words.
+    Speech = 32_768,
+    /// Words from sound.
+    Transcription = 65_536,
 }
 
 impl Capability {
     /// All, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::Stream,
         Self::Tools,
         Self::Json,
@@ -132,6 +146,24 @@ impl Capability {
         Self::Reasoning,
         Self::Logprobs,
         Self::Choices,
+        Self::Chat,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Moderations,
+        Self::Images,
+        Self::Speech,
+        Self::Transcription,
+    ];
+
+    /// Those that are operations of their own.
+    pub const OPERATIONS: [Self; 7] = [
+        Self::Chat,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Moderations,
+        Self::Images,
+        Self::Speech,
+        Self::Transcription,
     ];
 
     /// The name in the catalogue's `supports`.
@@ -148,30 +180,37 @@ impl Capability {
             Self::Reasoning => "reasoning",
             Self::Logprobs => "logprobs",
             Self::Choices => "n",
+            Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Moderations => "moderations",
+            Self::Images => "images",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
         }
     }
 }
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities(u16);
+pub struct Capabilities(u32);
 
 impl Capabilities {
     /// None.
     pub const NONE: Self = Self(0);
     /// All: for endpoints whose models the catalogue cannot know.
-    pub const ALL: Self = Self(1023);
+    pub const ALL: Self = Self(131_071);
 
     /// The set with one more.
     #[must_use]
     pub fn with(self, capability: Capability) -> Self {
-        Self(self.0 | capability as u16)
+        Self(self.0 | capability as u32)
     }
 
     /// Whether it is in the set.
     #[must_use]
     pub fn has(self, capability: Capability) -> bool {
-        self.0 & capability as u16 != 0
+        self.0 & capability as u32 != 0
     }
 
     /// The first of `needs` that is not in the set.

@@ -406,7 +406,7 @@ fn unsupported(param: String) -> Error {
 }
 
 /// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
-fn told(failure: &Failure, attempts: usize) -> Error {
+pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
     let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
     let error = match failure.kind {
         FailureKind::Rejected => {

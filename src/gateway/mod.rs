@@ -8,6 +8,7 @@ mod cost;
 mod detached;
 mod dispatch;
 mod locals;
+mod pass;
 mod pools;
 mod pump;
 mod relay;
@@ -125,10 +126,14 @@ pub struct Incoming {
     pub dialect: DialectId,
     /// What is asked.
     pub operation: Operation,
+    /// Below the version: the path at a provider of the same dialect.
+    pub path: &'static str,
     /// What the request line says of the request.
     pub located: Located,
     /// Headers of the client's dialect, for a provider of the same.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body's media type.
+    pub content_type: Option<HeaderValue>,
     /// The body.
     pub body: Bytes,
     /// `x-stellwerk-require`.
@@ -162,11 +167,18 @@ impl Gateway {
         &self.shared
     }
 
-    /// Answers a chat request.
+    /// Answers a request.
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
-    pub async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+    pub async fn work(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+        match incoming.operation {
+            Operation::Chat | Operation::Completions => self.chat(incoming).await,
+            _ => self.pass(incoming).await,
+        }
+    }
+
+    async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
         let call = parse(incoming)?;
@@ -174,19 +186,10 @@ impl Gateway {
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
-        let planned = self.plan(&call, &snapshot);
-        // A refusal has a route as well.
-        if let Ok(decision) = &planned {
-            settlement.decided(decision);
-        }
-        let decided = planned.and_then(|decision| match decision.refusal.clone() {
-            Some(error) => Err(call.in_its_words(error)),
-            None => Ok(decision),
-        });
+        let (call, decided) = self.decide(call, &snapshot, &mut settlement);
         let decision = match decided {
             Ok(decision) => decision,
             Err(error) => {
-                self.shared.metrics.refused(error.code_str());
                 settlement.failed(&error);
                 return Err(error);
             }
@@ -197,6 +200,22 @@ impl Gateway {
             Found::Miss(settlement, lead) => (settlement, lead),
         };
         self.dispatch(call, snapshot, decision, settlement, lead, accepted).await
+    }
+
+    /// Decides, and tells the settlement: a refusal has a route as well.
+    fn decide(&self, call: Call, snapshot: &Snapshot, settlement: &mut Settlement) -> (Call, Result<Decision, Error>) {
+        let planned = self.plan(&call, snapshot);
+        if let Ok(decision) = &planned {
+            settlement.decided(decision);
+        }
+        let decided = planned.and_then(|decision| match decision.refusal.clone() {
+            Some(error) => Err(call.in_its_words(error)),
+            None => Ok(decision),
+        });
+        if let Err(error) = &decided {
+            self.shared.metrics.refused(error.code_str());
+        }
+        (call, decided)
     }
 
     fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
@@ -217,9 +236,13 @@ impl Gateway {
                 Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
             })?;
         }
-        let inexpressible = |to: DialectId| match to == call.dialect {
-            true => Vec::new(),
-            false => dialect::inexpressible(&call.envelope, call.dialect, to),
+        let inexpressible = |to: DialectId| match call.operation {
+            _ if to == call.dialect => Vec::new(),
+            Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),
+            // Counting is done here where nobody else can.
+            Operation::CountTokens => Vec::new(),
+            // The others are not translated.
+            _ => vec!["model".to_owned()],
         };
         let ask = Ask {
             model: &call.envelope.model,

@@ -222,6 +222,12 @@ impl Settlement {
         self.finish();
     }
 
+    /// The gateway itself knew the answer: no attempt, no cost.
+    pub(super) fn answered_here(mut self) {
+        self.receipt.status = 200;
+        self.finish();
+    }
+
     /// The request is refused or failed.
     pub(super) fn failed(mut self, error: &Error) {
         self.receipt.status = error.kind.status();

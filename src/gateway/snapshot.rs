@@ -274,6 +274,14 @@ impl Wire {
         Ok(Line { url, headers })
     }
 
+    /// The line to another path of the same place.
+    pub(super) fn line_to(&self, path: &str, forwarded: &[(HeaderName, HeaderValue)]) -> Result<Line, Failure> {
+        let url = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
+        let mut headers = self.address.headers.clone();
+        headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        Ok(Line { url, headers })
+    }
+
     /// The connections with this connect timeout.
     pub(super) fn pool(&self, connect: Duration) -> Option<&Pool> {
         self.pools
@@ -339,6 +347,10 @@ impl Address {
             Some(path) => Cow::Owned(path.replace("{model}", model)),
             None => egress.path(model, stream),
         };
+        self.joined(&path)
+    }
+
+    fn joined(&self, path: &str) -> Result<reqwest::Url, String> {
         let url = format!("{}{path}", self.base);
         let mut url = reqwest::Url::parse(&url).map_err(|error| format!("`{url}` is not a URL: {error}"))?;
         if !self.query.is_empty() {

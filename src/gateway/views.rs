@@ -1,49 +1,34 @@
 //! What the gateway tells of itself: the models a key may ask for, and how a request would be decided.
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::Gateway;
 use super::snapshot::Snapshot;
 use crate::admission::Principal;
+use crate::dialect::ModelInfo;
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
 use crate::policy::{self, Question, Requirement};
 
-/// One entry of the model list.
-#[derive(Serialize)]
-struct Model<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: i64,
-    owned_by: &'a str,
-}
-
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: Vec<Model<'a>>,
-}
-
 impl Gateway {
-    /// The models of a principal's policy, then the targets that can be asked for by name.
+    /// The models of a principal's policy, then the targets that can be asked for by name, in a dialect's shape.
     ///
     /// # Errors
     /// A key whose policy does not exist.
-    pub fn models(&self, principal: &Principal) -> Result<Bytes, Error> {
+    pub fn models(&self, principal: &Principal, dialect: DialectId) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
-        let list = List { object: "list", data: entries(&snapshot, principal)? };
-        encode(&list)
+        super::ingress(dialect)?.encode_models(&entries(&snapshot, principal)?)
     }
 
     /// One of them.
     ///
     /// # Errors
     /// There is no such model.
-    pub fn model(&self, principal: &Principal, id: &str) -> Result<Bytes, Error> {
+    pub fn model(&self, principal: &Principal, id: &str, dialect: DialectId) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
         let found = entries(&snapshot, principal)?.into_iter().find(|model| model.id == id);
         let found = found.ok_or_else(|| Error::new(ErrorKind::UnknownModel, "no such model").param("model"))?;
-        encode(&found)
+        super::ingress(dialect)?.encode_model(&found)
     }
 }
 
@@ -66,21 +51,18 @@ impl Gateway {
     }
 }
 
-fn entries<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Result<Vec<Model<'a>>, Error> {
+fn entries<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Result<Vec<ModelInfo<'a>>, Error> {
     let now = super::now();
-    let entry = |id: &'a str, owned_by: &'a str| Model { id, object: "model", created: 0, owned_by };
     // Names of routes first: those are what a client should ask for. Globs are no names.
     let policy = snapshot.policy(principal)?;
-    let names = policy.model_names().map(|name| entry(name, "stellwerk"));
+    let route = |id: &'a str| ModelInfo { id, owner: "stellwerk", context: None, max_output: None };
     let serving = |target: &&crate::catalogue::Target| target.configured && target.is_available(now);
     let targets = snapshot.catalogue.targets().iter().filter(serving);
-    let targets = targets.filter(|t| &*t.model != "*").map(|t| entry(&t.name, &t.provider));
+    let target = |t: &'a crate::catalogue::Target| {
+        let (context, max_output) = (t.context, t.max_output);
+        ModelInfo { id: &t.name, owner: &t.provider, context, max_output }
+    };
+    let targets = targets.filter(|t| &*t.model != "*").map(target);
     let mut seen = std::collections::HashSet::new();
-    Ok(names.chain(targets).filter(|model| seen.insert(model.id)).collect())
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(value)
-        .map_err(|e| Error::new(ErrorKind::Internal, "a list could not be written").detail(e.to_string()))?;
-    Ok(Bytes::from(body))
+    Ok(policy.model_names().map(route).chain(targets).filter(|model| seen.insert(model.id)).collect())
 }

@@ -319,7 +319,8 @@ impl Examiner<'_> {
     /// Whether the target can carry this very request.
     fn can_carry(&mut self, target: &Target) -> Result<(), Reason> {
         let ask = self.ask;
-        let needs = if ask.stream { ask.needs.with(Capability::Stream) } else { ask.needs };
+        let needs = ask.needs.with(ask.operation.capability());
+        let needs = if ask.stream { needs.with(Capability::Stream) } else { needs };
         if let Some(missing) = target.supports.missing(needs) {
             return Err(Reason::Capability(missing));
         }

@@ -112,6 +112,13 @@ fn member(capability: Capability) -> &'static str {
         Capability::Reasoning => "reasoning_effort",
         Capability::Logprobs => "logprobs",
         Capability::Choices => "n",
+        Capability::Chat
+        | Capability::Embeddings
+        | Capability::Rerank
+        | Capability::Moderations
+        | Capability::Images
+        | Capability::Speech
+        | Capability::Transcription => "model",
     }
 }
 

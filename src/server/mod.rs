@@ -1,5 +1,7 @@
 //! Listening: connections, limits, draining. Knows nothing of models.
 
+mod body;
+mod credentials;
 mod routes;
 
 use std::convert::Infallible;

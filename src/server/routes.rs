@@ -1,19 +1,19 @@
-//! The data plane: which path means what, the credential, the body. Everything else is the gateway's.
+//! The data plane: the path, the credential, the body. Everything else is the gateway's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming as RequestBody;
 use tokio::time::Instant;
 
-use super::Plane;
+use super::{Plane, body, credentials};
 use crate::admission::{KeyRing, Principal};
+use crate::dialect::paths::{self, Asked};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
+use crate::domain::plan::Operation;
 use crate::gateway::{Body, Gateway, Incoming};
 
 /// What clients reach.
@@ -22,13 +22,12 @@ pub struct DataPlane {
     keys: Arc<KeyRing>,
 }
 
-/// What a path asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Operation {
-    Chat,
-    ListModels,
-    Model(String),
-    Health,
+/// One piece of work as its path names it.
+struct Work {
+    dialect: DialectId,
+    operation: Operation,
+    path: &'static str,
+    located: Located,
 }
 
 impl DataPlane {
@@ -38,128 +37,112 @@ impl DataPlane {
         Self { gateway, keys }
     }
 
-    async fn route(&self, request: Request<RequestBody>, id: RequestId) -> Result<Response<Body>, Error> {
-        let accepted = Instant::now();
-        match operation(request.method(), request.uri().path())? {
-            Operation::Health => Ok(json(Bytes::from_static(b"{\"status\":\"ok\"}"))),
-            Operation::ListModels => {
-                let principal = self.authenticate(request.headers())?;
-                self.gateway.models(&principal).map(json)
+    async fn route(
+        &self,
+        request: Request<RequestBody>,
+        id: RequestId,
+        asked: Asked,
+        dialect: DialectId,
+    ) -> Result<Response<Body>, Error> {
+        match asked {
+            Asked::Health => Ok(json(Bytes::from_static(b"{\"status\":\"ok\"}"))),
+            Asked::Preflight => {
+                let mut response = Response::new(Body::whole(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                Ok(response)
             }
-            Operation::Model(model) => {
-                let principal = self.authenticate(request.headers())?;
-                self.gateway.model(&principal, &model).map(json)
+            Asked::ListModels => {
+                let principal = self.authenticate(&request, dialect)?;
+                self.gateway.models(&principal, dialect).map(json)
             }
-            Operation::Chat => {
-                let principal = self.authenticate(request.headers())?;
-                let require = single(request.headers(), "x-stellwerk-require")?;
-                let show_cost = match single(request.headers(), "x-stellwerk-usage")?.as_deref() {
-                    None => false,
-                    Some("cost") => true,
-                    Some(_) => {
-                        let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-usage` takes `cost`");
-                        return Err(error.param("x-stellwerk-usage"));
-                    }
-                };
-                let config = Arc::clone(&self.gateway.snapshot().config);
-                let body = read(request, config.max_body, config.body_timeout).await?;
-                let dialect = DialectId::OpenAiChat;
-                let (operation, located, headers) =
-                    (crate::domain::plan::Operation::Chat, Located::default(), Vec::new());
-                let request = id;
-                let incoming = Incoming {
-                    request,
-                    accepted,
-                    principal,
-                    dialect,
-                    operation,
-                    located,
-                    headers,
-                    body,
-                    require,
-                    show_cost,
-                };
-                self.gateway.chat(incoming).await
+            Asked::Model(model) => {
+                let principal = self.authenticate(&request, dialect)?;
+                self.gateway.model(&principal, &model, dialect).map(json)
+            }
+            Asked::Work { operation, path, located } => {
+                self.work(request, id, Work { dialect, operation, path, located }).await
             }
         }
     }
 
-    /// Every bad credential gets the same answer.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Error> {
-        let unknown = || Error::new(ErrorKind::InvalidKey, "the API key is missing or not valid");
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(unknown)?;
-        if values.next().is_some() {
-            let error = Error::new(ErrorKind::InvalidRequest, "more than one Authorization header");
-            return Err(error.code("ambiguous_credentials"));
-        }
-        let value = value.to_str().map_err(|_| unknown())?;
-        let (scheme, key) = value.split_once(' ').ok_or_else(unknown)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(unknown());
-        }
-        self.keys.authenticate(key.trim()).ok_or_else(unknown)
+    async fn work(&self, request: Request<RequestBody>, id: RequestId, work: Work) -> Result<Response<Body>, Error> {
+        let accepted = Instant::now();
+        let principal = self.authenticate(&request, work.dialect)?;
+        let headers = request.headers();
+        let require = single(headers, "x-stellwerk-require")?;
+        let show_cost = match single(headers, "x-stellwerk-usage")?.as_deref() {
+            None => false,
+            Some("cost") => true,
+            Some(_) => {
+                let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-usage` takes `cost`");
+                return Err(error.param("x-stellwerk-usage"));
+            }
+        };
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        let forwarded = forwarded(headers, work.dialect);
+        let config = Arc::clone(&self.gateway.snapshot().config);
+        let body = body::read(request, config.max_body, config.body_timeout).await?;
+        let incoming = Incoming {
+            request: id,
+            accepted,
+            principal,
+            dialect: work.dialect,
+            operation: work.operation,
+            path: work.path,
+            located: work.located,
+            headers: forwarded,
+            content_type,
+            body,
+            require,
+            show_cost,
+        };
+        self.gateway.work(incoming).await
+    }
+
+    fn authenticate(&self, request: &Request<RequestBody>, dialect: DialectId) -> Result<Arc<Principal>, Error> {
+        let own = dialect::ingress(dialect).and_then(Ingress::key_header);
+        let key = credentials::of(own, request.headers(), request.uri().query())?;
+        self.keys.authenticate(key).ok_or_else(credentials::unknown)
     }
 }
 
 impl Plane for DataPlane {
     async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let id = RequestId(uuid::Uuid::now_v7().as_u128());
-        match self.route(request, id).await {
-            Ok(mut response) => {
-                if !response.headers().contains_key("x-request-id") {
-                    stamp(&mut response, id);
-                }
-                response
-            }
+        let uri = request.uri();
+        let paths::Target { dialect, asked } =
+            paths::target(request.method().as_str(), uri.path(), uri.query(), &|name| {
+                request.headers().contains_key(name)
+            });
+        let answered = match asked {
+            Ok(asked) => self.route(request, id, asked, dialect).await,
+            Err(error) => Err(error),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
             Err(error) => {
                 log(id, &error);
-                render(&error, id)
+                render(&error, dialect, id)
             }
-        }
+        };
+        stamp(&mut response, dialect, id);
+        response
     }
 
     fn defect(&self) -> Bytes {
-        encode(&Error::new(ErrorKind::Internal, "a defect of the gateway"))
+        encode(&Error::new(ErrorKind::Internal, "a defect of the gateway"), DialectId::OpenAiChat, "")
     }
 }
 
-fn operation(method: &Method, path: &str) -> Result<Operation, Error> {
-    // Clients configure the base URL with and without `/v1`, and join it with one slash or two.
-    let path = path.trim_start_matches('/');
-    let path = path.strip_prefix("v1/").unwrap_or(path).trim_matches('/');
-    let (operation, allowed) = match path {
-        "chat/completions" => (Operation::Chat, Method::POST),
-        "models" => (Operation::ListModels, Method::GET),
-        "health" | "healthz" => (Operation::Health, Method::GET),
-        _ => match path.strip_prefix("models/") {
-            Some(model) => (Operation::Model(decode(model)), Method::GET),
-            None => return Err(Error::new(ErrorKind::UnknownPath, "no such path")),
-        },
-    };
-    if *method == allowed || (allowed == Method::GET && *method == Method::HEAD) {
-        Ok(operation)
-    } else {
-        Err(Error::new(ErrorKind::MethodNotAllowed, format!("this path takes {allowed} only")))
-    }
-}
-
-/// Percent-decoding of a model id in a path; malformed escapes stay as they are and name no model.
-fn decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.as_bytes().iter();
-    while let Some(&byte) = bytes.next() {
-        let rest = bytes.as_slice();
-        let hex = (byte == b'%').then(|| rest.get(..2)).flatten().and_then(|h| std::str::from_utf8(h).ok());
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                bytes.nth(1);
-            }
-            None => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+/// Headers of the client's dialect that a provider of the same must see.
+fn forwarded(headers: &HeaderMap, dialect: DialectId) -> Vec<(HeaderName, HeaderValue)> {
+    let names = dialect::ingress(dialect).map_or(&[][..], Ingress::forwards);
+    let given = names.iter().filter_map(|name| {
+        let values: Vec<&[u8]> = headers.get_all(*name).iter().map(HeaderValue::as_bytes).collect();
+        let value = HeaderValue::from_bytes(&values.join(&b","[..])).ok().filter(|value| !value.is_empty())?;
+        Some((HeaderName::from_static(name), value))
+    });
+    given.collect()
 }
 
 fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
@@ -170,53 +153,32 @@ fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
     text.map(|t| Some(t.to_owned())).ok_or_else(error)
 }
 
-/// The whole body, bounded in size and time.
-async fn read(request: Request<RequestBody>, limit: usize, within: Duration) -> Result<Bytes, Error> {
-    check_media(request.headers())?;
-    let too_large = || Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {limit} bytes"));
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(within, Limited::new(request.into_body(), limit).collect()).await;
-    match collected {
-        Err(_) => Err(Error::new(ErrorKind::BodyTimeout, "the body did not arrive in time")),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Error::new(ErrorKind::InvalidRequest, "the body broke off").code("body_incomplete")),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-    }
-}
-
-/// JSON, or what curl says by default when it is JSON; no coding, since a bomb hides in those.
-fn check_media(headers: &HeaderMap) -> Result<(), Error> {
-    let unsupported = |message| Err(Error::new(ErrorKind::UnsupportedMedia, message));
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-        return unsupported("the body must not be compressed");
-    }
-    let Some(media) = headers.get(header::CONTENT_TYPE).map(|v| v.to_str().unwrap_or("?")) else { return Ok(()) };
-    let media = media.split(';').next().unwrap_or_default().trim();
-    let known = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
-    if known.iter().any(|k| media.eq_ignore_ascii_case(k)) { Ok(()) } else { unsupported("the body must be JSON") }
-}
-
 fn json(body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// The one place where an error becomes an HTTP answer.
-fn render(error: &Error, id: RequestId) -> Response<Body> {
-    let mut response = json(encode(error));
-    *response.status_mut() = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    stamp(&mut response, id);
+/// The one place where an error becomes an HTTP answer, in the words of the client's dialect.
+fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
+    let mut response = json(encode(error, dialect, &id.to_string()));
+    let status = dialect::ingress(dialect).map_or(error.kind.status(), |ingress| ingress.error_status(error));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // The gateway has already retried and failed over: three tries of three tries is a storm.
     let retry = HeaderValue::from_static(if error.kind.retryable() { "true" } else { "false" });
     headers.insert("x-should-retry", retry);
+    if let Some(after) = error.retry_after {
+        headers.insert("retry-after-ms", HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
+    }
     let seconds = error.retry_after.map(|after| after.as_secs() + u64::from(after.subsec_nanos() > 0));
     if let Some(seconds) = seconds.or((error.kind.status() == 429).then_some(1)) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.kind == ErrorKind::MethodNotAllowed {
+        let get = error.message.contains("GET");
+        headers
+            .insert(header::ALLOW, HeaderValue::from_static(if get { "GET, HEAD, OPTIONS" } else { "POST, OPTIONS" }));
     }
     if error.kind == ErrorKind::BodyTooLarge || error.kind == ErrorKind::BodyTimeout {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -224,13 +186,18 @@ fn render(error: &Error, id: RequestId) -> Response<Body> {
     response
 }
 
-fn encode(error: &Error) -> Bytes {
-    dialect::ingress(DialectId::OpenAiChat)
-        .map_or_else(Bytes::new, |ingress: &dyn Ingress| ingress.encode_error(error, ""))
+fn encode(error: &Error, dialect: DialectId, request: &str) -> Bytes {
+    dialect::ingress(dialect)
+        .or_else(|| dialect::ingress(DialectId::OpenAiChat))
+        .map_or_else(Bytes::new, |ingress| ingress.encode_error(error, request))
 }
 
-fn stamp(response: &mut Response<Body>, id: RequestId) {
+/// The request's id, under the name that the dialect's clients read besides ours.
+fn stamp(response: &mut Response<Body>, dialect: DialectId, id: RequestId) {
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        if let Some(name) = dialect::ingress(dialect).and_then(Ingress::id_header) {
+            response.headers_mut().insert(name, value.clone());
+        }
         response.headers_mut().insert("x-request-id", value);
     }
 }
@@ -240,29 +207,5 @@ fn log(id: RequestId, error: &Error) {
         tracing::warn!(request = %id, code = error.code_str(), detail = error.detail, "request failed");
     } else {
         tracing::debug!(request = %id, code = error.code_str(), "request refused");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_with_and_without_v1_and_with_extra_slashes() {
-        let get = |path| operation(&Method::GET, path);
-        for path in ["/v1/models", "/models", "/v1/models/", "//v1/models"] {
-            assert_eq!(get(path).unwrap(), Operation::ListModels, "{path}");
-        }
-        assert_eq!(get("/v1/models/local%2Ftiny-r1").unwrap(), Operation::Model("local/tiny-r1".into()));
-        assert_eq!(get("/v1/models/openai/o1@eu").unwrap(), Operation::Model("openai/o1@eu".into()));
-        assert_eq!(get("/v1/chat/completions").unwrap_err().kind, ErrorKind::MethodNotAllowed);
-        assert_eq!(get("/v1/nothing").unwrap_err().kind, ErrorKind::UnknownPath);
-        assert_eq!(operation(&Method::POST, "/chat/completions").unwrap(), Operation::Chat);
-    }
-
-    #[test]
-    fn bad_escapes_stay_as_they_are() {
-        assert_eq!(decode("a%2"), "a%2");
-        assert_eq!(decode("%zz%41"), "%zzA");
     }
 }

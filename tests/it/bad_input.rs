@@ -119,8 +119,10 @@ async fn bodies_paths_and_media() {
     let send = |request: reqwest::RequestBuilder| async {
         Answer::read(request.bearer_auth(&gateway.key).send().await.unwrap()).await
     };
-    let got = send(gateway.client.post(&url).header("content-encoding", "gzip").body("x")).await;
+    let got = send(gateway.client.post(&url).header("content-encoding", "br").body("x")).await;
     assert_eq!(got.status, 415);
+    let got = send(gateway.client.post(&url).header("content-encoding", "gzip").body("x")).await;
+    assert_eq!((got.status, got.json()["error"]["code"].as_str().unwrap()), (400, "invalid_gzip"));
     let got = send(gateway.client.post(&url).header("content-type", "application/xml").body("x")).await;
     assert_eq!(got.status, 415);
     let got = send(gateway.client.get(&url)).await;

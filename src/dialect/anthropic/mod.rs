@@ -25,6 +25,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::plan::Operation;
 
 /// The tag of opaque parts that this dialect understands.
 const DIALECT: &str = "anthropic";
@@ -43,6 +44,10 @@ pub(super) struct Anthropic;
 impl Egress for Anthropic {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/v1/messages")
+    }
+
+    fn path_of_other(&self, operation: Operation, _path: &'static str, _model: &str) -> Option<Cow<'static, str>> {
+        (operation == Operation::CountTokens).then_some(Cow::Borrowed("/v1/messages/count_tokens"))
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {

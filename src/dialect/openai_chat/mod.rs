@@ -6,6 +6,8 @@
 mod decode;
 mod encode;
 mod envelope;
+mod error;
+mod other;
 mod params;
 mod request;
 mod response;
@@ -20,14 +22,58 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::openai_error as error;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
     Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::plan::Operation;
+use crate::domain::usage::Bucket;
 use crate::wire::splice::quote;
+
+pub(super) use response::{UsageOut, finish};
+
+/// What the sibling dialects of the same house share: errors, and the frame of answers.
+pub(super) struct Family;
+
+impl Family {
+    /// The body of an error answer.
+    pub(super) fn encode(error: &Error) -> Vec<u8> {
+        error::encode(error)
+    }
+
+    /// The event that ends a stream which broke.
+    pub(super) fn event(error: &Error) -> Vec<u8> {
+        error::event(error)
+    }
+
+    /// Reads an error answer.
+    pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
+    }
+
+    /// Reads an error inside an answer.
+    pub(super) fn inside(json: &str) -> Failure {
+        error::inside(json)
+    }
+
+    /// Reads what metering needs from a whole answer.
+    pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {
+        response::observe(body, quirks)
+    }
+
+    /// Watches a stream.
+    pub(super) fn tap(quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
+        let hide = watching.hide_usage && quirks.stream_usage == StreamUsage::Option;
+        Box::new(tap::ChatTap::new(quirks, hide, watching.whole_frames))
+    }
+
+    /// Reads a stream.
+    pub(super) fn decoder(quirks: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(decode::Decoder::new(quirks))
+    }
+}
 
 /// Both halves of the dialect.
 #[derive(Debug)]
@@ -67,6 +113,19 @@ impl Ingress for OpenAiChat {
 impl Egress for OpenAiChat {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/chat/completions")
+    }
+
+    fn path_of_other(&self, operation: Operation, path: &'static str, _model: &str) -> Option<Cow<'static, str>> {
+        (operation != Operation::CountTokens).then(|| Cow::Owned(format!("/{path}")))
+    }
+
+    fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {
+        let made = match operation {
+            Operation::Images => Bucket::OutputImage,
+            Operation::Speech => Bucket::OutputAudio,
+            _ => Bucket::Output,
+        };
+        other::observe(body, made)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
@@ -113,8 +172,7 @@ impl Passthrough for OpenAiChat {
     }
 
     fn tap(&self, quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
-        let hide = watching.hide_usage && quirks.stream_usage == StreamUsage::Option;
-        Box::new(tap::ChatTap::new(quirks, hide, watching.whole_frames))
+        Family::tap(quirks, watching)
     }
 }
 
@@ -137,7 +195,7 @@ impl Transcode for OpenAiChat {
 }
 
 /// The client's stream options with usage switched on; its other options stay.
-fn with_usage(body: &Bytes, envelope: &Envelope) -> String {
+pub(super) fn with_usage(body: &Bytes, envelope: &Envelope) -> String {
     let given = envelope.spans.value(body, "stream_options").and_then(|text| {
         serde_json::from_slice::<std::collections::BTreeMap<String, &serde_json::value::RawValue>>(text).ok()
     });

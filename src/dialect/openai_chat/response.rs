@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Delta, InsideError};
+use super::types::{Content, Delta, InsideError};
 use super::usage::WireUsage;
 use crate::dialect::{Observed, Quirks, Rendering};
 use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part, ToolCall};
@@ -27,6 +27,9 @@ struct AnswerChoice<'a> {
     /// The message has the members of a delta.
     #[serde(borrow)]
     message: Option<Delta<'a>>,
+    /// Of a legacy completion.
+    #[serde(borrow)]
+    text: Option<Content<'a>>,
 }
 
 /// Reads what metering needs from an answer that passes unchanged.
@@ -39,7 +42,11 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         (Some(choices), Some(_)) => choices,
         (None, _) => return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices")),
     };
-    let bytes = choices.iter().filter_map(|choice| choice.message.as_ref()).map(|message| message.shown().0).sum();
+    let said = |choice: &AnswerChoice<'_>| {
+        let text = choice.text.as_ref().map_or(0, |text| text.bytes() as u64);
+        choice.message.as_ref().map_or(0, |message| message.shown().0) + text
+    };
+    let bytes = choices.iter().map(said).sum();
     Ok(Observed {
         usage: answer.usage.and_then(|usage| usage.buckets(quirks)),
         model: answer.model.map(Cow::into_owned),
@@ -95,7 +102,7 @@ struct WireFunction<'a> {
 
 /// `usage` as this dialect counts it: cached tokens within the prompt, thinking within the completion.
 #[derive(Serialize)]
-pub(super) struct UsageOut {
+pub(in crate::dialect) struct UsageOut {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
@@ -116,7 +123,7 @@ struct CompletionOut {
 }
 
 impl UsageOut {
-    pub(super) fn new(usage: &Usage) -> Self {
+    pub(in crate::dialect) fn new(usage: &Usage) -> Self {
         Self {
             prompt_tokens: usage.input_tokens(),
             completion_tokens: usage.output_tokens(),
@@ -178,7 +185,7 @@ fn call(call: &ToolCall) -> WireCall<'_> {
     }
 }
 
-pub(super) fn finish(reason: FinishReason) -> &'static str {
+pub(in crate::dialect) fn finish(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",

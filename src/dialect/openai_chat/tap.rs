@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::types::Chunk;
+use super::types::{Chunk, Content};
 use crate::dialect::{Observed, Quirks, Tap};
 use crate::domain::error::{Error, Failure, FailureKind};
 use crate::wire::sse::{SseDecoder, SseEvent};
@@ -188,6 +188,10 @@ impl Watch {
             if choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty()) {
                 self.observed.finished = true;
                 self.observed.began = true;
+            }
+            if let Some(bytes) = choice.text.as_ref().map(Content::bytes) {
+                self.observed.output_bytes += bytes as u64;
+                self.observed.began |= bytes > 0;
             }
             if let Some(delta) = &choice.delta {
                 let (bytes, shows) = delta.shown();

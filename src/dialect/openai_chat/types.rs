@@ -31,6 +31,9 @@ pub(super) struct ChunkChoice<'a> {
     pub finish_reason: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub delta: Option<Delta<'a>>,
+    /// Of a legacy completion.
+    #[serde(default, borrow)]
+    pub text: Option<Content<'a>>,
 }
 
 /// What a client would show.

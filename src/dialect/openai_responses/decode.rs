@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::types::{Incomplete, Item, ItemPart, Lenient, PARAGRAPH, StreamEvent, WireLogprob, WireResponse, joined, searches};
-use super::{MAX_EVENT, error};
+use super::{Family, MAX_EVENT};
 use crate::dialect::{DecodeStream, Observed};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Media, MediaSource, Part, Signature};
 use crate::domain::collect::Collector;
@@ -57,8 +57,8 @@ fn read(body: &[u8]) -> Result<WireResponse<'_>, Failure> {
 /// The failure that a response object tells of.
 pub(super) fn broken(answer: &WireResponse<'_>, text: &str) -> Option<Failure> {
     match answer.error {
-        Some(error) if error.get().starts_with('{') => Some(error::inside(error.get())),
-        Some(_) => Some(error::inside(text)),
+        Some(error) if error.get().starts_with('{') => Some(Family::inside(error.get())),
+        Some(_) => Some(Family::inside(text)),
         None if answer.status.as_deref() == Some("failed") => {
             Some(Failure::new(FailureKind::Upstream, "the provider failed without a reason"))
         }
@@ -187,8 +187,8 @@ impl State {
         };
         let delta = event.delta.and_then(Lenient::good).filter(|delta| !delta.is_empty());
         match &*event.r#type {
-            "error" => return Err(error::inside(data)),
-            "" if event.error.is_some() => return Err(error::inside(data)),
+            "error" => return Err(Family::inside(data)),
+            "" if event.error.is_some() => return Err(Family::inside(data)),
             "response.output_text.delta" => self.text(&key, delta, event.logprobs, out),
             "response.refusal.delta" => self.refusal(&key, delta, out),
             "response.reasoning_text.delta" => self.think(&key, Thought::Itself, 0, delta, out),
@@ -444,6 +444,7 @@ impl State {
         }
         self.done = true;
         self.observed.finished = true;
+        self.observed.ended = true;
         self.observed.began = true;
         self.observed.usage = usage.and_then(|usage| usage.buckets(self.searches));
         let details = incomplete_details.and_then(Lenient::good);

@@ -119,7 +119,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| !tools.is_empty()),
         tools,
         text: (format.is_some() || verbosity.is_some()).then_some(Text { format, verbosity }),
-        max_output_tokens: request.max_output_tokens,
+        max_output_tokens: request.max_output_tokens.or(to.max_output),
         temperature: s.temperature,
         top_p: s.top_p,
         top_logprobs: s.top_logprobs,

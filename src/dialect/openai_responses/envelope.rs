@@ -1,6 +1,7 @@
 //! What routing needs to know of a request, without parsing the conversation.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -9,51 +10,41 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::params::LOGPROBS;
-use super::read::{missing, wrong};
 use crate::dialect::Envelope;
-use crate::domain::error::{Error, ErrorKind};
+use crate::dialect::read::{Body, MAX_OUTPUT, missing, wrong};
+use crate::domain::error::Error;
 use crate::domain::target::{Capabilities, Capability};
-use crate::wire::splice::{Malformed, Members};
-
-/// Longest answer anybody may ask for: larger numbers are typing errors that would upset budgets.
-const MAX_OUTPUT: u64 = 1 << 31;
 
 /// What the provider keeps for the client. With any of them the conversation need not be in the request.
 const STATE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 
 pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
-    let spans = Members::scan(body).map_err(refuse)?;
-    let value = |name: &str| spans.value(body, name).filter(|value| *value != b"null");
-    let model = value("model").ok_or_else(|| missing("model"))?;
-    let model: String = serde_json::from_slice(model).map_err(|_| wrong("model", "a string"))?;
-    if model.is_empty() || model.len() > 256 || model.chars().any(char::is_control) {
-        return Err(wrong("model", "a name of 1 to 256 printable characters"));
-    }
-    let state = STATE.iter().any(|name| value(name).is_some());
-    let input = value("input").unwrap_or(b"[]");
+    let body = Body::scan(body)?;
+    let model = body.model()?;
+    let state = STATE.iter().any(|name| body.get(name).is_some());
+    let input = body.get("input").unwrap_or(b"[]");
     if !matches!(input.first(), Some(b'[' | b'"')) {
         return Err(wrong("input", "a string or an array of items"));
     }
-    if !state && value("input").is_none() {
+    if !state && body.get("input").is_none() {
         let error = missing("input");
-        return Err(if value("messages").is_some() { error.code("wrong_api") } else { error });
+        return Err(if body.get("messages").is_some() { error.code("wrong_api") } else { error });
     }
-    let stream = boolean(value("stream"), "stream")?;
-    let background = boolean(value("background"), "background")?;
-    let nested = Nested::read(&value)?;
-    let prompt = ["input", "instructions", "tools", "text"];
+    let stream = body.boolean("stream")?;
+    let background = body.boolean("background")?;
+    let nested = Nested::read(&body)?;
     Ok(Envelope {
         model,
         stream,
         include_usage: true,
         array: false,
-        max_output: value("max_output_tokens").map(count).transpose()?,
+        max_output: body.count("max_output_tokens", MAX_OUTPUT)?,
         choices: 1,
-        needs: needs(&value, input, stream, &nested),
-        prompt_bytes: prompt.iter().filter_map(|name| value(name)).map(<[u8]>::len).sum(),
-        members: members(&spans, body, background, nested),
+        needs: needs(&body, input, stream, &nested)?,
+        prompt_bytes: body.bytes_of(&["input", "instructions", "tools", "text"]),
+        members: members(&body, background, nested),
         cacheable: !state && !background,
-        spans,
+        spans: body.spans,
     })
 }
 
@@ -66,13 +57,13 @@ struct Nested {
 }
 
 impl Nested {
-    fn read<'b>(value: &impl Fn(&str) -> Option<&'b [u8]>) -> Result<Self, Error> {
-        type Object<'a> = Vec<(Box<str>, &'a RawValue)>;
+    fn read(body: &Body<'_>) -> Result<Self, Error> {
         let mut names = Vec::new();
         let mut format = None;
         for outer in ["text", "reasoning"] {
-            let Some(text) = value(outer) else { continue };
-            let inner: Object<'_> = entries(text).map_err(|_| wrong(outer, "an object"))?;
+            let Some(text) = body.get(outer) else { continue };
+            let inner: BTreeMap<Box<str>, &RawValue> =
+                serde_json::from_slice(text).map_err(|_| wrong(outer, "an object"))?;
             for (name, raw) in inner.into_iter().filter(|(_, raw)| raw.get() != "null") {
                 if (outer, &*name) == ("text", "format") {
                     let kind: Kind<'_> =
@@ -82,39 +73,29 @@ impl Nested {
                 names.push(format!("{outer}.{name}").into());
             }
         }
-        let include = value("include").map(serde_json::from_slice::<Vec<Cow<'_, str>>>).transpose();
+        let include = body.get("include").map(serde_json::from_slice::<Vec<Cow<'_, str>>>).transpose();
         let include = include.map_err(|_| wrong("include", "an array of strings"))?.unwrap_or_default();
-        let top = value("top_logprobs").is_some_and(|n| n != b"0");
+        let top = body.get("top_logprobs").is_some_and(|n| n != b"0");
         let logprobs = top || include.iter().any(|what| what == "message.output_text.logprobs");
         Ok(Self { names, format, logprobs })
     }
 }
 
-/// The members of an object, in order.
-fn entries(json: &[u8]) -> serde_json::Result<Vec<(Box<str>, &RawValue)>> {
-    let map: std::collections::BTreeMap<Box<str>, &RawValue> = serde_json::from_slice(json)?;
-    Ok(map.into_iter().collect())
-}
-
 /// The names of all that is said: nested ones in place of `text` and `reasoning`, and nothing for a background that
 /// is not wanted.
-fn members(spans: &Members, body: &[u8], background: bool, nested: Nested) -> Vec<Box<str>> {
-    let given = spans.all().iter().filter(|m| &body[m.value.clone()] != b"null");
-    let said = given.filter(|m| match &*m.name {
+fn members(body: &Body<'_>, background: bool, nested: Nested) -> Vec<Box<str>> {
+    let mut names = body.names();
+    names.retain(|name| match &**name {
         "text" | "reasoning" => false,
         "background" => background,
         _ => true,
     });
-    let logprobs = nested.logprobs.then(|| LOGPROBS.into());
-    said.map(|m| m.name.clone()).chain(nested.names).chain(logprobs).collect()
+    names.extend(nested.names);
+    names.extend(nested.logprobs.then(|| LOGPROBS.into()));
+    names
 }
 
-fn needs<'b>(
-    value: &impl Fn(&str) -> Option<&'b [u8]>,
-    input: &[u8],
-    stream: bool,
-    nested: &Nested,
-) -> Capabilities {
+fn needs(body: &Body<'_>, input: &[u8], stream: bool, nested: &Nested) -> Result<Capabilities, Error> {
     let mut needs = Capabilities::NONE;
     let mut need = |wanted: bool, capability| {
         if wanted {
@@ -123,10 +104,9 @@ fn needs<'b>(
     };
     need(stream, Capability::Stream);
     // Tools that the provider runs itself are dropped elsewhere: they need nothing.
-    let tools: Vec<Kind<'_>> =
-        value("tools").and_then(|tools| serde_json::from_slice(tools).ok()).unwrap_or_default();
+    let tools: Option<Vec<Kind<'_>>> = body.get("tools").map(serde_json::from_slice).transpose().unwrap_or_default();
     let ours = |tool: &Kind<'_>| matches!(tool.kind.as_deref(), Some("function" | "custom" | "namespace"));
-    need(tools.iter().any(ours), Capability::Tools);
+    need(tools.iter().flatten().any(ours), Capability::Tools);
     need(nested.logprobs, Capability::Logprobs);
     need(nested.format.as_deref() == Some("json_object"), Capability::Json);
     need(nested.format.as_deref() == Some("json_schema"), Capability::JsonSchema);
@@ -140,7 +120,7 @@ fn needs<'b>(
         need(has("input_audio"), Capability::Audio);
         need(has("input_file"), Capability::File);
     }
-    needs
+    Ok(needs)
 }
 
 #[derive(Deserialize)]
@@ -171,31 +151,5 @@ impl Item<'_> {
             Content::Parts(parts) => parts.iter().any(|part| part.kind.as_deref() == Some(kind)),
             Content::Other(_) => false,
         })
-    }
-}
-
-fn boolean(value: Option<&[u8]>, name: &'static str) -> Result<bool, Error> {
-    match value {
-        None | Some(b"false") => Ok(false),
-        Some(b"true") => Ok(true),
-        Some(_) => Err(wrong(name, "a boolean")),
-    }
-}
-
-fn count(text: &[u8]) -> Result<u64, Error> {
-    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
-    number.filter(|n| (1..=MAX_OUTPUT).contains(n)).ok_or_else(|| {
-        wrong("max_output_tokens", &format!("a whole number from 1 to {MAX_OUTPUT}")).code("out_of_range")
-    })
-}
-
-fn refuse(malformed: Malformed) -> Error {
-    let error = |message: String| Error::new(ErrorKind::InvalidRequest, message);
-    match malformed {
-        Malformed::Empty => error("the body is empty".into()).code("empty_body"),
-        Malformed::Syntax(at) => error(format!("the body is not valid JSON at byte {at}")).code("invalid_json"),
-        Malformed::NotAnObject => error("the body must be a JSON object".into()).code("invalid_json"),
-        Malformed::TooDeep => error("the body is nested too deeply".into()).code("too_deep"),
-        Malformed::Duplicate => error("a member of the body is given twice".into()).code("duplicate_key"),
     }
 }

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::read::{missing, object, read, wrong};
 use super::types::{Texts, joined};
 use super::{DIALECT, tools};
+use crate::dialect::read::{missing, object, read, wrong};
 use crate::domain::chat::{
     CacheMark, Json, Media, MediaSource, Message, Part, Role, Signature, Tool, ToolCall,
 };

@@ -11,7 +11,6 @@ mod envelope;
 mod input;
 mod output;
 mod params;
-mod read;
 mod request;
 mod response;
 mod stream;
@@ -25,7 +24,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::openai_error as error;
+use super::openai_chat::Family;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
     Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight,
@@ -71,7 +70,7 @@ impl Ingress for OpenAiResponses {
     }
 
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
-        Bytes::from(error::encode(error))
+        Bytes::from(Family::encode(error))
     }
 }
 
@@ -81,7 +80,7 @@ impl Egress for OpenAiResponses {
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
-        error::decode(status, body)
+        Family::decode(status, body)
     }
 
     fn passthrough(&self) -> Option<&dyn Passthrough> {
@@ -98,6 +97,9 @@ impl Passthrough for OpenAiResponses {
         let mut splice = envelope.spans.splice();
         if envelope.model != to.model {
             splice.set("model", quote(to.model));
+        }
+        if let Some(limit) = to.max_output.filter(|_| envelope.max_output.is_none()) {
+            splice.set("max_output_tokens", limit.to_string());
         }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::read::{Members, missing, object, wrong};
 use super::{input, tools};
+use crate::dialect::read::{Members, missing, object, read, wrong};
 use crate::domain::chat::{ChatRequest, Json, ReasoningSettings, ResponseFormat, Sampling};
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -14,10 +14,9 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED: &str = "reasoning.encrypted_content";
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| wrong("", "UTF-8"))?;
-    let mut members = Members::new(text, "the body")?;
+    let mut members = Members::of(body)?;
     let mut extra = Vec::new();
-    let mut list = tools::decode(members.take("tools", "tools")?.unwrap_or_default())?;
+    let mut list = tools::decode(members.take("tools")?.unwrap_or_default())?;
     let choice = members.raw("tool_choice").map(|raw| (raw, tools::choice(raw, &mut list))).map(|(raw, choice)| {
         // One of the provider's own tools is forced: nobody else can.
         choice.inspect(|choice| {
@@ -27,50 +26,50 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         })
     });
     let choice = choice.transpose()?;
-    let instructions = members.take("instructions", "instructions")?;
+    let instructions = members.take("instructions")?;
     let messages = input::messages(instructions, members.raw("input"), &list)?;
     let logprobs = include(&mut members, &mut extra)?;
-    let top_logprobs: Option<u32> = members.take("top_logprobs", "top_logprobs")?;
+    let top_logprobs: Option<u32> = members.take("top_logprobs")?;
     let (response_format, verbosity) = text_settings(&mut members, &mut extra)?;
     let reasoning = reasoning(&mut members, &mut extra)?;
     let request = ChatRequest {
         source: DialectId::OpenAiResponses,
-        model: members.take("model", "model")?.unwrap_or_default(),
+        model: members.take("model")?.unwrap_or_default(),
         messages,
         tools: list,
         tool_choice: choice.and_then(tools::Choice::known),
-        parallel_tool_calls: members.take("parallel_tool_calls", "parallel_tool_calls")?,
+        parallel_tool_calls: members.take("parallel_tool_calls")?,
         response_format,
         sampling: Sampling {
-            temperature: members.take("temperature", "temperature")?,
-            top_p: members.take("top_p", "top_p")?,
+            temperature: members.take("temperature")?,
+            top_p: members.take("top_p")?,
             logprobs: (logprobs || top_logprobs.is_some_and(|n| n > 0)).then_some(true),
             top_logprobs,
             ..Sampling::default()
         },
-        max_output_tokens: members.take("max_output_tokens", "max_output_tokens")?,
+        max_output_tokens: members.take("max_output_tokens")?,
         reasoning,
-        stream: members.take("stream", "stream")?.unwrap_or(false),
+        stream: members.take("stream")?.unwrap_or(false),
         include_usage: true,
-        user: members.take("user", "user")?,
-        service_tier: members.take("service_tier", "service_tier")?,
-        metadata: members.raw("metadata").map(|raw| Json::new(raw.get())),
-        prompt_cache_key: members.take("prompt_cache_key", "prompt_cache_key")?,
+        user: members.take("user")?,
+        service_tier: members.take("service_tier")?,
+        metadata: members.json("metadata"),
+        prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity,
         extra: Vec::new(),
     };
     // Usage is part of every stream; obfuscation is a decoration of one provider.
     members.raw("stream_options");
-    if members.take::<bool>("background", "background")? == Some(true) {
+    if members.take::<bool>("background")? == Some(true) {
         extra.push(("background".to_owned(), Json::new("true")));
     }
-    extra.extend(members.rest(""));
+    extra.extend(members.rest());
     Ok(ChatRequest { extra, ..request })
 }
 
 /// Whether log probabilities are wanted. What is not honoured by everyone stays in `extra`.
 fn include(members: &mut Members<'_>, extra: &mut Vec<(String, Json)>) -> Result<bool, Error> {
-    let words: Vec<String> = members.take("include", "include")?.unwrap_or_default();
+    let words: Vec<String> = members.take("include")?.unwrap_or_default();
     let others: Vec<&String> = words.iter().filter(|word| *word != LOGPROBS && *word != ENCRYPTED).collect();
     if !others.is_empty() {
         let list = serde_json::to_string(&others).unwrap_or_default();
@@ -79,14 +78,19 @@ fn include(members: &mut Members<'_>, extra: &mut Vec<(String, Json)>) -> Result
     Ok(words.iter().any(|word| word == LOGPROBS))
 }
 
+/// What nobody took of a nested object, by the names of the table.
+fn prefixed(members: Members<'_>, prefix: &'static str) -> impl Iterator<Item = (String, Json)> {
+    members.rest().into_iter().map(move |(name, json)| (format!("{prefix}{name}"), json))
+}
+
 type TextSettings = (Option<ResponseFormat>, Option<String>);
 
 fn text_settings(members: &mut Members<'_>, extra: &mut Vec<(String, Json)>) -> Result<TextSettings, Error> {
     let Some(raw) = members.raw("text") else { return Ok((None, None)) };
-    let mut text = Members::new(raw.get(), "text")?;
+    let mut text = Members::within(raw, "text")?;
     let format = text.raw("format").map(response_format).transpose()?;
-    let verbosity = text.take("verbosity", "text.verbosity")?;
-    extra.extend(text.rest("text."));
+    let verbosity = text.raw("verbosity").map(|raw| read(raw, "text.verbosity", "a string")).transpose()?;
+    extra.extend(prefixed(text, "text."));
     Ok((format, verbosity))
 }
 
@@ -119,8 +123,8 @@ fn reasoning(
     extra: &mut Vec<(String, Json)>,
 ) -> Result<Option<ReasoningSettings>, Error> {
     let Some(raw) = members.raw("reasoning") else { return Ok(None) };
-    let mut reasoning = Members::new(raw.get(), "reasoning")?;
-    let effort: Option<String> = reasoning.take("effort", "reasoning.effort")?;
-    extra.extend(reasoning.rest("reasoning."));
+    let mut reasoning = Members::within(raw, "reasoning")?;
+    let effort = reasoning.raw("effort").map(|raw| read(raw, "reasoning.effort", "a string")).transpose()?;
+    extra.extend(prefixed(reasoning, "reasoning."));
     Ok(effort.map(|effort| ReasoningSettings { effort: Some(effort), budget_tokens: None }))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::decode::{too_long, truncated};
 use super::response::{Head, ResponseOut, State};
 use super::types::{TapEvent, searches};
-use super::{MAX_EVENT, error};
+use super::{Family, MAX_EVENT};
 use crate::dialect::{Observed, Tap};
 use crate::domain::chat::ChatRequest;
 use crate::domain::error::{Error, Failure, FailureKind};
@@ -133,8 +133,8 @@ impl Meter {
             return Ok(());
         }
         match &*event.r#type {
-            "error" => return Err(error::inside(data)),
-            "" if event.error.is_some() => return Err(error::inside(data)),
+            "error" => return Err(Family::inside(data)),
+            "" if event.error.is_some() => return Err(Family::inside(data)),
             "response.output_item.added" => self.content(0),
             "response.output_item.done" => {
                 self.content(0);
@@ -145,7 +145,7 @@ impl Meter {
             "response.failed" | "response.cancelled" => {
                 let error = event.response.and_then(|response| response.error);
                 let unnamed = || Failure::new(FailureKind::Upstream, "the provider gave up");
-                return Err(error.map_or_else(unnamed, |error| error::inside(error.get())));
+                return Err(error.map_or_else(unnamed, |error| Family::inside(error.get())));
             }
             kind => {
                 let last = matches!(kind, "response.completed" | "response.incomplete");
@@ -165,6 +165,7 @@ impl Meter {
                     }
                 }
                 self.observed.finished |= last;
+                self.observed.ended |= last;
                 self.observed.began |= last;
             }
         }

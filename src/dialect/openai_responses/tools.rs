@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::read::{missing, object, read, wrong};
+use crate::dialect::read::{missing, object, read, wrong};
 use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Tool, ToolChoice, ToolKind};
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;

@@ -75,7 +75,7 @@ fn what_comes_later_is_refused_and_not_ignored() {
     expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
     expect(&route("prefer = { order = \"weighted\" }"), &["`weighted` is not supported yet"]);
     expect(&route("prefer = { weights = [1, 2] }"), &["prefer.weights: is not supported yet"]);
-    expect(&route("").replace("model = [\"m\"]", "operation = [\"embeddings\"]"), &["`embeddings` is not supported"]);
+    expect(&route("").replace("model = [\"m\"]", "operation = [\"telepathy\"]"), &["`telepathy` is not supported"]);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Shop {
             available_to: None,
             context: Some(100_000),
             max_output: Some(32_000),
-            supports: Capabilities::NONE.with(Capability::Stream),
+            supports: Capabilities::NONE.with(Capability::Stream).with(Capability::Chat),
             residency: Arc::new(facts("local")),
             prices: Arc::default(),
             prior: Prior { ttft_ms: 1_000, tpot_us: 10_000, output_tokens: 1_000 },

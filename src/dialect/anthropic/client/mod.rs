@@ -6,6 +6,7 @@
 mod answer;
 mod envelope;
 mod events;
+mod models;
 mod params;
 mod request;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::{Anthropic, error};
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Weight};
+use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::{Error, ErrorKind};
 
@@ -41,6 +42,26 @@ impl Ingress for Anthropic {
 
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
         Box::new(events::Encoder::new(rendering))
+    }
+
+    fn key_header(&self) -> Option<&'static str> {
+        Some("x-api-key")
+    }
+
+    fn id_header(&self) -> Option<&'static str> {
+        Some("request-id")
+    }
+
+    fn forwards(&self) -> &'static [&'static str] {
+        &["anthropic-version", "anthropic-beta"]
+    }
+
+    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
+        models::list(models)
+    }
+
+    fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {
+        models::one(model)
     }
 
     fn encode_error(&self, error: &Error, request: &str) -> Bytes {

@@ -1,5 +1,4 @@
-//! Errors as OpenAI and its imitators say them, both ways, shared by the dialects of that house. Imitators have a
-//! dozen shapes; all that are known are read.
+//! Errors of the dialect, both ways. Imitators have a dozen shapes; all that are known are read.
 
 use serde::{Deserialize, Serialize};
 

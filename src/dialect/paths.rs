@@ -1,0 +1,252 @@
+//! Which path means what, in which dialect.
+
+use super::Located;
+use crate::domain::error::{Error, ErrorKind};
+use crate::domain::id::DialectId;
+use crate::domain::plan::Operation;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Work for a model.
+    Work {
+        /// What.
+        operation: Operation,
+        /// Below the version: the path at a provider of the same dialect.
+        path: &'static str,
+        /// What the request line says of it.
+        located: Located,
+    },
+    /// The list of models.
+    ListModels,
+    /// One of them.
+    Model(String),
+    /// Whether the process lives.
+    Health,
+    /// What a browser asks before it sends anything.
+    Preflight,
+}
+
+/// A path taken apart: the dialect is known even where the path is not, so that errors are told in it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The client's dialect.
+    pub dialect: DialectId,
+    /// What it wants.
+    pub asked: Result<Asked, Error>,
+}
+
+/// Paths of the OpenAI family: operation, dialect, path at a provider.
+const WORK: [(&str, Operation, DialectId); 15] = [
+    ("chat/completions", Operation::Chat, DialectId::OpenAiChat),
+    ("responses", Operation::Chat, DialectId::OpenAiResponses),
+    ("completions", Operation::Completions, DialectId::OpenAiCompletions),
+    ("embeddings", Operation::Embeddings, DialectId::OpenAiChat),
+    ("moderations", Operation::Moderations, DialectId::OpenAiChat),
+    ("rerank", Operation::Rerank, DialectId::OpenAiChat),
+    ("images/generations", Operation::Images, DialectId::OpenAiChat),
+    ("images/edits", Operation::Images, DialectId::OpenAiChat),
+    ("images/variations", Operation::Images, DialectId::OpenAiChat),
+    ("audio/speech", Operation::Speech, DialectId::OpenAiChat),
+    ("audio/transcriptions", Operation::Transcription, DialectId::OpenAiChat),
+    ("audio/translations", Operation::Transcription, DialectId::OpenAiChat),
+    ("messages", Operation::Chat, DialectId::Anthropic),
+    ("messages/count_tokens", Operation::CountTokens, DialectId::Anthropic),
+    ("complete", Operation::Completions, DialectId::OpenAiCompletions),
+];
+
+/// APIs of providers that keep state there: passing them on would be a hole in metering and residency.
+const STATEFUL: [&str; 12] = [
+    "files",
+    "uploads",
+    "batches",
+    "fine_tuning",
+    "vector_stores",
+    "assistants",
+    "threads",
+    "conversations",
+    "containers",
+    "realtime",
+    "cachedContents",
+    "messages/batches",
+];
+
+/// Takes a request line apart. `header`: whether the request has a header of that name.
+#[must_use]
+pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&str) -> bool) -> Target {
+    let path = normal(path);
+    if method == "OPTIONS" {
+        return Target { dialect: DialectId::OpenAiChat, asked: Ok(Asked::Preflight) };
+    }
+    if let Some((model, name)) = method_of(&path) {
+        return Target { dialect: DialectId::Gemini, asked: gemini(method, model, name, query) };
+    }
+    let found = WORK.iter().find(|(known, ..)| *known == path);
+    if let Some((path, operation, dialect)) = found {
+        let located = Located::default();
+        let asked = only(method, POST, Asked::Work { operation: *operation, path, located });
+        return Target { dialect: *dialect, asked };
+    }
+    let dialect = if path.starts_with("messages") { DialectId::Anthropic } else { by_headers(header) };
+    Target { dialect, asked: other(method, &path) }
+}
+
+fn other(method: &str, path: &str) -> Result<Asked, Error> {
+    match path {
+        "models" => only(method, GET, Asked::ListModels),
+        "health" | "healthz" => only(method, GET, Asked::Health),
+        _ => match path.strip_prefix("models/") {
+            Some(model) => only(method, GET, Asked::Model(model.to_owned())),
+            None => Err(unknown(path)),
+        },
+    }
+}
+
+fn unknown(path: &str) -> Error {
+    let begins = |name: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+    if begins("responses") {
+        let message = "the gateway keeps no responses; send the conversation with each request";
+        return Error::new(ErrorKind::UnknownPath, message).code("response_not_kept");
+    }
+    if STATEFUL.iter().any(|name| begins(name)) {
+        let message = "this API keeps state at one provider and is not offered by the gateway";
+        return Error::new(ErrorKind::UnknownPath, message).code("api_not_offered");
+    }
+    Error::new(ErrorKind::UnknownPath, "no such path")
+}
+
+const GET: &str = "GET";
+const POST: &str = "POST";
+
+fn only(method: &str, allowed: &str, asked: Asked) -> Result<Asked, Error> {
+    if method == allowed || (allowed == GET && method == "HEAD") {
+        Ok(asked)
+    } else {
+        Err(Error::new(ErrorKind::MethodNotAllowed, format!("this path takes {allowed} only")))
+    }
+}
+
+/// Clients configure the base URL with and without the version, and join it with one slash or two.
+fn normal(path: &str) -> String {
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
+    let mut parts = parts.as_slice();
+    if let [first, rest @ ..] = parts
+        && (first == "openai" || first == "anthropic")
+        && !rest.is_empty()
+    {
+        parts = rest;
+    }
+    if let [first, rest @ ..] = parts
+        && matches!(first.as_str(), "v1" | "v1beta" | "v1alpha" | "v2")
+    {
+        parts = rest;
+    }
+    parts.join("/")
+}
+
+/// `models/{model}:{method}`: the model may have slashes and colons of its own.
+fn method_of(path: &str) -> Option<(&str, &str)> {
+    let (model, method) = path.strip_prefix("models/")?.rsplit_once(':')?;
+    let known = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"];
+    known.contains(&method).then_some((model, method))
+}
+
+fn gemini(method: &str, model: &str, name: &str, query: Option<&str>) -> Result<Asked, Error> {
+    let sse = query.is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse" || pair == "%24alt=sse"));
+    let stream = name == "streamGenerateContent";
+    let (operation, path) = match name {
+        "countTokens" => (Operation::CountTokens, "countTokens"),
+        "embedContent" => (Operation::Embeddings, "embedContent"),
+        "batchEmbedContents" => (Operation::Embeddings, "batchEmbedContents"),
+        _ => (Operation::Chat, "generateContent"),
+    };
+    let located = Located { model: Some(model.to_owned()), stream, array: stream && !sse };
+    only(method, POST, Asked::Work { operation, path, located })
+}
+
+/// Whose list of models is asked for, and in whose words errors are told where the path does not say.
+fn by_headers(header: &dyn Fn(&str) -> bool) -> DialectId {
+    if header("anthropic-version") {
+        DialectId::Anthropic
+    } else if header("x-goog-api-key") || header("x-goog-api-client") {
+        DialectId::Gemini
+    } else {
+        DialectId::OpenAiChat
+    }
+}
+
+/// Percent-decoding; malformed escapes stay as they are and name nothing.
+fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.as_bytes().iter();
+    while let Some(&byte) = bytes.next() {
+        let rest = bytes.as_slice();
+        let hex = (byte == b'%').then(|| rest.get(..2)).flatten().and_then(|h| std::str::from_utf8(h).ok());
+        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
+            Some(decoded) => {
+                out.push(decoded);
+                bytes.nth(1);
+            }
+            None => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, path: &str) -> (DialectId, Result<Asked, ErrorKind>) {
+        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let target = target(method, path, query, &|_| false);
+        (target.dialect, target.asked.map_err(|e| e.kind))
+    }
+
+    fn post(path: &str) -> (DialectId, Operation, Located) {
+        match asked(POST, path) {
+            (dialect, Ok(Asked::Work { operation, located, .. })) => (dialect, operation, located),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_with_and_without_the_version_and_with_extra_slashes() {
+        for path in ["/v1/models", "/models", "/v1/models/", "//v1//models", "/openai/v1/models", "/v1beta/models"] {
+            assert_eq!(asked(GET, path).1, Ok(Asked::ListModels), "{path}");
+        }
+        let model = |path| match asked(GET, path).1 {
+            Ok(Asked::Model(model)) => model,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(model("/v1/models/local%2Ftiny-r1"), "local/tiny-r1");
+        assert_eq!(model("/v1/models/openai/o1@eu"), "openai/o1@eu");
+        assert_eq!(model("/v1/models/%zz%41"), "%zzA");
+        assert_eq!(asked(GET, "/v1/chat/completions").1, Err(ErrorKind::MethodNotAllowed));
+        assert_eq!(asked(GET, "/v1/nothing").1, Err(ErrorKind::UnknownPath));
+        assert_eq!(post("/chat/completions").1, Operation::Chat);
+        assert_eq!(post("/v1/messages?beta=true").0, DialectId::Anthropic);
+        assert_eq!(post("/v1/messages/count_tokens").1, Operation::CountTokens);
+        assert_eq!(asked(GET, "/v1/messages").0, DialectId::Anthropic, "errors in its words");
+    }
+
+    #[test]
+    fn gemini_methods_under_both_versions() {
+        let (dialect, operation, located) = post("/v1beta/models/gemini-x:streamGenerateContent?alt=sse");
+        assert_eq!((dialect, operation), (DialectId::Gemini, Operation::Chat));
+        assert_eq!(located, Located { model: Some("gemini-x".into()), stream: true, array: false });
+        let array = post("/v1/models/a%2Fb%3AstreamGenerateContent").2;
+        assert_eq!(array, Located { model: Some("a/b".into()), stream: true, array: true });
+        assert_eq!(post("/v1/models/m:countTokens").1, Operation::CountTokens);
+        assert_eq!(post("/v1beta/models/m:batchEmbedContents").1, Operation::Embeddings);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_told_with_a_code() {
+        let code = |path: &str| target(POST, path, None, &|_| false).asked.unwrap_err().code_str();
+        assert_eq!(code("/v1/files"), "api_not_offered");
+        assert_eq!(code("/v1/batches/b_1/cancel"), "api_not_offered");
+        assert_eq!(code("/v1/responses/resp_1"), "response_not_kept");
+        assert_eq!(code("/v1/filesystem"), "unknown_path");
+    }
+}
