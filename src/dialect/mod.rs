@@ -401,11 +401,7 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
-        DialectId::Gemini
-        | DialectId::Bedrock
-        | DialectId::Cohere
-        | DialectId::Ollama
-        | DialectId::Native => None,
+        DialectId::Gemini | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
 }
 
@@ -417,11 +413,7 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
-        DialectId::Gemini
-        | DialectId::Bedrock
-        | DialectId::Cohere
-        | DialectId::Ollama
-        | DialectId::Native => None,
+        DialectId::Gemini | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::types::{Incomplete, Item, ItemPart, Lenient, PARAGRAPH, StreamEvent, WireLogprob, WireResponse, joined, searches};
+use super::types::{
+    Incomplete, Item, ItemPart, Lenient, PARAGRAPH, StreamEvent, WireLogprob, WireResponse, joined, searches,
+};
 use super::{Family, MAX_EVENT};
 use crate::dialect::{DecodeStream, Observed};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Media, MediaSource, Part, Signature};

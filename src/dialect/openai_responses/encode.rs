@@ -146,9 +146,9 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
 /// where thinking was.
 fn include(request: &ChatRequest) -> Vec<&'static str> {
     let thinks = request.reasoning.as_ref().and_then(effort).is_some_and(|effort| effort != "none");
-    let thought = request.messages.iter().flat_map(|m| &m.content).any(|part| {
-        matches!(part, Part::Reasoning { signature: Some(s), .. } if s.of(DialectId::OpenAiResponses).is_some())
-    });
+    let thought = request.messages.iter().flat_map(|m| &m.content).any(
+        |part| matches!(part, Part::Reasoning { signature: Some(s), .. } if s.of(DialectId::OpenAiResponses).is_some()),
+    );
     let mut include = Vec::new();
     if thinks || thought {
         include.push("reasoning.encrypted_content");
@@ -169,7 +169,8 @@ fn format<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Result<(Option<Forma
         Some(ResponseFormat::JsonObject) => (Some(plain("json_object")), None),
         Some(ResponseFormat::JsonSchema { schema, .. }) if quirks.json_schema_in_words => {
             let schema = schema.as_ref().map_or("{}", Json::as_str);
-            let words = format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
+            let words =
+                format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
             (Some(plain("json_object")), Some(words))
         }
         Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {

@@ -9,9 +9,7 @@ use serde_json::value::RawValue;
 use super::types::{Texts, joined};
 use super::{DIALECT, tools};
 use crate::dialect::read::{missing, object, read, wrong};
-use crate::domain::chat::{
-    CacheMark, Json, Media, MediaSource, Message, Part, Role, Signature, Tool, ToolCall,
-};
+use crate::domain::chat::{CacheMark, Json, Media, MediaSource, Message, Part, Role, Signature, Tool, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
 

@@ -118,10 +118,7 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
     }
 }
 
-fn reasoning(
-    members: &mut Members<'_>,
-    extra: &mut Vec<(String, Json)>,
-) -> Result<Option<ReasoningSettings>, Error> {
+fn reasoning(members: &mut Members<'_>, extra: &mut Vec<(String, Json)>) -> Result<Option<ReasoningSettings>, Error> {
     let Some(raw) = members.raw("reasoning") else { return Ok(None) };
     let mut reasoning = Members::within(raw, "reasoning")?;
     let effort = reasoning.raw("effort").map(|raw| read(raw, "reasoning.effort", "a string")).transpose()?;

@@ -8,9 +8,7 @@ use super::output::{self, COMPLETED, INCOMPLETE, Item};
 use super::tools::{self, WireChoice, WireTool};
 use super::usage::UsageOut;
 use crate::dialect::Rendering;
-use crate::domain::chat::{
-    ChatRequest, ChatResponse, Choice, FinishReason, Json, Message, Part, ResponseFormat, Role,
-};
+use crate::domain::chat::{ChatRequest, ChatResponse, Choice, FinishReason, Json, Message, Part, ResponseFormat, Role};
 use crate::domain::error::{Error, ErrorKind};
 
 /// A response object with all members that clients read, null where there is nothing.

@@ -233,8 +233,7 @@ impl Encoder {
         let item = &self.items[at];
         let index = parts(item).len().saturating_sub(1);
         let part = parts(item).last().map(PartRef::Content);
-        let event =
-            Event { content_index: Some(index), part, ..about("response.content_part.added", item, at) };
+        let event = Event { content_index: Some(index), part, ..about("response.content_part.added", item, at) };
         self.wire.send(event, out);
     }
 

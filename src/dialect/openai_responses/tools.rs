@@ -148,7 +148,8 @@ impl Named {
 
 /// The name of a function outside of its group. Providers name a group in calls of tools that stand in none.
 pub(super) fn flat(namespace: Option<&str>, name: String, tools: &[Tool]) -> String {
-    let grouped = |tool: &&Tool| tool.name == name && tool.namespace.is_some() && tool.namespace.as_deref() == namespace;
+    let grouped =
+        |tool: &&Tool| tool.name == name && tool.namespace.is_some() && tool.namespace.as_deref() == namespace;
     tools.iter().find(grouped).map(|tool| tool.flat_name().into_owned()).unwrap_or(name)
 }
 
@@ -237,9 +238,7 @@ pub(super) fn encode(request: &ChatRequest) -> Result<Vec<WireTool<'_>>, usize> 
                 description,
                 format: format.as_ref().map(|json| raw(json, at)).transpose()?,
             },
-            ToolKind::Server { origin: DialectId::OpenAiResponses, raw: json } => {
-                WireTool::Raw(raw(json, at)?)
-            }
+            ToolKind::Server { origin: DialectId::OpenAiResponses, raw: json } => WireTool::Raw(raw(json, at)?),
             ToolKind::Server { .. } => continue,
         };
         match (&tool.namespace, out.last_mut()) {

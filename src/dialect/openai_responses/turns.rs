@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::DIALECT;
 use super::encode::{raw, takes};
 use super::tools::{self, Called};
-use super::DIALECT;
 use crate::dialect::Quirks;
 use crate::domain::chat::{ChatRequest, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
 use crate::domain::error::{Error, ErrorKind};

@@ -51,9 +51,10 @@ impl WireUsage {
         let cached = sane(details.and_then(|d| d.cached_tokens))?.min(prompt);
         let written = sane(details.and_then(|d| d.cache_write_tokens))?.min(prompt - cached);
         let thinking = sane(self.output_tokens_details.as_ref().and_then(|d| d.reasoning_tokens))?.min(answer);
-        let counted = self.server_side_tool_usage_details.as_ref().map_or(Some(0), |tools| {
-            Some(sane(tools.web_search_calls)?.saturating_add(sane(tools.x_search_calls)?))
-        })?;
+        let counted = self
+            .server_side_tool_usage_details
+            .as_ref()
+            .map_or(Some(0), |tools| Some(sane(tools.web_search_calls)?.saturating_add(sane(tools.x_search_calls)?)))?;
         Some(
             Usage::ZERO
                 .with(Bucket::Input, prompt - cached - written)
