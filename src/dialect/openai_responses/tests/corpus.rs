@@ -141,6 +141,8 @@ fn compare(id: &str, answer: &ChatResponse, want: &Digest) {
     }
 }
 
+/// Deltas were cut out of the middle of the recording; what is left is told as it comes.
+const TRIMMED: &str = "openai-responses-s-85e909d4";
 /// Runs in the background: there is no answer yet.
 const QUEUED: &str = "openai-responses-u-22f8b7f0";
 /// Errors that recordings hold under a good status.
@@ -179,7 +181,11 @@ fn recorded_answers() {
             }
             assert_eq!(result, Ok(()), "{id}");
             assert_eq!(out.concat(), body, "{id}");
-            compare(id, &assemble(&events), want);
+            if id == TRIMMED {
+                assert!(want.text.len() > text_of(&assemble(&events)).len(), "{id}");
+            } else {
+                compare(id, &assemble(&events), want);
+            }
             streams += 1;
         } else {
             let answer = OpenAiResponses.decode_response(body, quirks());

@@ -101,6 +101,11 @@ fn one_whole_stream() {
     for (at, (name, data)) in frames.iter().enumerate() {
         assert_eq!((data["type"].as_str(), data["sequence_number"].as_u64()), (Some(name.as_str()), Some(at as u64)));
     }
+}
+
+#[test]
+fn what_the_events_hold() {
+    let frames = frames(&render(rendering(), &script(FinishReason::ToolCalls)));
     assert_eq!(
         frames[4].1,
         json!({"type": "response.reasoning_summary_text.delta", "sequence_number": 4,
