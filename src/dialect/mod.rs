@@ -14,6 +14,7 @@ mod models;
 pub mod native;
 mod openai_chat;
 mod openai_completions;
+mod openai_responses;
 pub mod params;
 pub mod paths;
 mod read;
@@ -404,9 +405,10 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
+        DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock => Some(&bedrock::Bedrock),
-        DialectId::OpenAiResponses | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
+        DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
 }
 
@@ -417,10 +419,9 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
         DialectId::OpenAiChat => Some(&openai_chat::OpenAiChat),
         DialectId::OpenAiCompletions => Some(&openai_completions::OpenAiCompletions),
         DialectId::Anthropic => Some(&anthropic::Anthropic),
+        DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
         DialectId::Gemini => Some(&gemini::Gemini),
-        DialectId::OpenAiResponses | DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => {
-            None
-        }
+        DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
 }
 

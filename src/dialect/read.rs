@@ -178,6 +178,11 @@ pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str, expect
     serde_json::from_str(raw.get()).map_err(|_| wrong(path, expected))
 }
 
+/// Reads an object; what is wrong inside it is named.
+pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue, path: &str) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))
+}
+
 /// What a type of ours is to a client.
 fn plain(expected: &str) -> &str {
     match expected {

@@ -131,6 +131,25 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
     members.failure(status)
 }
 
+/// Reads an error inside an answer: the error as an object or as text, or its members at the top.
+pub(super) fn inside(json: &str) -> Failure {
+    let shape: Shape = serde_json::from_str(json).unwrap_or_default();
+    let members = match shape.error {
+        Some(ErrorField::Object(members)) => members,
+        Some(ErrorField::Text(text)) => {
+            Members { message: Some(Text::Words(text)), code: shape.code, ..Members::default() }
+        }
+        // The type at the top is that of the event.
+        None => Members {
+            message: shape.message.or(shape.detail),
+            code: shape.code,
+            param: shape.param,
+            ..Members::default()
+        },
+    };
+    members.inside()
+}
+
 impl Members {
     /// Classifies by status, then by what the provider calls it.
     pub(super) fn failure(self, status: u16) -> Failure {
@@ -169,7 +188,11 @@ impl Members {
     pub(super) fn inside(self) -> Failure {
         let code = match &self.code {
             Some(Text::Number(number)) => u16::try_from(*number).ok(),
-            Some(Text::Words(text)) => text.parse().ok(),
+            Some(Text::Words(text)) => match text.as_str() {
+                "rate_limit_exceeded" | "insufficient_quota" => Some(429),
+                "invalid_api_key" => Some(401),
+                number => number.parse().ok(),
+            },
             Some(Text::Other(_)) | None => None,
         };
         // The request itself was accepted, so another target may do better: never `Rejected`.

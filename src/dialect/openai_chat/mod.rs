@@ -53,6 +53,11 @@ impl Family {
         error::decode(status, body)
     }
 
+    /// Reads an error inside an answer.
+    pub(super) fn inside(json: &str) -> Failure {
+        error::inside(json)
+    }
+
     /// Reads what metering needs from a whole answer.
     pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {
         response::observe(body, quirks)

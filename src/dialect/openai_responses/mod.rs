@@ -1,0 +1,138 @@
+//! OpenAI Responses (`POST /responses`): the dialect of newer clients and of coding agents, and of providers that
+//! imitate it.
+//!
+//! Format: OpenAI API reference, "Responses" and "Streaming events". What needs state at the provider
+//! (`previous_response_id`, conversations, background, stored prompts) passes through to providers of the dialect and
+//! is refused elsewhere.
+
+mod decode;
+mod encode;
+mod envelope;
+mod input;
+mod output;
+mod params;
+mod request;
+mod response;
+mod stream;
+mod tap;
+mod tools;
+mod turns;
+mod types;
+mod usage;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::openai_chat::Family;
+use super::{
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
+    Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight,
+};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::error::{Error, Failure};
+use crate::wire::splice::quote;
+
+/// The tag of opaque parts that this dialect understands.
+const DIALECT: &str = "openai-responses";
+
+/// Longest line and longest event of a stream, in bytes. The last event repeats the whole answer, images included.
+const MAX_EVENT: usize = 16 << 20;
+
+/// Both halves of the dialect.
+#[derive(Debug)]
+pub(super) struct OpenAiResponses;
+
+impl Ingress for OpenAiResponses {
+    fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
+        envelope::read(body)
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        params::PARAMETERS
+    }
+
+    /// Coding agents send members that are newer than any table, all of them hints so far.
+    fn unknown(&self) -> Weight {
+        Weight::Advisory
+    }
+
+    fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
+        request::decode(body)
+    }
+
+    fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
+        response::encode(response, rendering)
+    }
+
+    fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
+        Box::new(stream::Encoder::new(rendering))
+    }
+
+    fn encode_error(&self, error: &Error, _: &str) -> Bytes {
+        Bytes::from(Family::encode(error))
+    }
+}
+
+impl Egress for OpenAiResponses {
+    fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
+        Cow::Borrowed("/responses")
+    }
+
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        Family::decode(status, body)
+    }
+
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        Some(self)
+    }
+
+    fn transcode(&self) -> &dyn Transcode {
+        self
+    }
+}
+
+impl Passthrough for OpenAiResponses {
+    fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
+        let mut splice = envelope.spans.splice();
+        if envelope.model != to.model {
+            splice.set("model", quote(to.model));
+        }
+        if let Some(limit) = to.max_output.filter(|_| envelope.max_output.is_none()) {
+            splice.set("max_output_tokens", limit.to_string());
+        }
+        to.quirks.drop.iter().for_each(|name| splice.remove(name));
+        splice.apply(body)
+    }
+
+    fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {
+        decode::observe(body)
+    }
+
+    /// Usage is part of every stream of this dialect, nobody asks for it: there is nothing to hide. Frames are always
+    /// pushed whole.
+    fn tap(&self, _: &Quirks, _: Watching) -> Box<dyn Tap> {
+        Box::new(tap::Watch::new())
+    }
+}
+
+impl Transcode for OpenAiResponses {
+    fn carries(&self, slot: Slot) -> Carriage {
+        params::carries(slot)
+    }
+
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        encode::request(request, to)
+    }
+
+    fn decode_response(&self, body: &[u8], _: &Quirks) -> Result<ChatResponse, Failure> {
+        decode::response(body)
+    }
+
+    fn decode_stream(&self, _: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(decode::Decoder::new())
+    }
+}
+
+#[cfg(test)]
+mod tests;

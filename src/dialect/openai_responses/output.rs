@@ -1,0 +1,262 @@
+//! Items of an answer as clients of this dialect see them.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::tools::{self, Called};
+use crate::domain::chat::{ChatRequest, Choice, Citation, FinishReason, MediaSource, Part, Signature, TokenLogprob};
+use crate::domain::id::DialectId;
+
+pub(super) const IN_PROGRESS: &str = "in_progress";
+pub(super) const COMPLETED: &str = "completed";
+pub(super) const INCOMPLETE: &str = "incomplete";
+
+/// One item.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Item {
+    Message {
+        id: String,
+        status: &'static str,
+        role: &'static str,
+        content: Vec<PartOut>,
+    },
+    Reasoning {
+        id: String,
+        summary: Vec<SummaryOut>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encrypted_content: Option<String>,
+    },
+    FunctionCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        arguments: String,
+    },
+    CustomToolCall {
+        id: String,
+        status: &'static str,
+        call_id: String,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        input: String,
+    },
+    ImageGenerationCall {
+        id: String,
+        status: &'static str,
+        result: Option<String>,
+    },
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum PartOut {
+    OutputText { text: String, annotations: Vec<AnnotationOut>, logprobs: Vec<LogprobOut> },
+    Refusal { refusal: String },
+}
+
+impl PartOut {
+    pub(super) fn text(text: String) -> Self {
+        Self::OutputText { text, annotations: Vec::new(), logprobs: Vec::new() }
+    }
+}
+
+/// A paragraph of thinking.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename = "summary_text")]
+pub(super) struct SummaryOut {
+    pub(super) text: String,
+}
+
+/// A source that the text names.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename = "url_citation")]
+pub(super) struct AnnotationOut {
+    start_index: u32,
+    end_index: u32,
+    url: String,
+    title: String,
+}
+
+impl AnnotationOut {
+    /// None for a source without an address: there is no form for it. `before` characters stand before this text.
+    pub(super) fn new(citation: &Citation, before: u32) -> Option<Self> {
+        let (start, end) = citation.span.unwrap_or((before, before));
+        Some(Self {
+            start_index: start.saturating_sub(before),
+            end_index: end.saturating_sub(before),
+            url: citation.url.clone()?,
+            title: citation.title.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// The probability of one token.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LogprobOut {
+    token: String,
+    bytes: Vec<u8>,
+    logprob: f64,
+    top_logprobs: Vec<TopOut>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TopOut {
+    token: String,
+    bytes: Vec<u8>,
+    logprob: f64,
+}
+
+impl LogprobOut {
+    pub(super) fn new(token: &TokenLogprob) -> Self {
+        let top = token.top.iter().map(|(token, logprob)| TopOut {
+            token: token.clone(),
+            bytes: token.as_bytes().to_vec(),
+            logprob: *logprob,
+        });
+        Self {
+            token: token.token.clone(),
+            bytes: token.bytes.clone().unwrap_or_else(|| token.token.as_bytes().to_vec()),
+            logprob: token.logprob,
+            top_logprobs: top.collect(),
+        }
+    }
+}
+
+/// Ids of items, unique within an answer.
+pub(super) fn item_id(prefix: &str, answer: &str, at: usize) -> String {
+    format!("{prefix}_{answer}{at}")
+}
+
+/// An item for a call that has not said anything yet.
+pub(super) fn call(request: &ChatRequest, id: &str, name: &str, custom: bool, answer: &str, at: usize) -> Item {
+    let Called { name, namespace, custom } = tools::called(request, name, custom);
+    let (name, call_id, status) = (name.to_owned(), id.to_owned(), IN_PROGRESS);
+    let namespace = namespace.map(str::to_owned);
+    if custom {
+        let id = item_id("ctc", answer, at);
+        Item::CustomToolCall { id, status, call_id, name, namespace, input: String::new() }
+    } else {
+        let id = item_id("fc", answer, at);
+        Item::FunctionCall { id, status, call_id, name, namespace, arguments: String::new() }
+    }
+}
+
+/// The signature as the client is to send it back.
+pub(super) fn shown(signature: &Signature) -> String {
+    signature.shown_in(DialectId::OpenAiResponses).into_owned()
+}
+
+impl Item {
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Message { id, .. }
+            | Self::Reasoning { id, .. }
+            | Self::FunctionCall { id, .. }
+            | Self::CustomToolCall { id, .. }
+            | Self::ImageGenerationCall { id, .. } => id,
+        }
+    }
+
+    /// Sets what becomes of it.
+    pub(super) fn close(&mut self, as_what: &'static str) {
+        match self {
+            Self::Message { status, .. }
+            | Self::FunctionCall { status, .. }
+            | Self::CustomToolCall { status, .. }
+            | Self::ImageGenerationCall { status, .. } => *status = as_what,
+            Self::Reasoning { .. } => {}
+        }
+    }
+}
+
+/// How the last item of an answer ends.
+pub(super) fn last_status(finish: FinishReason) -> &'static str {
+    match finish {
+        FinishReason::Length | FinishReason::ContentFilter => INCOMPLETE,
+        FinishReason::Stop | FinishReason::ToolCalls => COMPLETED,
+    }
+}
+
+/// All items of a whole answer.
+pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    let mut chars = 0_u32;
+    for part in &choice.content {
+        match part {
+            Part::Text(text) => {
+                let before = chars;
+                chars = before.saturating_add(count(text));
+                let mut part = PartOut::text(text.clone());
+                if let PartOut::OutputText { annotations, logprobs, .. } = &mut part {
+                    let here = |c: &&Citation| c.span.is_none_or(|(start, _)| (before..=chars).contains(&start));
+                    let all = choice.citations.iter().filter(here);
+                    *annotations = all.filter_map(|c| AnnotationOut::new(c, before)).collect();
+                    // The canonical model does not say to which part they belong.
+                    if before == 0 {
+                        *logprobs = choice.logprobs.iter().map(LogprobOut::new).collect();
+                    }
+                }
+                say(&mut items, part, answer);
+            }
+            Part::Refusal(refusal) => say(&mut items, PartOut::Refusal { refusal: refusal.clone() }, answer),
+            Part::Reasoning { text, signature } => {
+                let summary = (!text.is_empty()).then(|| SummaryOut { text: text.clone() });
+                items.push(Item::Reasoning {
+                    id: item_id("rs", answer, items.len()),
+                    summary: summary.into_iter().collect(),
+                    encrypted_content: signature.as_ref().map(shown),
+                });
+            }
+            part => items.extend(image(part, answer, items.len())),
+        }
+    }
+    for made in &choice.tool_calls {
+        let mut item = call(request, &made.id, &made.name, made.custom, answer, items.len());
+        match &mut item {
+            Item::FunctionCall { arguments, .. } => arguments.clone_from(&made.arguments),
+            Item::CustomToolCall { input, .. } if made.custom => input.clone_from(&made.arguments),
+            Item::CustomToolCall { input, .. } => *input = tools::custom_input(&made.arguments).into_owned(),
+            _ => {}
+        }
+        items.push(item);
+    }
+    let last = items.len().saturating_sub(1);
+    for (at, item) in items.iter_mut().enumerate() {
+        item.close(if at == last { last_status(choice.finish) } else { COMPLETED });
+    }
+    items
+}
+
+/// Characters of a text, as spans count them.
+pub(super) fn count(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+/// Adds to the message that is going on, or begins one.
+fn say(items: &mut Vec<Item>, part: PartOut, answer: &str) {
+    if let Some(Item::Message { content, .. }) = items.last_mut() {
+        content.push(part);
+        return;
+    }
+    let id = item_id("msg", answer, items.len());
+    items.push(Item::Message { id, status: IN_PROGRESS, role: "assistant", content: vec![part] });
+}
+
+/// An image that the model made, as if a tool had made it: this dialect has no other place for one.
+pub(super) fn image(part: &Part, answer: &str, at: usize) -> Option<Item> {
+    let Part::Image(media) = part else { return None };
+    let MediaSource::Base64 { data, .. } = &media.source else { return None };
+    Some(Item::ImageGenerationCall { id: item_id("ig", answer, at), status: COMPLETED, result: Some(data.clone()) })
+}
+
+/// The id of an answer in this dialect's form.
+pub(super) fn answer_id<'a>(given: &'a str, unique: &str) -> Cow<'a, str> {
+    if given.starts_with("resp_") { Cow::Borrowed(given) } else { Cow::Owned(format!("resp_{unique}")) }
+}

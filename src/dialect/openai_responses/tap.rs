@@ -1,0 +1,179 @@
+//! Watches a stream that passes through: usage, the end, errors, and what an end of our own making must continue.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::decode::{too_long, truncated};
+use super::response::{Head, ResponseOut, State};
+use super::types::{TapEvent, searches};
+use super::{Family, MAX_EVENT};
+use crate::dialect::{Observed, Tap};
+use crate::domain::chat::ChatRequest;
+use crate::domain::error::{Error, Failure, FailureKind};
+use crate::wire::sse::SseDecoder;
+
+/// Bytes of an unfinished frame wait for its end: no client could use them, and what the gateway may have to add after
+/// a break then stands on a line of its own.
+pub(super) struct Watch {
+    sse: SseDecoder,
+    meter: Meter,
+    /// Pieces of the unfinished frame.
+    held: Vec<Bytes>,
+    held_bytes: usize,
+    failure: Option<Failure>,
+}
+
+#[derive(Default)]
+struct Meter {
+    observed: Observed,
+    searches: u64,
+    /// The number of the next event.
+    next: u64,
+    id: String,
+    created: i64,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        let sse = SseDecoder::new(MAX_EVENT);
+        Self { sse, meter: Meter::default(), held: Vec::new(), held_bytes: 0, failure: None }
+    }
+
+    fn release(&mut self, out: &mut Vec<Bytes>) {
+        out.append(&mut self.held);
+        self.held_bytes = 0;
+    }
+}
+
+impl Tap for Watch {
+    fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let (meter, failure, mut whole) = (&mut self.meter, &mut self.failure, 0);
+        let framed = self.sse.push(&chunk, &mut |event| {
+            if failure.is_none() {
+                match meter.event(event.data) {
+                    Ok(()) => whole = event.end,
+                    Err(f) => *failure = Some(f),
+                }
+            }
+        });
+        if let Err(limit) = framed {
+            self.failure.get_or_insert_with(|| too_long(limit));
+        }
+        if self.failure.is_none() && self.sse.is_idle() {
+            whole = chunk.len();
+        }
+        if whole > 0 {
+            self.release(out);
+            out.push(chunk.slice(..whole));
+        }
+        if whole < chunk.len() {
+            self.held_bytes = self.held_bytes.saturating_add(chunk.len() - whole);
+            self.held.push(chunk.slice(whole..));
+        }
+        // Names without end grow no line and no data.
+        if self.held_bytes > MAX_EVENT.saturating_mul(2) && self.failure.is_none() {
+            self.failure = Some(too_long(crate::wire::sse::LineTooLong));
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let (meter, failure) = (&mut self.meter, &mut self.failure);
+        let framed = self.sse.finish(&mut |event| *failure = meter.event(event.data).err());
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        framed.map_err(too_long)?;
+        if !self.meter.observed.finished {
+            return Err(truncated());
+        }
+        self.release(out);
+        Ok(())
+    }
+
+    /// Continues the numbers and the id of the stream that broke. What was asked is not known here.
+    fn broken(&mut self, error: &Error) -> Bytes {
+        #[derive(Serialize)]
+        struct Event<'a> {
+            r#type: &'static str,
+            sequence_number: u64,
+            response: ResponseOut<'a>,
+        }
+        let request = ChatRequest::default();
+        let (meter, id) = (&self.meter, if self.meter.id.is_empty() { "resp_0" } else { &self.meter.id });
+        let model = meter.observed.model.as_deref().unwrap_or_default();
+        let head = Head { id, created: meter.created, model, service_tier: None };
+        let response = ResponseOut::new(head, &request, State::Failed(error), &[], None);
+        let event = Event { r#type: "response.failed", sequence_number: meter.next, response };
+        let mut out = BytesMut::from(&b"event: response.failed\ndata: "[..]);
+        // Writing to memory can't fail; the types have no maps with odd keys.
+        let _ = serde_json::to_writer((&mut out).writer(), &event);
+        out.put_slice(b"\n\n");
+        out.freeze()
+    }
+
+    fn observed(&self) -> &Observed {
+        &self.meter.observed
+    }
+}
+
+impl Meter {
+    /// Reads one event. What cannot be read is left to the client to judge.
+    fn event(&mut self, data: &str) -> Result<(), Failure> {
+        let Ok(event) = serde_json::from_str::<TapEvent<'_>>(data) else { return Ok(()) };
+        self.next = event.sequence_number.unwrap_or(self.next).saturating_add(1);
+        if let Some(delta) = event.delta {
+            self.content(delta.get().len().saturating_sub(2));
+            return Ok(());
+        }
+        match &*event.r#type {
+            "error" => return Err(Family::inside(data)),
+            "" if event.error.is_some() => return Err(Family::inside(data)),
+            "response.output_item.added" => self.content(0),
+            "response.output_item.done" => {
+                self.content(0);
+                if let Some(item) = event.item {
+                    self.searches = self.searches.saturating_add(searches(&item.r#type, item.action));
+                }
+            }
+            "response.failed" | "response.cancelled" => {
+                let error = event.response.and_then(|response| response.error);
+                let unnamed = || Failure::new(FailureKind::Upstream, "the provider gave up");
+                return Err(error.map_or_else(unnamed, |error| Family::inside(error.get())));
+            }
+            kind => {
+                let last = matches!(kind, "response.completed" | "response.incomplete");
+                if let Some(response) = event.response {
+                    if self.observed.model.is_none() {
+                        let model = response.model.filter(|model| !model.is_empty());
+                        self.observed.model = model.map(std::borrow::Cow::into_owned);
+                    }
+                    if let Some(id) = response.id.filter(|_| self.id.is_empty()) {
+                        self.id = id.into_owned();
+                    }
+                    #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
+                    let created = response.created_at.map(|seconds| seconds as i64);
+                    self.created = created.unwrap_or(self.created);
+                    if let Some(usage) = response.usage.filter(|_| last) {
+                        self.observed.usage = usage.buckets(self.searches);
+                    }
+                }
+                self.observed.finished |= last;
+                self.observed.ended |= last;
+                self.observed.began |= last;
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, bytes: usize) {
+        self.observed.began = true;
+        self.observed.output_bytes = self.observed.output_bytes.saturating_add(bytes as u64);
+    }
+}
