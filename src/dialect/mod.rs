@@ -9,6 +9,8 @@ mod bedrock;
 #[cfg(test)]
 mod corpus;
 mod gemini;
+#[cfg(test)]
+mod golden;
 mod ids;
 mod models;
 pub mod native;

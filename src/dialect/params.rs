@@ -275,9 +275,104 @@ fn set_slots(request: &ChatRequest) -> Vec<Slot> {
     all.into_iter().filter(|(_, set)| *set).map(|(slot, _)| slot).collect()
 }
 
+/// The table of the documentation: for every client dialect, what becomes of each parameter on its way to each dialect
+/// of providers.
+#[must_use]
+pub fn table() -> String {
+    use std::fmt::Write as _;
+    let to: Vec<DialectId> = DialectId::ALL
+        .into_iter()
+        .filter(|to| {
+            to.is_native()
+                || super::egress(*to).is_some_and(|egress| egress.transcode().carries(Slot::Core) != Carriage::No)
+        })
+        .collect();
+    let mut out = String::from(HEAD);
+    for from in DialectId::ALL {
+        let Some(ingress) = super::ingress(from) else { continue };
+        let mut notes: Vec<&str> = Vec::new();
+        // Writing to a string cannot fail.
+        let _ = write!(out, "\n## Clients of `{}`\n\n| parameter |", from.name());
+        to.iter().for_each(|to| out.push_str(&format!(" {} |", to.name())));
+        let _ = write!(out, "\n|---|{}\n", "---|".repeat(to.len()));
+        for parameter in ingress.parameters() {
+            let _ = write!(out, "| `{}` |", parameter.name);
+            for to in &to {
+                let cell = if *to == from {
+                    "same".to_owned()
+                } else {
+                    cell(parameter, super::carries(*to, parameter.slot), &mut notes)
+                };
+                let _ = write!(out, " {cell} |");
+            }
+            out.push('\n');
+        }
+        let unknown = match ingress.unknown() {
+            Weight::Semantic => "refused",
+            Weight::Advisory => "dropped and listed",
+        };
+        let _ = writeln!(out, "\nOther parameters, to another dialect: {unknown}.");
+        if !notes.is_empty() {
+            out.push('\n');
+            notes.iter().enumerate().for_each(|(at, note)| out.push_str(&format!("{}. {note}\n", at + 1)));
+        }
+    }
+    out
+}
+
+const HEAD: &str = "# What becomes of request parameters
+
+Made from the code (`src/dialect/*/params.rs`); a test keeps it fresh.
+
+- **same**: same dialect on both sides, the bytes pass.
+- **mapped**: said in the other dialect's words. A number refers to the note below the table: some values have no equal
+  there and are treated as the column would be without them.
+- **refused**: the answer would be another. The target is not used; if no admitted target can take it, the request gets
+  a 400 that names the parameter. With `lossy = \"allow\"` the route drops it and lists it instead.
+- **listed**: a hint. It is dropped and listed in `x-stellwerk-dropped-params` and in the ledger.
+
+A parameter with a value that says nothing (`n = 1`, a penalty of 0) is no parameter.
+";
+
+fn cell(parameter: &Parameter, carriage: Carriage, notes: &mut Vec<&'static str>) -> String {
+    match carriage {
+        Carriage::Full => "mapped".to_owned(),
+        Carriage::Partly(note) => {
+            let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+                notes.push(note);
+                notes.len() - 1
+            });
+            format!("mapped ({})", at + 1)
+        }
+        Carriage::No => match parameter.slot.weight() {
+            Weight::Semantic => "refused".to_owned(),
+            Weight::Advisory => "listed".to_owned(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_documented_table_is_fresh() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/parameters.md");
+        let table = table();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &table).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap_or_default() == table, "run the tests with UPDATE_GOLDEN=1");
+    }
+
+    #[test]
+    fn no_parameter_stands_twice_in_a_table() {
+        for ingress in DialectId::ALL.into_iter().filter_map(crate::dialect::ingress) {
+            let mut names: Vec<&str> = ingress.parameters().iter().map(|p| p.name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
+        }
+    }
 
     #[test]
     fn white_space_between_tokens_goes_and_inside_strings_stays() {

@@ -166,6 +166,13 @@ impl<'a> Members<'a> {
         self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(|e| typed(name, &e))).transpose()
     }
 
+    /// Takes a member if it has the form that is expected; otherwise it stays.
+    pub(super) fn take_if_readable<T: Deserialize<'a>>(&mut self, name: &str) -> Option<T> {
+        let value = serde_json::from_str(self.0.get(name)?.get()).ok()?;
+        self.0.remove(name);
+        Some(value)
+    }
+
     /// What is left.
     pub(super) fn rest(self) -> Vec<(String, Json)> {
         let given = self.0.into_iter().filter(|(_, raw)| raw.get() != "null");

@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod error;
+mod extras;
 mod other;
 mod params;
 mod request;

@@ -11,10 +11,10 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row("messages", Slot::Core),
     row("stream", Slot::Core),
     row("tools", Slot::Tools),
-    row("functions", Slot::Tools),
+    row("functions", SEMANTIC),
     row("tool_choice", Slot::ToolChoice),
-    row("function_call", Slot::ToolChoice),
-    row("parallel_tool_calls", Slot::ParallelToolCalls),
+    row("function_call", SEMANTIC),
+    row_unless("parallel_tool_calls", Slot::ParallelToolCalls, &["true"]),
     row("response_format", Slot::ResponseFormat),
     row_unless("temperature", Slot::Temperature, &["1"]),
     row_unless("top_p", Slot::TopP, &["1"]),
@@ -48,8 +48,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     // Extensions.
     row_unless("top_k", Slot::TopK, &["0", "-1"]),
     row_unless("min_p", Slot::MinP, &["0"]),
-    row("thinking", Slot::Reasoning),
-    row("reasoning", Slot::Reasoning),
+    row_unless("thinking", Slot::Reasoning, &["{\"type\":\"disabled\"}"]),
+    row_unless("reasoning", Slot::Reasoning, &["{}"]),
 ];
 
 /// Whether a meaning has a place in a request of this dialect. What only some of its providers take is data in their

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::extras;
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
     ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
@@ -33,7 +34,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         response_format: members.raw("response_format").map(response_format).transpose()?,
         sampling: sampling(&mut members)?,
         max_output_tokens: limit.or(older),
-        reasoning: effort.map(|effort| ReasoningSettings { effort: Some(effort), budget_tokens: None }),
+        reasoning: reasoning(effort, &mut members),
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
         user: members.take("user")?,
@@ -42,6 +43,41 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity: members.take("verbosity")?,
         extra: members.rest(),
+    })
+}
+
+/// How much to think: by the dialect's own word, by Anthropic's object, which SDKs pass on, or by `OpenRouter`'s. One
+/// that cannot be read is left where it is and counts as unknown.
+fn reasoning(effort: Option<String>, members: &mut Members<'_>) -> Option<ReasoningSettings> {
+    #[derive(Deserialize)]
+    struct Thinking {
+        r#type: String,
+        budget_tokens: Option<u64>,
+    }
+    #[derive(Deserialize)]
+    struct Wanted {
+        effort: Option<String>,
+        max_tokens: Option<u64>,
+        enabled: Option<bool>,
+    }
+    if let Some(effort) = effort {
+        return Some(ReasoningSettings { effort: Some(effort), budget_tokens: None });
+    }
+    let word = |word: &str| Some(word.to_owned());
+    if let Some(thinking) = members.take_if_readable::<Thinking>("thinking") {
+        return Some(match (thinking.r#type.as_str(), thinking.budget_tokens) {
+            ("disabled", _) => ReasoningSettings { effort: word("none"), budget_tokens: None },
+            (_, Some(budget)) => ReasoningSettings { effort: None, budget_tokens: Some(budget) },
+            (_, None) => ReasoningSettings { effort: word("medium"), budget_tokens: None },
+        });
+    }
+    let wanted = members.take_if_readable::<Wanted>("reasoning")?;
+    Some(match (wanted.effort, wanted.max_tokens, wanted.enabled) {
+        (_, _, Some(false)) => ReasoningSettings { effort: word("none"), budget_tokens: None },
+        (Some(effort), budget_tokens, _) => ReasoningSettings { effort: Some(effort), budget_tokens },
+        (None, Some(budget), _) => ReasoningSettings { effort: None, budget_tokens: Some(budget) },
+        (None, None, Some(true)) => ReasoningSettings { effort: word("medium"), budget_tokens: None },
+        (None, None, None) => return None,
     })
 }
 
@@ -195,6 +231,9 @@ struct WireMessage<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    #[serde(borrow)]
+    reasoning_details: Option<Vec<&'a RawValue>>,
     refusal: Option<String>,
     #[serde(borrow)]
     tool_calls: Option<Vec<&'a RawValue>>,
@@ -214,8 +253,12 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
     if role == Role::Tool && wire.tool_call_id.is_none() {
         return Err(wrong(&format!("{path}.tool_call_id"), "given for a `tool` message"));
     }
-    let thinking = wire.reasoning_content.filter(|text| !text.is_empty());
-    let mut parts: Vec<Part> = thinking.map(|text| Part::Reasoning { text, signature: None }).into_iter().collect();
+    let thinking = wire.reasoning_content.or(wire.reasoning).unwrap_or_default();
+    let signature = wire.reasoning_details.as_deref().and_then(extras::signature);
+    let mut parts = Vec::new();
+    if !thinking.is_empty() || signature.is_some() {
+        parts.push(Part::Reasoning { text: thinking, signature });
+    }
     if let Some(raw) = wire.content {
         parts.extend(content(raw, &format!("{path}.content"))?);
     }
@@ -238,6 +281,7 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
         id: String,
         function: Option<Function>,
         custom: Option<Custom>,
+        extra_content: Option<extras::ExtraContent>,
     }
     #[derive(Deserialize)]
     struct Function {
@@ -252,8 +296,9 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
         input: String,
     }
     let wire: Wire = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+    let signature = wire.extra_content.map(extras::ExtraContent::signature);
     match (wire.function, wire.custom) {
-        (Some(function), _) => Ok(ToolCall::new(wire.id, function.name, function.arguments)),
+        (Some(function), _) => Ok(ToolCall { signature, ..ToolCall::new(wire.id, function.name, function.arguments) }),
         (None, Some(custom)) => Ok(ToolCall { custom: true, ..ToolCall::new(wire.id, custom.name, custom.input) }),
         (None, None) => Err(wrong(&format!("{path}.function"), "given")),
     }

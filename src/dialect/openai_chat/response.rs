@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::extras::{self, Annotation, Call, Image, Logprobs};
 use super::types::{Content, Delta, InsideError};
 use super::usage::WireUsage;
 use crate::dialect::{Observed, Quirks, Rendering};
-use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part, ToolCall};
+use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::usage::{Bucket, Usage};
 
@@ -72,7 +74,7 @@ struct WireAnswer<'a> {
 struct WireChoice<'a> {
     index: u32,
     message: WireMessage<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Logprobs<'a>>,
     finish_reason: &'static str,
 }
 
@@ -84,20 +86,13 @@ struct WireMessage<'a> {
     reasoning_content: Option<String>,
     refusal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<WireCall<'a>>,
-}
-
-#[derive(Serialize)]
-struct WireCall<'a> {
-    id: &'a str,
-    r#type: &'static str,
-    function: WireFunction<'a>,
-}
-
-#[derive(Serialize)]
-struct WireFunction<'a> {
-    name: &'a str,
-    arguments: &'a str,
+    tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<Annotation<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Image>,
 }
 
 /// `usage` as this dialect counts it: cached tokens within the prompt, thinking within the completion.
@@ -163,6 +158,10 @@ fn choice(choice: &Choice) -> WireChoice<'_> {
     let refusal = join(|part| if let Part::Refusal(text) = part { Some(text) } else { None });
     // An empty answer is text without letters; only calls and refusals stand without text.
     let empty = choice.tool_calls.is_empty() && refusal.is_none();
+    let signatures = choice.content.iter().filter_map(|part| match part {
+        Part::Reasoning { signature, .. } => signature.as_ref(),
+        _ => None,
+    });
     WireChoice {
         index: choice.index,
         message: WireMessage {
@@ -170,18 +169,13 @@ fn choice(choice: &Choice) -> WireChoice<'_> {
             content: text.or_else(|| empty.then(String::new)),
             reasoning_content: thinking.filter(|text| !text.is_empty()),
             refusal,
-            tool_calls: choice.tool_calls.iter().map(call).collect(),
+            tool_calls: choice.tool_calls.iter().map(Call::whole).collect(),
+            reasoning_details: signatures.flat_map(extras::details).collect(),
+            annotations: extras::annotations(&choice.citations),
+            images: choice.content.iter().filter_map(extras::image).collect(),
         },
-        logprobs: None,
+        logprobs: extras::logprobs(&choice.logprobs),
         finish_reason: finish(choice.finish),
-    }
-}
-
-fn call(call: &ToolCall) -> WireCall<'_> {
-    WireCall {
-        id: &call.id,
-        r#type: "function",
-        function: WireFunction { name: &call.name, arguments: &call.arguments },
     }
 }
 

@@ -2,8 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::error;
+use super::extras::{self, Annotation, Call, Image, Logprobs};
 use super::response::{UsageOut, finish};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::ChatEvent;
@@ -16,6 +18,8 @@ pub(super) struct Encoder {
     /// Choices whose role has been sent.
     opened: Vec<u32>,
     usage: Option<Usage>,
+    /// Calls of custom tools.
+    custom: Vec<(u32, u32)>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +37,8 @@ struct Chunk<'a> {
 struct ChunkChoice<'a> {
     index: u32,
     delta: Delta<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Logprobs<'a>>,
     finish_reason: Option<&'static str>,
 }
 
@@ -48,29 +54,18 @@ struct Delta<'a> {
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[Call<'a>; 1]>,
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    index: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<&'static str>,
-    function: Function<'a>,
-}
-
-#[derive(Serialize)]
-struct Function<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    arguments: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<Annotation<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Image>,
 }
 
 impl Encoder {
     pub(super) fn new(mut options: Rendering) -> Self {
         options.id = format!("chatcmpl-{}", options.id);
-        Self { options, opened: Vec::new(), usage: None }
+        Self { options, opened: Vec::new(), usage: None, custom: Vec::new() }
     }
 
     fn delta(&mut self, choice: u32, mut delta: Delta<'_>, out: &mut BytesMut) {
@@ -78,7 +73,7 @@ impl Encoder {
             self.opened.push(choice);
             delta.role = Some("assistant");
         }
-        self.chunk(&[ChunkChoice { index: choice, delta, finish_reason: None }], None, out);
+        self.chunk(&[ChunkChoice { index: choice, delta, logprobs: None, finish_reason: None }], None, out);
     }
 
     fn chunk(&self, choices: &[ChunkChoice<'_>], usage: Option<UsageOut>, out: &mut BytesMut) {
@@ -115,25 +110,41 @@ impl EncodeStream for Encoder {
             ChatEvent::Refusal { choice, text } => {
                 self.delta(*choice, Delta { refusal: Some(text), ..Delta::default() }, out);
             }
-            // This dialect has no place for it; the canonical request asks for thinking by effort only.
-            ChatEvent::ReasoningSignature { .. }
-            | ChatEvent::Media { .. }
-            | ChatEvent::Logprobs { .. }
-            | ChatEvent::Citation { .. } => {}
-            ChatEvent::ToolStart { choice, index, id, name, .. } => {
-                let function = Function { name: Some(name), arguments: "" };
-                let call = Call { index: *index, id: Some(id), r#type: Some("function"), function };
+            ChatEvent::ReasoningSignature { choice, signature } => {
+                let reasoning_details = extras::details(signature);
+                self.delta(*choice, Delta { reasoning_details, ..Delta::default() }, out);
+            }
+            ChatEvent::Media { choice, part } => {
+                let images = extras::image(part).into_iter().collect();
+                self.delta(*choice, Delta { images, ..Delta::default() }, out);
+            }
+            ChatEvent::Logprobs { choice, tokens } => {
+                let (delta, logprobs) = (Delta::default(), extras::logprobs(tokens));
+                self.chunk(&[ChunkChoice { index: *choice, delta, logprobs, finish_reason: None }], None, out);
+            }
+            ChatEvent::Citation { choice, citation } => {
+                let annotations = extras::annotations(std::slice::from_ref(citation));
+                self.delta(*choice, Delta { annotations, ..Delta::default() }, out);
+            }
+            ChatEvent::ToolStart { choice, index, id, name, custom, signature } => {
+                if *custom {
+                    self.custom.push((*choice, *index));
+                }
+                let extra_content = extras::extra_content(signature.as_ref());
+                let call = Call::of(*custom, Some(name), "");
+                let call = Call { index: Some(*index), id: Some(id), extra_content, ..call };
                 self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
             }
             ChatEvent::ToolArguments { choice, index, fragment } => {
-                let function = Function { name: None, arguments: fragment };
-                let call = Call { index: *index, id: None, r#type: None, function };
+                let custom = self.custom.contains(&(*choice, *index));
+                let call = Call { index: Some(*index), ..Call::of(custom, None, fragment) };
                 self.delta(*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, out);
             }
             ChatEvent::Finish { choice, reason, .. } => {
                 let role = (!self.opened.contains(choice)).then_some("assistant");
                 let delta = Delta { role, ..Delta::default() };
-                self.chunk(&[ChunkChoice { index: *choice, delta, finish_reason: Some(finish(*reason)) }], None, out);
+                let finish_reason = Some(finish(*reason));
+                self.chunk(&[ChunkChoice { index: *choice, delta, logprobs: None, finish_reason }], None, out);
             }
             ChatEvent::Usage(usage) => self.usage = Some(*usage),
             // The relay ends the stream with an error event of this dialect.

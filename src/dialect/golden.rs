@@ -1,0 +1,178 @@
+//! What each client dialect becomes in each provider dialect, and back: one file a pair under `tests/golden`, to be read
+//! side by side. `UPDATE_GOLDEN=1` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+
+use super::*;
+use crate::domain::chat::{CacheMark, Choice, Citation, FinishReason, Part, Signature, ToolCall};
+use crate::domain::usage::Bucket;
+
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The same request in the words of each client dialect: feature and body.
+fn requests(dialect: DialectId) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(dir().join(format!("clients/{}.json", dialect.name()))).unwrap();
+    let features: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+    features.into_iter().map(|(name, body)| (name, body.to_string())).collect()
+}
+
+fn pretty(body: &[u8]) -> String {
+    serde_json::from_slice::<Value>(body).map_or_else(
+        |_| String::from_utf8_lossy(body).into_owned(),
+        |value| serde_json::to_string_pretty(&value).unwrap(),
+    )
+}
+
+/// An answer with everything that dialects can say.
+fn answer(origin: DialectId) -> ChatResponse {
+    let mut choice = Choice::new(0);
+    let signature = Some(Signature::new(origin, "c2lnbmF0dXJl"));
+    choice.content = vec![
+        Part::Reasoning { text: "The user asks for the weather.".into(), signature },
+        Part::Text("Let me look.".into()),
+    ];
+    choice.citations = vec![Citation {
+        url: Some("https://example.org/weather".into()),
+        title: Some("Weather".into()),
+        quoted: Some("sunny".into()),
+        span: None,
+    }];
+    choice.tool_calls = vec![
+        ToolCall::new("call_1", "weather", "{\"city\":\"Bern\"}"),
+        ToolCall::new("call_2", "weather", "{\"city\":\"Wien\"}"),
+    ];
+    choice.finish = FinishReason::ToolCalls;
+    let usage = Usage::ZERO
+        .with(Bucket::Input, 100)
+        .with(Bucket::CacheRead, 40)
+        .with(Bucket::Output, 30)
+        .with(Bucket::Reasoning, 12);
+    ChatResponse {
+        id: "answer-1".into(),
+        model: "upstream-model".into(),
+        created: Some(1_700_000_000),
+        choices: vec![choice],
+        usage: Some(usage),
+        service_tier: None,
+    }
+}
+
+/// The events of a streamed answer that says the same.
+fn events(response: &ChatResponse) -> Vec<ChatEvent> {
+    let choice = &response.choices[0];
+    let mut events =
+        vec![ChatEvent::Start { id: response.id.clone(), model: response.model.clone(), created: response.created }];
+    for part in &choice.content {
+        match part {
+            Part::Reasoning { text, signature } => {
+                events.push(ChatEvent::Reasoning { choice: 0, text: text.clone() });
+                let signature = signature.clone().unwrap();
+                events.push(ChatEvent::ReasoningSignature { choice: 0, signature });
+            }
+            Part::Text(text) => events.push(ChatEvent::Text { choice: 0, text: text.clone() }),
+            other => panic!("not in the example: {other:?}"),
+        }
+    }
+    events.extend(choice.citations.iter().map(|c| ChatEvent::Citation { choice: 0, citation: c.clone() }));
+    for (index, call) in choice.tool_calls.iter().enumerate() {
+        let index = u32::try_from(index).unwrap();
+        let (id, name) = (call.id.clone(), call.name.clone());
+        events.push(ChatEvent::ToolStart { choice: 0, index, id, name, custom: false, signature: None });
+        events.push(ChatEvent::ToolArguments { choice: 0, index, fragment: call.arguments.clone() });
+    }
+    events.push(ChatEvent::Finish { choice: 0, reason: choice.finish, stop_sequence: None });
+    events.push(ChatEvent::Usage(response.usage.unwrap()));
+    events.push(ChatEvent::End);
+    events
+}
+
+fn pair(from: DialectId, to: DialectId) -> String {
+    let (client, provider) = (ingress(from).unwrap(), egress(to).unwrap());
+    let quirks = Quirks::default();
+    let target = Destination { model: "upstream-model", default_max_output: 4096, max_output: None, quirks: &quirks };
+    let located = Located { model: Some("asked-model".into()), stream: false, array: false };
+    // Writing to a string cannot fail.
+    let mut out = String::new();
+    let _ = writeln!(out, "# {} clients, {} providers\n", from.name(), to.name());
+    for (feature, body) in requests(from) {
+        let bytes = Bytes::from(body);
+        let envelope = client.envelope(&bytes, &located).unwrap_or_else(|e| panic!("{feature}: {e}"));
+        let early = inexpressible(&envelope, from, to);
+        let _ = writeln!(out, "## {feature}\n");
+        if !early.is_empty() {
+            let _ = writeln!(out, "not admitted: {}\n", early.join(", "));
+        }
+        let request = client.decode_request(&bytes, &envelope).unwrap_or_else(|e| panic!("{feature}: {e}"));
+        match provider.transcode().encode_request(&request, &target) {
+            Ok((wire, loss)) => {
+                let _ = writeln!(out, "```json\n{}\n```\n", pretty(&wire));
+                let list = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+                let _ = writeln!(out, "lost: {}; listed: {}\n", list(&loss.semantic), list(&loss.advisory));
+            }
+            Err(error) => {
+                let _ = writeln!(out, "refused: {} ({})\n", error.message, error.param.unwrap_or_default());
+            }
+        }
+    }
+    let response = answer(to);
+    let rendering = || Rendering { created: 1_700_000_000, ..Rendering::example("asked-model", true) };
+    let whole = client.encode_response(&response, &rendering());
+    let _ = writeln!(out, "## answer\n\n```json\n{}\n```\n", pretty(&whole));
+    let (mut encoder, mut stream) = (client.encode_stream(rendering()), BytesMut::new());
+    events(&response).iter().for_each(|event| encoder.event(event, &mut stream));
+    let _ = writeln!(out, "## stream\n\n```\n{}\n```", String::from_utf8_lossy(&stream).trim_end().replace('\r', ""));
+    out
+}
+
+#[test]
+fn every_pair_says_what_its_golden_file_says() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let (mut pairs, mut stale) = (0, Vec::new());
+    for from in DialectId::ALL.into_iter().filter(|d| ingress(*d).is_some()) {
+        for to in DialectId::ALL.into_iter().filter(|d| egress(*d).is_some() && *d != from) {
+            if egress(to).unwrap().transcode().carries(Slot::Core) == Carriage::No {
+                continue;
+            }
+            let path = dir().join(format!("{}--{}.md", from.name(), to.name()));
+            let text = pair(from, to);
+            if update {
+                std::fs::write(&path, &text).unwrap();
+            }
+            if std::fs::read_to_string(&path).unwrap_or_default() != text {
+                stale.push(path);
+            }
+            pairs += 1;
+        }
+    }
+    println!("{pairs} pairs");
+    assert!(stale.is_empty(), "look at the difference, then UPDATE_GOLDEN=1: {stale:?}");
+}
+
+/// A request means the same after a turn through any other dialect that can say it.
+#[test]
+fn marks_and_signatures_never_reach_a_foreign_provider() {
+    let mut turn = crate::domain::chat::Message::new(crate::domain::chat::Role::Assistant, Vec::new());
+    turn.content = vec![
+        Part::Reasoning { text: "secret thought".into(), signature: Some(Signature::new(DialectId::Native, "x")) },
+        Part::Text("hi".into()),
+        Part::CacheMark(CacheMark { ttl: None }),
+    ];
+    let user = crate::domain::chat::Message::new(crate::domain::chat::Role::User, vec![Part::Text("go".into())]);
+    let request = ChatRequest { messages: vec![user.clone(), turn, user], ..ChatRequest::default() };
+    let quirks = Quirks::default();
+    let target = Destination { model: "m", default_max_output: 4096, max_output: None, quirks: &quirks };
+    for to in DialectId::ALL.into_iter().filter_map(egress).map(Egress::transcode) {
+        if to.carries(Slot::Core) == Carriage::No {
+            continue;
+        }
+        let (wire, loss) = to.encode_request(&request, &target).unwrap();
+        assert!(!String::from_utf8_lossy(&wire).contains("secret thought"));
+        assert!(!loss.is_empty(), "what stayed at home is listed");
+    }
+}
