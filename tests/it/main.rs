@@ -6,6 +6,7 @@ mod bad_input;
 mod cache;
 mod chat;
 mod config;
+mod dialects;
 mod failover;
 mod harness;
 mod reload;

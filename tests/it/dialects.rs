@@ -1,0 +1,232 @@
+//! Clients of every dialect, through the gateway, to providers of their own and of other dialects.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Gateway};
+use crate::upstream::{Upstream, chunk, completion, json as whole, stream_end, stream_head};
+
+/// One request in a client's dialect: path, key header, body.
+struct Asked {
+    path: &'static str,
+    key: &'static str,
+    body: Value,
+}
+
+fn anthropic(stream: bool) -> Asked {
+    let body = json!({"model": "auto", "max_tokens": 50, "stream": stream, "unknown_beta": 1,
+        "messages": [{"role": "user", "content": "hello"}]});
+    Asked { path: "/v1/messages?beta=true", key: "x-api-key", body }
+}
+
+fn responses(stream: bool) -> Asked {
+    Asked {
+        path: "/v1/responses",
+        key: "authorization",
+        body: json!({"model": "auto", "input": "hello", "stream": stream}),
+    }
+}
+
+fn gemini(stream: bool) -> Asked {
+    let path =
+        if stream { "/v1beta/models/auto:streamGenerateContent?alt=sse" } else { "/v1/models/auto:generateContent" };
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
+    Asked { path, key: "x-goog-api-key", body }
+}
+
+fn completions(stream: bool) -> Asked {
+    let body = json!({"model": "auto", "prompt": "hello", "stream": stream, "stream_options": {"include_usage": true}});
+    Asked { path: "/v1/completions", key: "authorization", body }
+}
+
+async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
+    let root = gateway.base.trim_end_matches("/v1");
+    let key = if asked.key == "authorization" { format!("Bearer {}", gateway.key) } else { gateway.key.clone() };
+    let request = gateway.client.post(format!("{root}{}", asked.path)).header(asked.key, key);
+    let request = request.header("anthropic-version", "2023-06-01").header("anthropic-beta", "one-2027,two-2027");
+    Answer::read(request.header("content-type", "application/json").body(asked.body.to_string()).send().await.unwrap())
+        .await
+}
+
+const DELTA: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello there\"},\"finish_reason\":null}]}\n\n";
+const LAST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}}\n\ndata: [DONE]\n\n";
+
+#[tokio::test]
+async fn whole_answers_of_an_openai_provider_in_every_clients_words() {
+    let text: Vec<(Asked, fn(&Value) -> &Value)> = vec![
+        (anthropic(false), |v| &v["content"][0]["text"]),
+        (responses(false), |v| &v["output"][0]["content"][0]["text"]),
+        (gemini(false), |v| &v["candidates"][0]["content"]["parts"][0]["text"]),
+        (completions(false), |v| &v["choices"][0]["text"]),
+    ];
+    for (asked, text) in text {
+        let alpha = Upstream::start(vec![whole(200, &completion("Hello there", 7, 3))]).await;
+        let gateway = Gateway::start(Some(&alpha), None, None).await;
+        let got = ask(&gateway, &asked).await;
+        assert_eq!(got.status, 200, "{}: {}", asked.path, got.text);
+        assert_eq!(text(&got.json()), "Hello there", "{}: {}", asked.path, got.text);
+        assert_eq!(got.header("x-stellwerk-target"), "alpha/m-1");
+        let row = gateway.ledger(got.id()).await;
+        assert_eq!(row["attempts"][0]["usage"], json!({"input": 7, "output": 3}), "{}: {row}", asked.path);
+        let sent = alpha.seen()[0].json();
+        assert_eq!(sent["messages"].as_array().unwrap().last().unwrap()["content"], "hello", "{sent}");
+        assert_eq!(alpha.seen()[0].header("anthropic-beta"), "", "betas stay with their own dialect");
+    }
+}
+
+#[tokio::test]
+async fn streams_of_an_openai_provider_in_every_clients_words_and_never_a_fake_end() {
+    let ends: Vec<(Asked, &str, &str)> = vec![
+        (anthropic(true), "event: message_stop", "event: error"),
+        (responses(true), "event: response.completed", "event: response.failed"),
+        (gemini(true), "\"finishReason\":\"STOP\"", "\"error\":{\"code\":502"),
+        (completions(true), "data: [DONE]", "data: {\"error\""),
+    ];
+    for (asked, end, broken_end) in ends {
+        let good = vec![stream_head(), chunk(DELTA), chunk(LAST), stream_end()];
+        let broken = vec![stream_head(), chunk(DELTA)];
+        let alpha = Upstream::start(vec![good, broken]).await;
+        let gateway = Gateway::start(Some(&alpha), None, None).await;
+        let got = ask(&gateway, &asked).await;
+        assert!(got.text.contains("Hello there") && got.text.contains(end), "{}: {}", asked.path, got.text);
+        assert!(!got.text.contains(broken_end), "{}", got.text);
+        let row = gateway.ledger(got.id()).await;
+        assert_eq!(row["attempts"][0]["usage"], json!({"input": 7, "output": 3}), "{}: {row}", asked.path);
+        let cut = ask(&gateway, &asked).await;
+        assert!(cut.text.contains(broken_end) && !cut.text.contains(end), "{}: {}", asked.path, cut.text);
+        assert_eq!(gateway.ledger(cut.id()).await["attempts"][0]["outcome"], "truncated");
+    }
+}
+
+#[tokio::test]
+async fn an_anthropic_client_reaches_an_anthropic_provider_byte_for_byte() {
+    let answer = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m-1","content":[{"type":"text","text":"hi","future_member":1}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+    let gamma = Upstream::start(vec![whole(200, answer)]).await;
+    let gateway = Gateway::start(None, None, Some(&gamma)).await;
+    let mut asked = anthropic(false);
+    asked.body["model"] = json!("claude");
+    let got = ask(&gateway, &asked).await;
+    assert_eq!(got.text, answer, "what came back is what was sent");
+    let seen = &gamma.seen()[0];
+    let mut want = asked.body.clone();
+    want["model"] = json!("m-1");
+    assert_eq!(seen.json(), want, "unknown members survive");
+    assert_eq!((seen.header("anthropic-beta"), seen.header("anthropic-version")), ("one-2027,two-2027", "2023-06-01"));
+    assert_eq!(got.header("request-id"), got.id());
+    assert_eq!(gateway.ledger(got.id()).await["attempts"][0]["usage"], json!({"input": 5, "output": 2}));
+}
+
+#[tokio::test]
+async fn a_responses_client_reaches_an_anthropic_provider() {
+    let events = [
+        r#"{"type":"message_start","message":{"id":"msg_1","model":"m-1","usage":{"input_tokens":9,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t1","name":"patch","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"input\":\"*** Begin\"}"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":4}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    let mut script = vec![stream_head()];
+    script.extend(events.iter().map(|event| chunk(&format!("data: {event}\n\n"))));
+    script.push(stream_end());
+    let gamma = Upstream::start(vec![script]).await;
+    let gateway = Gateway::start(None, None, Some(&gamma)).await;
+    let body = json!({"model": "claude", "stream": true, "input": "hello", "parallel_tool_calls": true, "store": false,
+        "include": ["reasoning.encrypted_content"], "client_metadata": {"a": "b"},
+        "tools": [{"type": "custom", "name": "patch", "description": "d"}, {"type": "web_search"}]});
+    let got = ask(&gateway, &Asked { path: "/v1/responses", key: "authorization", body }).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let last = got.text.trim_end().rsplit("data: ").next().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["type"], "response.completed", "{last}");
+    let call = &last["response"]["output"][0];
+    assert_eq!((&call["type"], &call["input"]), (&json!("custom_tool_call"), &json!("*** Begin")), "{last}");
+    assert_eq!(last["response"]["usage"]["total_tokens"], 13);
+    assert!(got.header("x-stellwerk-dropped-params").contains("tools[1]"), "{:?}", got.headers);
+    assert_eq!(gamma.seen()[0].json()["tools"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn errors_are_told_in_the_clients_own_words() {
+    let gateway = Gateway::start(None, None, None).await;
+    for (mut asked, kind) in [
+        (anthropic(false), "/error/type"),
+        (responses(false), "/error/code"),
+        (gemini(false), "/error/status"),
+        (completions(false), "/error/code"),
+    ] {
+        let down = ask(&gateway, &asked).await;
+        assert!(down.status >= 500, "{}: {}", asked.path, down.status);
+        assert!(down.json().pointer(kind).is_some_and(Value::is_string), "{}: {}", asked.path, down.text);
+        asked.body = json!([]);
+        let wrong = ask(&gateway, &asked).await;
+        assert_eq!(wrong.status, 400, "{}: {}", asked.path, wrong.text);
+        assert!(wrong.json().pointer(kind).is_some_and(Value::is_string), "{}: {}", asked.path, wrong.text);
+    }
+    let root = gateway.base.trim_end_matches("/v1");
+    let unknown = gateway.client.post(format!("{root}/v1/messages")).body("{}").send().await.unwrap();
+    let unknown = Answer::read(unknown).await;
+    assert_eq!((unknown.status, unknown.json()["error"]["type"].as_str()), (401, Some("authentication_error")));
+    let files = gateway.client.post(format!("{root}/v1/files")).body("{}").send().await.unwrap();
+    let files = Answer::read(files).await;
+    assert_eq!((files.status, files.json()["error"]["code"].as_str()), (404, Some("api_not_offered")));
+}
+
+#[tokio::test]
+async fn embeddings_pass_metered_and_other_dialects_are_refused() {
+    let answer = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AAAA"}],"model":"m-1","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
+    let alpha = Upstream::start(vec![whole(200, answer)]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let file = gateway.path("providers/any.toml");
+    let text =
+        std::fs::read_to_string(&file).unwrap().replace("\"logprobs\", \"n\"]", "\"logprobs\", \"n\", \"embeddings\"]");
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(gateway.reload().await.0, 200);
+    let body = json!({"model": "any/e-1", "input": [[1, 2, 3]], "encoding_format": "base64"});
+    let got = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: body.clone() }).await;
+    assert_eq!((got.status, got.text.as_str()), (200, answer));
+    assert!(alpha.seen()[0].head.starts_with("POST /embeddings "), "{}", alpha.seen()[0].head);
+    assert_eq!(alpha.seen()[0].json()["input"], json!([[1, 2, 3]]), "token numbers pass");
+    assert_eq!(gateway.ledger(got.id()).await["attempts"][0]["usage"], json!({"input": 8}));
+    let mut chat = body;
+    chat["model"] = json!("alpha/m-1");
+    let refused = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: chat }).await;
+    assert_eq!(refused.status, 400, "a chat model makes no vectors: {}", refused.text);
+    assert_eq!(alpha.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn tokens_are_counted_by_the_provider_that_can_and_estimated_otherwise() {
+    let gamma = Upstream::start(vec![whole(200, r#"{"input_tokens":42}"#)]).await;
+    let gateway = Gateway::start(None, None, Some(&gamma)).await;
+    let ask_count = |model: &'static str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
+        Asked { path: "/v1/messages/count_tokens", key: "x-api-key", body }
+    };
+    let exact = ask(&gateway, &ask_count("claude")).await;
+    assert_eq!((exact.status, exact.json()["input_tokens"].as_u64()), (200, Some(42)), "{}", exact.text);
+    assert!(gamma.seen()[0].head.starts_with("POST /v1/messages/count_tokens"));
+    let row = gateway.ledger(exact.id()).await;
+    assert_eq!(row["attempts"][0]["usage"], json!({}), "counting costs nothing: {row}");
+    let estimated = ask(&gateway, &ask_count("auto")).await;
+    assert_eq!(estimated.header("x-stellwerk-count"), "estimated", "{}", estimated.text);
+    assert!(estimated.json()["input_tokens"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn lists_of_models_have_the_shape_of_the_dialect() {
+    let gateway = Gateway::start(None, None, None).await;
+    let list = |headers: Vec<(&'static str, &'static str)>| async {
+        let mut request = gateway.client.get(format!("{}/models", gateway.base)).bearer_auth(&gateway.key);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        Answer::read(request.send().await.unwrap()).await.json()
+    };
+    let openai = list(vec![]).await;
+    assert_eq!((&openai["object"], &openai["data"][0]["object"]), (&json!("list"), &json!("model")));
+    assert!(openai["models"][0]["slug"].is_string(), "Codex reads this");
+    let anthropic = list(vec![("anthropic-version", "2026-10-21")]).await;
+    assert_eq!((&anthropic["data"][0]["type"], &anthropic["has_more"]), (&json!("model"), &json!(false)));
+    let gemini = list(vec![("x-goog-api-client", "google-genai-sdk/3")]).await;
+    assert!(gemini["models"][0]["name"].as_str().unwrap().starts_with("models/"), "{gemini}");
+}
