@@ -164,6 +164,17 @@ impl Pump {
         }
     }
 
+    /// A sign of life between two frames; none where bytes pass, since the provider sends its own.
+    pub(super) fn ping(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Transcode { render, .. } | Self::Local { render, .. } => {
+                render.encode.ping(&mut render.buffer);
+                (!render.buffer.is_empty()).then(|| render.buffer.split().freeze())
+            }
+            Self::Identity { .. } | Self::Ended { .. } => None,
+        }
+    }
+
     /// What ends the client's stream when the upstream's broke.
     pub(super) fn broken(&mut self, error: &Error) -> Bytes {
         match self {

@@ -86,7 +86,9 @@ impl Relay {
                 Poll::Ready(Step::End) => self.finish(),
                 Poll::Ready(Step::Failed(failure)) => self.fail(failure),
                 Poll::Pending => match self.clock.poll(cx) {
-                    Poll::Ready(message) => self.fail(Failure::new(FailureKind::Timeout, message)),
+                    Poll::Ready(Tick::Late(message)) => self.fail(Failure::new(FailureKind::Timeout, message)),
+                    // Thinking models are silent for minutes; what stands between would hang up.
+                    Poll::Ready(Tick::Quiet) => self.pending.extend(pump.ping()),
                     Poll::Pending => return Poll::Pending,
                 },
             }
@@ -139,7 +141,13 @@ async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit:
     let mut unread = VecDeque::new();
     loop {
         let step = std::future::poll_fn(|cx| match pump.poll_step(cx, &mut unread) {
-            Poll::Pending => clock.poll(cx).map(|_| Step::End),
+            Poll::Pending => loop {
+                match clock.poll(cx) {
+                    Poll::Ready(Tick::Quiet) => {}
+                    Poll::Ready(Tick::Late(_)) => return Poll::Ready(Step::End),
+                    Poll::Pending => return Poll::Pending,
+                }
+            },
             ready => ready,
         });
         match step.await {
@@ -153,36 +161,57 @@ async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit:
     drop(permit);
 }
 
+/// How long a stream may be silent before the client gets a sign of life.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// What the time says.
+enum Tick {
+    /// The upstream has been silent for a while.
+    Quiet,
+    /// A limit is over; which.
+    Late(&'static str),
+}
+
 /// Idle and total limits with one timer that is moved only when it fires, not with every chunk.
 struct Clock {
     idle: Duration,
     deadline: Instant,
     last: Instant,
+    /// When the last sign of life went out.
+    sign: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Clock {
     fn new(timeouts: Timeouts, deadline: Instant) -> Self {
         let now = Instant::now();
-        let sleep = Box::pin(tokio::time::sleep_until(deadline.min(now + timeouts.idle)));
-        Self { idle: timeouts.idle, deadline, last: now, sleep }
+        let sleep = Box::pin(tokio::time::sleep_until(deadline.min(now + timeouts.idle.min(QUIET))));
+        Self { idle: timeouts.idle, deadline, last: now, sign: now, sleep }
     }
 
     fn alive(&mut self) {
         self.last = Instant::now();
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Tick> {
         while self.sleep.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if now >= self.deadline {
-                return Poll::Ready("the answer took longer than the total limit");
+                return Poll::Ready(Tick::Late("the answer took longer than the total limit"));
             }
             if now >= self.last + self.idle {
-                return Poll::Ready("the upstream was silent for longer than the idle limit");
+                return Poll::Ready(Tick::Late("the upstream was silent for longer than the idle limit"));
             }
-            let next = self.deadline.min(self.last + self.idle);
+            let heard = self.sign.max(self.last);
+            let quiet = now >= heard + QUIET;
+            if quiet {
+                self.sign = now;
+            }
+            let next = self.deadline.min(self.last + self.idle).min(self.sign.max(self.last) + QUIET);
             self.sleep.as_mut().reset(next);
+            if quiet {
+                return Poll::Ready(Tick::Quiet);
+            }
         }
         Poll::Pending
     }
@@ -239,6 +268,47 @@ impl Recorder {
                 ttl: self.ttl,
             };
             self.lead.fill(entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(idle: u64, total: u64) -> Clock {
+        let timeouts = Timeouts { idle: Duration::from_secs(idle), ..Timeouts::default() };
+        Clock::new(timeouts, Instant::now() + Duration::from_secs(total))
+    }
+
+    async fn ticks(clock: &mut Clock) -> (usize, &'static str) {
+        let mut quiet = 0;
+        loop {
+            match std::future::poll_fn(|cx| clock.poll(cx)).await {
+                Tick::Quiet => quiet += 1,
+                Tick::Late(why) => return (quiet, why),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_filled_until_a_limit_is_over() {
+        let began = Instant::now();
+        let (quiet, why) = ticks(&mut limits(60, 900)).await;
+        assert_eq!((quiet, began.elapsed().as_secs()), (3, 60), "at 15, 30 and 45 seconds: {why}");
+        let began = Instant::now();
+        let (quiet, why) = ticks(&mut limits(600, 100)).await;
+        assert_eq!((quiet, began.elapsed().as_secs()), (6, 100), "{why}");
+        assert!(why.contains("total"), "{why}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_speaks_is_left_alone() {
+        let mut clock = limits(60, 900);
+        for _ in 0..10 {
+            let polled = tokio::time::timeout(Duration::from_secs(10), std::future::poll_fn(|cx| clock.poll(cx))).await;
+            assert!(polled.is_err(), "no sign of life is needed");
+            clock.alive();
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::store::{Store, StoreError};
 
 /// Receipts in one transaction, at most.
 const BATCH: usize = 512;
+/// How long rows are gathered before they are written together: a transaction and a wake-up for each row would cost
+/// more than the row.
+const GATHER: Duration = Duration::from_millis(5);
 /// A failed write is tried again after this long; receipts wait in the queue meanwhile.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -107,6 +110,9 @@ fn run(mut connection: Connection, mut entries: mpsc::Receiver<Entry>, healthy: 
     let mut waiting = Vec::new();
     let mut stop = false;
     while !stop && let Some(first) = entries.blocking_recv() {
+        if matches!(first, Entry::Receipt(_)) {
+            std::thread::sleep(GATHER);
+        }
         let mut next = Some(first);
         while let Some(entry) = next {
             match entry {

@@ -142,7 +142,7 @@ fn connection_builder(limits: Limits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .max_buf_size(64 * 1024)
+        .max_buf_size(256 * 1024)
         .pipeline_flush(true);
     builder
         .http2()

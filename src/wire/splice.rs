@@ -71,8 +71,10 @@ impl Members {
     /// # Errors
     /// The first thing that is wrong.
     pub fn scan(body: &[u8]) -> Result<Self, Malformed> {
-        if let Err(error) = std::str::from_utf8(body) {
-            return Err(Malformed::Syntax(error.valid_up_to()));
+        if simdutf8::basic::from_utf8(body).is_err() {
+            // The fast check does not say where.
+            let at = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), |_| 0);
+            return Err(Malformed::Syntax(at));
         }
         let mut scanner = Scanner { body, at: 0 };
         scanner.space();
@@ -450,13 +452,15 @@ impl Scanner<'_> {
     }
 }
 
-/// The first quote, backslash or control character. Eight bytes at a time: prompts are mostly plain text.
+/// The first quote, backslash or control character. Short strings are looked at eight bytes at a time; long ones, which
+/// are mostly plain text, with vector instructions: once for the end, once for what may not be in between.
 fn stop(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const SHORT: usize = 64;
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
+    for chunk in bytes[..bytes.len().min(SHORT)].chunks_exact(8) {
         let word = chunk.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
         let quotes = zero(word ^ (ONES * u64::from(b'"')));
         let slashes = zero(word ^ (ONES * u64::from(b'\\')));
@@ -467,8 +471,18 @@ fn stop(bytes: &[u8]) -> Option<usize> {
         }
         at += 8;
     }
-    let rest = bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1F))?;
-    Some(at + rest)
+    if at < SHORT {
+        let rest = bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1F))?;
+        return Some(at + rest);
+    }
+    let rest = &bytes[at..];
+    let end = memchr::memchr2(b'"', b'\\', rest);
+    let between = &rest[..end.unwrap_or(rest.len())];
+    let control = between.iter().fold(false, |found, byte| found | (*byte < 0x20));
+    if control {
+        return between.iter().position(|byte| *byte < 0x20).map(|found| at + found);
+    }
+    end.map(|end| at + end)
 }
 
 #[cfg(test)]
