@@ -6,8 +6,10 @@
 
 mod anthropic;
 mod bedrock;
+mod cohere;
 #[cfg(test)]
 mod corpus;
+mod functions;
 mod gemini;
 #[cfg(test)]
 mod golden;
@@ -410,7 +412,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock => Some(&bedrock::Bedrock),
-        DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
+        DialectId::Cohere => Some(&cohere::Cohere),
+        DialectId::Ollama | DialectId::Native => None,
     }
 }
 

@@ -1,0 +1,65 @@
+//! Cohere chat, version 2, spoken to providers. There are no clients of this dialect, so nothing passes through
+//! untranslated.
+//!
+//! Source: Cohere API reference, "Chat" and "Chat with Streaming" (v2).
+
+mod answer;
+mod error;
+mod params;
+mod reply;
+mod request;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Slot, Transcode};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::error::{Error, Failure};
+
+/// Longest line and longest event of a stream, in bytes: a citation repeats the whole document.
+const MAX_EVENT: usize = 16 << 20;
+
+/// The provider's side of the dialect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cohere;
+
+impl Egress for Cohere {
+    fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
+        Cow::Borrowed("/v2/chat")
+    }
+
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
+    }
+
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        None
+    }
+
+    fn transcode(&self) -> &dyn Transcode {
+        self
+    }
+}
+
+impl Transcode for Cohere {
+    fn carries(&self, slot: Slot) -> Carriage {
+        params::carries(slot)
+    }
+
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        request::encode(request, to)
+    }
+
+    fn decode_response(&self, body: &[u8], _: &Quirks) -> Result<ChatResponse, Failure> {
+        answer::decode(body)
+    }
+
+    fn decode_stream(&self, _: &Quirks) -> Box<dyn DecodeStream> {
+        Box::new(answer::Decoder::new())
+    }
+}

@@ -1,0 +1,130 @@
+//! Tools and inline media in the shape that several provider dialects share: functions with a schema, as Chat
+//! Completions made them common, and data that the client sent as base64 or as a `data:` address.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::params;
+use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, ToolCall, ToolKind};
+use crate::domain::error::{Error, ErrorKind};
+use crate::wire::splice::quote;
+
+/// A tool that the model may call.
+#[derive(Serialize)]
+pub(super) struct WireTool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    parameters: &'a RawValue,
+}
+
+/// The schema of the function that stands for a custom tool: its text as the one argument.
+const CUSTOM_SCHEMA: &str =
+    r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
+
+/// The schema of a function without arguments.
+const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{}}"#;
+
+/// The client's tools; with `only`, the one of that name alone. What providers run themselves is reported elsewhere.
+pub(super) fn tools<'a>(
+    request: &'a ChatRequest,
+    only: Option<&str>,
+    loss: &mut Loss,
+) -> Result<Vec<WireTool<'a>>, Error> {
+    debug_assert!(CUSTOM_SCHEMA.contains(CUSTOM_ARGUMENT));
+    let mut tools = Vec::with_capacity(request.tools.len());
+    for (at, tool) in request.tools.iter().enumerate() {
+        if only.is_some_and(|name| tool.flat_name() != name) {
+            continue;
+        }
+        let given = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
+        let parameters = match (&tool.kind, given) {
+            (ToolKind::Function, Some(schema)) => verbatim(schema, || format!("tools[{at}].parameters"))?,
+            (ToolKind::Function, None) => fixed(NO_ARGUMENTS)?,
+            (ToolKind::Custom { format }, _) => {
+                if format.is_some() {
+                    // The grammar is told in the description by those who write such tools; it is not enforced here.
+                    loss.advisory.push(format!("tools[{at}].format"));
+                }
+                fixed(CUSTOM_SCHEMA)?
+            }
+            (ToolKind::Server { .. }, _) => continue,
+        };
+        let function = Function { name: tool.flat_name(), description: tool.description.as_deref(), parameters };
+        tools.push(WireTool { r#type: "function", function });
+    }
+    Ok(tools)
+}
+
+/// The arguments of a call as JSON text: a custom tool's text becomes the one argument of its function.
+pub(super) fn arguments(call: &ToolCall) -> Cow<'_, str> {
+    if call.custom {
+        Cow::Owned(format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", quote(&call.arguments)))
+    } else if call.arguments.trim().is_empty() {
+        Cow::Borrowed("{}")
+    } else {
+        Cow::Borrowed(&call.arguments)
+    }
+}
+
+/// Media type and base64 data, where the client sent the data themselves.
+pub(super) fn inline(media: &Media) -> Option<(&str, &str)> {
+    match &media.source {
+        MediaSource::Base64 { media_type, data } => Some((media_type, data)),
+        MediaSource::Url(url) => {
+            let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+            let media_type = head.strip_suffix(";base64")?;
+            Some((media_type.split(';').next().unwrap_or_default(), data))
+        }
+        MediaSource::Stored { .. } => None,
+    }
+}
+
+/// JSON text for the wire, checked: one bad stretch would spoil the whole body.
+pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
+    serde_json::from_str(json.as_str())
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
+}
+
+fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
+    serde_json::from_str(schema)
+        .map_err(|e| Error::new(ErrorKind::Internal, "a fixed schema is broken").detail(e.to_string()))
+}
+
+/// Content that a dialect cannot carry, by its place in the client's conversation.
+pub(super) fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
+    Error::new(ErrorKind::UnsupportedParameter, message).param(format!("messages[{at}].content[{part_at}]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_media_are_found_in_both_places() {
+        let media = |source| Media { source, media_type: None, detail: None, name: None };
+        let url = |url: &str| media(MediaSource::Url(url.to_owned()));
+        let own = media(MediaSource::Base64 { media_type: "image/png".into(), data: "QQ==".into() });
+        assert_eq!(inline(&own), Some(("image/png", "QQ==")));
+        assert_eq!(inline(&url("data:image/png;name=a;base64,QQ==")), Some(("image/png", "QQ==")));
+        for other in ["https://example.org/a.png", "data:text/plain,hello", "data:"] {
+            assert_eq!(inline(&url(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_always_json() {
+        let call = |arguments: &str, custom| ToolCall { custom, ..ToolCall::new("1", "f", arguments) };
+        assert_eq!(arguments(&call(" ", false)), "{}");
+        assert_eq!(arguments(&call("{\"a\": 1}", false)), "{\"a\": 1}");
+        assert_eq!(arguments(&call("say \"hi\"", true)), "{\"input\":\"say \\\"hi\\\"\"}");
+    }
+}
