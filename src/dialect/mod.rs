@@ -7,15 +7,16 @@
 mod anthropic;
 mod bedrock;
 mod cohere;
+mod common;
 #[cfg(test)]
 mod corpus;
-mod functions;
 mod gemini;
 #[cfg(test)]
 mod golden;
 mod ids;
 mod models;
 pub mod native;
+mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;
@@ -413,7 +414,8 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock => Some(&bedrock::Bedrock),
         DialectId::Cohere => Some(&cohere::Cohere),
-        DialectId::Ollama | DialectId::Native => None,
+        DialectId::Ollama => Some(&ollama::Ollama),
+        DialectId::Native => None,
     }
 }
 

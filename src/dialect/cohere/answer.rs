@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::reply::{Block, Call, Delta, Event, Logprob, Response, Said, WireCitation, WireUsage, items, text};
 use super::{MAX_EVENT, error};
+use crate::dialect::common::malformed;
 use crate::dialect::{DecodeStream, Observed};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason};
 use crate::domain::collect::Collector;
@@ -326,12 +327,6 @@ fn reason(word: Option<&str>, has_calls: bool, error: Option<String>) -> Result<
         _ if has_calls => FinishReason::ToolCalls,
         _ => FinishReason::Stop,
     })
-}
-
-fn malformed(error: &serde_json::Error) -> Failure {
-    // Where, not what: the text around the place is the client's or the model's.
-    let place = format!("not an answer of this dialect (line {}, column {})", error.line(), error.column());
-    Failure::new(FailureKind::Malformed, place)
 }
 
 fn too_long() -> Failure {

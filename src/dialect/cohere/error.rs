@@ -9,6 +9,7 @@
 
 use serde::Deserialize;
 
+use crate::dialect::common::excerpt;
 use crate::domain::error::{Failure, FailureKind};
 
 #[derive(Default, Deserialize)]
@@ -18,9 +19,6 @@ struct Body {
     #[serde(default)]
     error_type: Option<String>,
 }
-
-/// How much of a body that is no JSON is kept, in characters.
-const MAX_TEXT: usize = 300;
 
 /// Reads an error answer.
 pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
@@ -68,9 +66,4 @@ fn by_status(status: u16) -> FailureKind {
         400..=498 => FailureKind::Rejected,
         _ => FailureKind::Malformed,
     }
-}
-
-fn excerpt(status: u16, body: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(body).trim().chars().take(MAX_TEXT).collect();
-    if text.is_empty() { format!("the provider answered {status} without a body") } else { text }
 }

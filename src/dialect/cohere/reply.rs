@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::common::lenient;
 use crate::domain::chat::{Citation, TokenLogprob};
 use crate::domain::usage::{Bucket, Usage};
 
@@ -103,20 +103,6 @@ pub(super) fn items<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Vec<T>,
 /// A JSON text's value; none = it is no text.
 pub(super) fn text(raw: &RawValue) -> Option<String> {
     raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
-}
-
-/// Reads what has the form that is expected and ignores the rest: decoration must not break an answer.
-fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Read<T> {
-        Good(T),
-        Other(IgnoredAny),
-    }
-    Ok(match Read::deserialize(from)? {
-        Read::Good(value) => Some(value),
-        Read::Other(_) => None,
-    })
 }
 
 /// Probabilities of the tokens of one piece of text.

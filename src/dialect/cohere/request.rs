@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::params::carries;
 use super::turns::{self, Turn};
 use crate::dialect::Destination;
-use crate::dialect::functions::{self, WireTool};
+use crate::dialect::common::{self, WireTool};
 use crate::dialect::params::{self, Slot};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
@@ -75,7 +75,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     let s = &request.sampling;
     let limit = request.max_output_tokens.or(to.max_output);
     let (tool_choice, only) = choice(request);
-    let tools = functions::tools(request, only, &mut loss)?;
+    let tools = common::tools(request, only, &mut loss)?;
     let mut wire = Request {
         model: to.model,
         messages: turns::encode(request, &mut loss)?,
@@ -159,7 +159,7 @@ fn response_format<'a>(
         Some(ResponseFormat::JsonObject) => None,
         Some(ResponseFormat::JsonSchema { schema, .. }) => schema.as_ref(),
     };
-    let json_schema = schema.map(|s| functions::verbatim(s, || "response_format".to_owned())).transpose()?;
+    let json_schema = schema.map(|s| common::verbatim(s, || "response_format".to_owned())).transpose()?;
     Ok(Some(Format { r#type: "json_object", json_schema }))
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::dialect::functions::{self, no_equal};
+use crate::dialect::common::{self, no_equal};
 use crate::domain::chat::{ChatRequest, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -182,7 +182,7 @@ fn assistant<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Opt
 }
 
 fn call(call: &ToolCall) -> Call<'_> {
-    let function = Function { name: &call.name, arguments: functions::arguments(call) };
+    let function = Function { name: &call.name, arguments: common::arguments(call) };
     Call { id: &call.id, r#type: "function", function }
 }
 

@@ -1,14 +1,15 @@
-//! Tools and inline media in the shape that several provider dialects share: functions with a schema, as Chat
-//! Completions made them common, and data that the client sent as base64 or as a `data:` address.
+//! What several dialects of providers share: tools as functions with a schema, the way Chat Completions made them
+//! common; data that the client sent as base64 or as a `data:` address; reading that forgives.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::params;
 use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, ToolCall, ToolKind};
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
 
 /// A tool that the model may call.
@@ -92,6 +93,34 @@ pub(super) fn inline(media: &Media) -> Option<(&str, &str)> {
 pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
     serde_json::from_str(json.as_str())
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
+}
+
+/// Reads what has the form that is expected and ignores the rest: decoration must not break an answer.
+pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read<T> {
+        Good(T),
+        Other(IgnoredAny),
+    }
+    Ok(match Read::deserialize(from)? {
+        Read::Good(value) => Some(value),
+        Read::Other(_) => None,
+    })
+}
+
+/// The beginning of an error body that is not of the dialect, or words for an empty one.
+pub(super) fn excerpt(status: u16, body: &[u8]) -> String {
+    /// How much is kept, in characters.
+    const MOST: usize = 300;
+    let text: String = String::from_utf8_lossy(body).trim().chars().take(MOST).collect();
+    if text.is_empty() { format!("the provider answered {status} without a body") } else { text }
+}
+
+/// What is no answer of the dialect. Where, not what: the text around the place is the client's or the model's.
+pub(super) fn malformed(error: &serde_json::Error) -> Failure {
+    let place = format!("not an answer of this dialect (line {}, column {})", error.line(), error.column());
+    Failure::new(FailureKind::Malformed, place)
 }
 
 fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
