@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod bedrock;
+mod cohere;
 #[cfg(test)]
 mod corpus;
 mod gemini;
@@ -14,6 +15,7 @@ mod golden;
 mod ids;
 mod models;
 pub mod native;
+mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;
@@ -410,7 +412,9 @@ pub fn egress(dialect: DialectId) -> Option<&'static dyn Egress> {
         DialectId::OpenAiResponses => Some(&openai_responses::OpenAiResponses),
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock => Some(&bedrock::Bedrock),
-        DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
+        DialectId::Cohere => Some(&cohere::Cohere),
+        DialectId::Ollama => Some(&ollama::Ollama),
+        DialectId::Native => None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod array;
 pub mod eventstream;
 pub mod multipart;
+pub mod ndjson;
 pub mod splice;
 pub mod sse;
 pub mod think;

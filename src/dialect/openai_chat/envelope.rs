@@ -65,7 +65,10 @@ fn needs(body: &Body<'_>, messages: &[u8], stream: bool, choices: u64) -> Result
     need(format.as_deref() == Some("json_schema"), Capability::JsonSchema);
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
     let words = ["image_url", "input_audio", "file"];
-    if words.iter().any(|word| memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some())
+    // Parts have types; conversations of plain texts are looked through once and not for every word.
+    let typed = memmem::find(messages, b"\"type\"").is_some();
+    if typed
+        && words.iter().any(|word| memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some())
         && let Ok(parsed) = serde_json::from_slice::<Vec<Turn<'_>>>(messages)
     {
         let kinds = || parsed.iter().flat_map(|turn| turn.content.iter().flat_map(Content::kinds));
