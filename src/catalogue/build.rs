@@ -92,6 +92,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
             base_url: endpoint.base_url.as_ref().and_then(|url| filled(url.get_ref(), around)),
             path: endpoint.path.clone(),
             also: also(reader, endpoint, dialect, around),
+            region: endpoint.region.as_ref().and_then(|region| filled(region.get_ref(), around)),
             query: endpoint.query.clone().into_iter().collect(),
             headers: endpoint.headers.clone().into_iter().collect(),
             allow_http: endpoint.allow_http,
@@ -225,10 +226,15 @@ fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroundings<'_>) 
     if dialect == DialectId::Native {
         return true;
     }
+    let set = |name: &String| (around.env)(name).is_some_and(|value| !value.trim().is_empty());
     let present = |key: &KeySpec| match &key.source {
-        KeySource::Env(name) => (around.env)(name).is_some_and(|value| !value.trim().is_empty()),
+        KeySource::Env(name) => set(name) && key.secret_env.as_ref().is_none_or(set),
         KeySource::File(_) => true,
     };
+    let signs = matches!(endpoint.auth, AuthScheme::SigV4(_));
+    if signs && endpoint.region.is_none() {
+        return false;
+    }
     endpoint.base_url.is_some() && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(present))
 }
 
@@ -250,7 +256,8 @@ fn keys(raw: &[raw::Key], endpoint: &str) -> Vec<KeySpec> {
     let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.iter().any(|e| e == endpoint));
     let spec = |key: &raw::Key| {
         let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
-        Some(KeySpec { source, weight: key.weight })
+        let (secret_env, session_env) = (key.secret_env.clone(), key.session_env.clone());
+        Some(KeySpec { source, weight: key.weight, secret_env, session_env })
     };
     raw.iter().filter(here).filter_map(spec).collect()
 }
@@ -261,16 +268,17 @@ fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
         ("none", None) => AuthScheme::None,
         ("header", Some(name)) => AuthScheme::Header(name.clone()),
         ("query", Some(name)) => AuthScheme::Query(name.clone()),
+        ("aws-sigv4", None) => AuthScheme::SigV4(raw.service.clone().unwrap_or_else(|| "bedrock".to_owned())),
         ("header" | "query", None) => {
             reader.problem(&raw.scheme, "this scheme needs a `name`");
             AuthScheme::None
         }
-        ("bearer" | "none", Some(_)) => {
+        ("bearer" | "none" | "aws-sigv4", Some(_)) => {
             reader.problem(&raw.scheme, "this scheme takes no `name`");
             AuthScheme::None
         }
         _ => {
-            reader.unknown_name(&raw.scheme, "scheme", &["bearer", "header", "query", "none"]);
+            reader.unknown_name(&raw.scheme, "scheme", &["bearer", "header", "query", "aws-sigv4", "none"]);
             AuthScheme::None
         }
     }

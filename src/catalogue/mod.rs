@@ -54,6 +54,8 @@ pub enum AuthScheme {
     Header(String),
     /// A query parameter.
     Query(String),
+    /// An AWS signature (version 4) for this service.
+    SigV4(String),
     /// None is needed.
     None,
 }
@@ -74,6 +76,10 @@ pub struct KeySpec {
     pub source: KeySource,
     /// Share of the traffic.
     pub weight: u32,
+    /// For signatures: the variable of the secret key.
+    pub secret_env: Option<String>,
+    /// For signatures: the variable of the session's token.
+    pub session_env: Option<String>,
 }
 
 /// A provider.
@@ -98,6 +104,8 @@ pub struct Endpoint {
     pub path: Option<String>,
     /// Other dialects that are spoken here.
     pub also: Vec<AlsoSpoken>,
+    /// The region that signatures name.
+    pub region: Option<String>,
     /// Query parameters.
     pub query: Vec<(String, String)>,
     /// Headers.

@@ -39,10 +39,12 @@ pub(super) struct Provider {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
-    /// `bearer`, `header`, `query` or `none`.
+    /// `bearer`, `header`, `query`, `aws-sigv4` or `none`.
     pub scheme: Spanned<String>,
     /// The header or query parameter.
     pub name: Option<String>,
+    /// What `aws-sigv4` signs for.
+    pub service: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +54,10 @@ pub(super) struct Key {
     pub env: Option<String>,
     /// File that holds it.
     pub file: Option<String>,
+    /// For `aws-sigv4`, where `env` is the id of the key: the variable of its secret.
+    pub secret_env: Option<String>,
+    /// For `aws-sigv4`: the variable of the session's token, for temporary keys.
+    pub session_env: Option<String>,
     /// Share of the traffic.
     #[serde(default = "one")]
     pub weight: u32,
@@ -92,6 +98,8 @@ pub(super) struct Endpoint {
     pub name: Spanned<String>,
     /// Base URL; `${NAME}` stands for an environment variable, without which the endpoint is not configured.
     pub base_url: Option<Spanned<String>>,
+    /// The region that signatures name; `${NAME}` as above.
+    pub region: Option<Spanned<String>>,
     /// Path below it, instead of the dialect's; `{model}` stands for the model's name on the wire.
     pub path: Option<String>,
     /// Dialects that are spoken here besides, by name.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
 use super::{Common, Failed, say};
-use crate::admission::{KeyRing, NewKey};
+use crate::admission::{KeyRing, NewKey, Scope, set_scope};
 use crate::app::DATABASE;
 use crate::domain::quantity::parse_duration;
 use crate::store::{Durability, Store};
@@ -22,6 +22,8 @@ pub(super) enum Keys {
         #[arg(long)]
         json: bool,
     },
+    /// Set what holds for all keys of a tenant, or of one of its teams. What is not given is unset.
+    Scope(ScopeOf),
     /// Revoke a key at once and for good.
     Revoke {
         /// The key's id, as `keys list` shows it.
@@ -57,6 +59,57 @@ pub(super) struct Create {
     json: bool,
 }
 
+/// What holds for a tenant or a team.
+#[derive(Debug, Args)]
+pub(super) struct ScopeOf {
+    /// The tenant.
+    #[arg(long)]
+    tenant: String,
+    /// One of its teams; without it, the whole tenant.
+    #[arg(long)]
+    team: Option<String>,
+    /// The policy file their keys use, unless a key names its own.
+    #[arg(long)]
+    policy: Option<String>,
+    /// What all their requests require, added to what team, key and request require.
+    #[arg(long, value_name = "REQUIREMENT")]
+    require: Option<String>,
+}
+
+impl ScopeOf {
+    fn run(self, config: &crate::config::Config, store: &Store) -> Result<ExitCode, Failed> {
+        checked(config, self.policy.as_deref(), self.require.as_deref())?;
+        let (kind, name) = match &self.team {
+            Some(team) => (Scope::Team, format!("{}/{team}", self.tenant)),
+            None => (Scope::Tenant, self.tenant.clone()),
+        };
+        let mut connection = store.connect().map_err(text)?;
+        let (policy, require) = (self.policy.as_deref(), self.require.as_deref());
+        set_scope(&mut connection, kind, &name, policy, require).map_err(text)?;
+        let shown = |value: Option<&str>| value.unwrap_or("none").to_owned();
+        say(&format!("{name}: policy {}, requires {}", shown(policy), shown(require)));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether a policy is there and a requirement can be read: a scope with either wrong would lock its keys out.
+fn checked(config: &crate::config::Config, policy: Option<&str>, require: Option<&str>) -> Result<(), Failed> {
+    if policy.is_none() && require.is_none() {
+        return Ok(());
+    }
+    let checked = crate::app::compile(config)?;
+    if let Some(require) = require {
+        let read = crate::policy::Requirement::parse(require, &*checked.compiled().catalogue);
+        read.map_err(|error| error.to_string())?;
+    }
+    let policies = &checked.compiled().policies;
+    if let Some(policy) = policy.filter(|policy| !policies.contains_key(*policy)) {
+        let known: Vec<&str> = policies.keys().map(|name| &**name).collect();
+        return Err(Failed::Message(format!("there is no policy `{policy}` ({})", known.join(", "))));
+    }
+    Ok(())
+}
+
 impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
         let config = common.load()?;
@@ -66,6 +119,7 @@ impl Keys {
         let ring = KeyRing::open(&store, &dir).map_err(text)?;
         match self {
             Self::Create(create) => create.run(&config, &ring, &store),
+            Self::Scope(scope) => scope.run(&config, &store),
             Self::List { json } => list(&ring, &store, json),
             Self::Revoke { id } => {
                 if ring.revoke(&store, &id).map_err(text)? {
@@ -84,18 +138,7 @@ impl Create {
         if self.name.chars().any(char::is_control) {
             return Err(Failed::Message("a key's name is one line of text".to_owned()));
         }
-        if self.require.is_some() || self.policy.is_some() {
-            let checked = crate::app::compile(config)?;
-            if let Some(require) = &self.require {
-                let read = crate::policy::Requirement::parse(require, &*checked.compiled().catalogue);
-                read.map_err(|error| error.to_string())?;
-            }
-            let policies = &checked.compiled().policies;
-            if let Some(policy) = self.policy.as_deref().filter(|policy| !policies.contains_key(*policy)) {
-                let known: Vec<&str> = policies.keys().map(|name| &**name).collect();
-                return Err(Failed::Message(format!("there is no policy `{policy}` ({})", known.join(", "))));
-            }
-        }
+        checked(config, self.policy.as_deref(), self.require.as_deref())?;
         let ttl = self.expires_in.as_deref().map(parse_duration).transpose()?;
         let new = NewKey {
             name: self.name,

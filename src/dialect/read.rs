@@ -68,10 +68,63 @@ impl<'b> Body<'b> {
         self.get(name).is_some_and(|list| !inner(list).trim_ascii().is_empty())
     }
 
+    /// Checks the JSON types of members, by their first byte: a look, not a parse.
+    ///
+    /// # Errors
+    /// A wrong type, with its name.
+    pub(super) fn check(&self, types: &[(&'static str, Type)]) -> Result<(), Error> {
+        for (name, wanted) in types {
+            if let Some(first) = self.get(name).and_then(|value| value.first())
+                && !wanted.begins(*first)
+            {
+                return Err(wrong(name, wanted.name()));
+            }
+        }
+        Ok(())
+    }
+
     /// Names of all members that are not null, in order.
     pub(super) fn names(&self) -> Vec<Box<str>> {
         let given = self.spans.all().iter().filter(|m| &self.bytes[m.value.clone()] != b"null");
         given.map(|m| m.name.clone()).collect()
+    }
+}
+
+/// A JSON type that a member must have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Type {
+    Number,
+    Text,
+    Flag,
+    List,
+    Object,
+    TextOrList,
+    TextOrObject,
+}
+
+impl Type {
+    fn begins(self, first: u8) -> bool {
+        match self {
+            Self::Number => matches!(first, b'-' | b'0'..=b'9'),
+            Self::Text => first == b'"',
+            Self::Flag => matches!(first, b't' | b'f'),
+            Self::List => first == b'[',
+            Self::Object => first == b'{',
+            Self::TextOrList => matches!(first, b'"' | b'['),
+            Self::TextOrObject => matches!(first, b'"' | b'{'),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::Flag => "a boolean",
+            Self::List => "an array",
+            Self::Object => "an object",
+            Self::TextOrList => "a string or an array",
+            Self::TextOrObject => "a string or an object",
+        }
     }
 }
 

@@ -250,7 +250,8 @@ impl Dispatch {
     ) -> Result<Answer, Stop> {
         let mut pending = VecDeque::new();
         let mut ended = false;
-        let note = settlement.pricer().filter(|_| self.call.show_cost).map(|pricer| CostNote(Arc::new(pricer)));
+        let pricer = if self.call.show_cost { settlement.pricer() } else { None };
+        let note = pricer.map(|pricer| CostNote(Arc::new(pricer)));
         while !pump.began() && !ended {
             let from = pending.len();
             let step = timeout_at(deadline, poll_fn(|cx| pump.poll_step(cx, &mut pending))).await;

@@ -25,7 +25,7 @@ use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
-use crate::upstream::{Credential, CredentialPool, EndpointSpec, Line, Placement, Pool};
+use crate::upstream::{AwsKey, Credential, CredentialPool, EndpointSpec, Line, Placement, Pool, Scope};
 
 /// Catalogue and policies, compiled from files.
 pub struct Compiled {
@@ -369,6 +369,10 @@ fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<P
             http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?,
         ),
         AuthScheme::Query(name) => Placement::Query(name.clone()),
+        AuthScheme::SigV4(service) => {
+            let region = endpoint.region.clone().unwrap_or_default();
+            Placement::SigV4(Scope { service: service.clone(), region })
+        }
         AuthScheme::None => Placement::None,
     };
     let mut credentials = Vec::new();
@@ -388,7 +392,18 @@ fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<P
         }
         // A changed key makes another pool; the print is never shown.
         prints.push_str(&format!("{label}:{:x?}:{};", Sha256::digest(&secret), key.weight));
-        credentials.push(Credential::new(label, key.weight, secret.into()));
+        credentials.push(match &key.secret_env {
+            None => Credential::new(label, key.weight, secret.into()),
+            Some(name) => {
+                let read =
+                    |name: &String| std::env::var(name).ok().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
+                let Some(own) = read(name) else { continue };
+                let session = key.session_env.as_ref().and_then(read);
+                prints.push_str(&format!("{:x?}{:x?};", Sha256::digest(&own), session.as_ref().map(Sha256::digest)));
+                let key_of = AwsKey { id: secret.into(), secret: own.into(), session: session.map(Into::into) };
+                Credential::aws(label, key.weight, key_of)
+            }
+        });
     }
     shared
         .pools

@@ -1,10 +1,13 @@
 //! A pool of credentials for one endpoint: weights, and a rest for keys that were refused or limited.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::sigv4::{self, AwsKey, Scope};
+use crate::domain::error::{Failure, FailureKind};
 use crate::domain::target::UnixMillis;
 
 /// Where a credential goes in the request.
@@ -16,8 +19,19 @@ pub enum Placement {
     Header(http::HeaderName),
     /// A query parameter of this name.
     Query(String),
+    /// A signature over the whole request.
+    SigV4(Scope),
     /// The endpoint takes none.
     None,
+}
+
+/// What a credential is made of.
+#[derive(Debug)]
+enum Secret {
+    /// One text.
+    Text(SecretString),
+    /// For signatures.
+    Aws(AwsKey),
 }
 
 /// One credential of the pool.
@@ -27,7 +41,7 @@ pub struct Credential {
     pub label: String,
     /// Share of the traffic relative to the others; 0 = only when the others rest.
     pub weight: u32,
-    secret: SecretString,
+    secret: Secret,
     rests_until: AtomicI64,
 }
 
@@ -35,7 +49,13 @@ impl Credential {
     /// A credential that is ready.
     #[must_use]
     pub fn new(label: impl Into<String>, weight: u32, secret: SecretString) -> Self {
-        Self { label: label.into(), weight, secret, rests_until: AtomicI64::new(0) }
+        Self { label: label.into(), weight, secret: Secret::Text(secret), rests_until: AtomicI64::new(0) }
+    }
+
+    /// One for signatures.
+    #[must_use]
+    pub fn aws(label: impl Into<String>, weight: u32, key: AwsKey) -> Self {
+        Self { label: label.into(), weight, secret: Secret::Aws(key), rests_until: AtomicI64::new(0) }
     }
 
     fn rested(&self, now: UnixMillis) -> bool {
@@ -104,10 +124,26 @@ impl Lease<'_> {
         }
     }
 
-    /// Puts the credential on a request.
-    pub(super) fn apply(&self, request: &mut reqwest::Request) {
-        let Some(credential) = self.credential else { return };
-        let secret = credential.secret.expose_secret();
+    /// Whether the whole body must be at hand in one piece before the credential can be applied.
+    pub(super) fn signs(&self) -> bool {
+        matches!(self.placement, Placement::SigV4(_))
+    }
+
+    /// Puts the credential on a request. `body` is the whole of it where the credential signs.
+    ///
+    /// # Errors
+    /// `Credentials` when it cannot be applied.
+    pub(super) fn apply(&self, request: &mut reqwest::Request, body: &[u8]) -> Result<(), Failure> {
+        let Some(credential) = self.credential else { return Ok(()) };
+        let secret = match (&credential.secret, self.placement) {
+            (Secret::Aws(key), Placement::SigV4(scope)) => {
+                return sigv4::apply(request, body, key, scope, SystemTime::now());
+            }
+            (Secret::Text(secret), _) => secret.expose_secret(),
+            (Secret::Aws(_), _) => {
+                return Err(Failure::new(FailureKind::Credentials, "a signing key has no other place"));
+            }
+        };
         match self.placement {
             Placement::Bearer => {
                 insert_secret(request, http::header::AUTHORIZATION, &format!("Bearer {secret}"));
@@ -116,8 +152,9 @@ impl Lease<'_> {
             Placement::Query(name) => {
                 request.url_mut().query_pairs_mut().append_pair(name, secret);
             }
-            Placement::None => {}
+            Placement::SigV4(_) | Placement::None => {}
         }
+        Ok(())
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod credentials;
 mod pool;
+mod sigv4;
 
 pub use credentials::{Credential, CredentialPool, Lease, Placement};
 pub use pool::{EndpointSpec, Line, Pool, Reply};
 pub(crate) use pool::{collect, failure};
+pub use sigv4::{AwsKey, Scope};

@@ -131,8 +131,14 @@ impl Pool {
         }
         let mut request = reqwest::Request::new(http::Method::POST, line.url);
         *request.headers_mut() = line.headers;
-        lease.apply(&mut request);
-        *request.body_mut() = Some(body_of(pieces));
+        if lease.signs() {
+            let whole = Bytes::from(pieces.concat());
+            lease.apply(&mut request, &whole)?;
+            *request.body_mut() = Some(reqwest::Body::from(whole));
+        } else {
+            lease.apply(&mut request, &[])?;
+            *request.body_mut() = Some(body_of(pieces));
+        }
         let response = self.client.execute(request).await.map_err(|e| failure(&e))?;
         let status = response.status().as_u16();
         if (300..400).contains(&status) {

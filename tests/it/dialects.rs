@@ -52,7 +52,8 @@ const LAST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"c
 
 #[tokio::test]
 async fn whole_answers_of_an_openai_provider_in_every_clients_words() {
-    let text: Vec<(Asked, fn(&Value) -> &Value)> = vec![
+    type Text = fn(&Value) -> &Value;
+    let text: Vec<(Asked, Text)> = vec![
         (anthropic(false), |v| &v["content"][0]["text"]),
         (responses(false), |v| &v["output"][0]["content"][0]["text"]),
         (gemini(false), |v| &v["candidates"][0]["content"]["parts"][0]["text"]),

@@ -1,7 +1,7 @@
-//! Cohere chat, version 2, spoken to providers. There are no clients of this dialect, so nothing passes through
-//! untranslated.
+//! Cohere chat, version 2, spoken to providers, and its reranker. There are no clients of this dialect's chat, so no
+//! conversation passes through untranslated.
 //!
-//! Source: Cohere API reference, "Chat" and "Chat with Streaming" (v2).
+//! Source: Cohere API reference, "Chat", "Chat with Streaming" and "Rerank" (v2).
 
 mod answer;
 mod error;
@@ -17,9 +17,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Slot, Transcode};
+use super::{Carriage, DecodeStream, Destination, Egress, Observed, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::plan::Operation;
 
 /// Longest line and longest event of a stream, in bytes: a citation repeats the whole document.
 const MAX_EVENT: usize = 16 << 20;
@@ -31,6 +32,14 @@ pub(super) struct Cohere;
 impl Egress for Cohere {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/v2/chat")
+    }
+
+    fn path_of_other(&self, operation: Operation, _path: &'static str, _model: &str) -> Option<Cow<'static, str>> {
+        (operation == Operation::Rerank).then_some(Cow::Borrowed("/v2/rerank"))
+    }
+
+    fn observe_other(&self, _: Operation, body: &[u8]) -> Observed {
+        reply::observe_rerank(body)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::Observed;
 use crate::dialect::common::lenient;
 use crate::domain::chat::{Citation, TokenLogprob};
 use crate::domain::usage::{Bucket, Usage};
@@ -145,6 +146,9 @@ struct Tokens {
     reasoning_tokens: Option<f64>,
     #[serde(default)]
     image_tokens: Option<f64>,
+    /// Of a reranking.
+    #[serde(default)]
+    search_units: Option<f64>,
 }
 
 /// More tokens than any request can have.
@@ -168,6 +172,18 @@ impl WireUsage {
                 .with(Bucket::Reasoning, thinking),
         )
     }
+}
+
+/// Reads the units of a reranking.
+pub(super) fn observe_rerank(body: &[u8]) -> Observed {
+    #[derive(Deserialize)]
+    struct Shape {
+        meta: Option<WireUsage>,
+    }
+    let shape = serde_json::from_slice::<Shape>(body).ok();
+    let units = shape.and_then(|s| s.meta).and_then(|m| m.billed_units).and_then(|b| b.search_units);
+    let usage = units.and_then(|units| count(Some(units))).map(|units| Usage::ZERO.with(Bucket::Search, units));
+    Observed { usage, began: true, ..Observed::default() }
 }
 
 /// The API's own types are floating-point numbers; a count is whole and not negative.

@@ -6,9 +6,9 @@ mod streams;
 mod whole;
 
 use super::*;
-use crate::dialect::Observed;
 use crate::domain::chat::ChatEvent;
 use crate::domain::collect::Collector;
+use crate::domain::usage::Bucket;
 
 fn quirks() -> &'static Quirks {
     static NONE: std::sync::OnceLock<Quirks> = std::sync::OnceLock::new();
@@ -53,4 +53,16 @@ fn the_path_is_below_the_host_and_nothing_passes_through() {
     assert_eq!(Cohere.path("command-a-03-2025", true), "/v2/chat");
     assert_eq!(Cohere.accept(), "text/event-stream");
     assert!(Cohere.passthrough().is_none() && Cohere.headers().is_empty());
+}
+
+#[test]
+fn reranking_is_metered_in_searches() {
+    assert_eq!(Cohere.path_of_other(Operation::Rerank, "rerank", "rerank-v3.5").as_deref(), Some("/v2/rerank"));
+    assert_eq!(Cohere.path_of_other(Operation::Embeddings, "embeddings", "m"), None);
+    let units = |body: &str| Cohere.observe_other(Operation::Rerank, body.as_bytes()).usage;
+    let usage = units(r#"{"results":[],"meta":{"api_version":{"version":"2"},"billed_units":{"search_units":1}}}"#);
+    assert_eq!(usage.unwrap().parts().collect::<Vec<_>>(), [(Bucket::Search, 1)]);
+    for body in ["", "{}", r#"{"meta":null}"#, r#"{"meta":{"billed_units":{"search_units":-1}}}"#] {
+        assert_eq!(units(body), None, "{body}");
+    }
 }

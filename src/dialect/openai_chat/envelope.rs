@@ -6,9 +6,34 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::dialect::Envelope;
-use crate::dialect::read::{Body, MAX_OUTPUT, missing, wrong};
+use crate::dialect::read::{Body, MAX_OUTPUT, Type, missing, wrong};
 use crate::domain::error::Error;
 use crate::domain::target::{Capabilities, Capability};
+
+/// Types of the members that pass to providers of the same dialect unread. `max_tokens` and its like are read anyway.
+const TYPES: [(&str, Type); 21] = [
+    ("stream_options", Type::Object),
+    ("temperature", Type::Number),
+    ("top_p", Type::Number),
+    ("frequency_penalty", Type::Number),
+    ("presence_penalty", Type::Number),
+    ("seed", Type::Number),
+    ("top_logprobs", Type::Number),
+    ("top_k", Type::Number),
+    ("min_p", Type::Number),
+    ("tools", Type::List),
+    ("functions", Type::List),
+    ("tool_choice", Type::TextOrObject),
+    ("parallel_tool_calls", Type::Flag),
+    ("response_format", Type::Object),
+    ("stop", Type::TextOrList),
+    ("logit_bias", Type::Object),
+    ("logprobs", Type::Flag),
+    ("reasoning_effort", Type::Text),
+    ("user", Type::Text),
+    ("service_tier", Type::Text),
+    ("metadata", Type::Object),
+];
 
 /// Most answers to one request (OpenAI's own limit).
 const MAX_CHOICES: u64 = 128;
@@ -28,6 +53,11 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
     if !body.filled("messages") {
         return Err(wrong("messages", "an array with at least one message"));
     }
+    // The first message stands for all: to look at each would be to read the prompt.
+    if !messages[1..].trim_ascii_start().starts_with(b"{") {
+        return Err(wrong("messages[0]", "an object"));
+    }
+    body.check(&TYPES)?;
     let stream = body.boolean("stream")?;
     let include_usage = body.get("stream_options").map(usage_wanted).transpose()?.unwrap_or(false);
     let newer = body.count("max_completion_tokens", MAX_OUTPUT)?;
@@ -65,7 +95,10 @@ fn needs(body: &Body<'_>, messages: &[u8], stream: bool, choices: u64) -> Result
     need(format.as_deref() == Some("json_schema"), Capability::JsonSchema);
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
     let words = ["image_url", "input_audio", "file"];
-    if words.iter().any(|word| memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some())
+    // Parts have types; conversations of plain texts are looked through once and not for every word.
+    let typed = memmem::find(messages, b"\"type\"").is_some();
+    if typed
+        && words.iter().any(|word| memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some())
         && let Ok(parsed) = serde_json::from_slice::<Vec<Turn<'_>>>(messages)
     {
         let kinds = || parsed.iter().flat_map(|turn| turn.content.iter().flat_map(Content::kinds));

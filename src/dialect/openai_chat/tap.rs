@@ -19,6 +19,8 @@ pub(super) struct ChatTap {
     watch: Watch,
     /// Bytes of a frame that is not whole yet; only used when frames may have to be hidden.
     held: Option<BytesMut>,
+    /// How much of it has been looked through for an end.
+    searched: usize,
     hide_usage: bool,
 }
 
@@ -38,6 +40,7 @@ impl ChatTap {
             decoder: SseDecoder::new(MAX_FRAME),
             watch: Watch::default(),
             held: (hide_usage || whole_frames).then(BytesMut::new),
+            searched: 0,
             hide_usage,
         }
     }
@@ -57,12 +60,18 @@ impl ChatTap {
             chunk.clone()
         } else {
             held.extend_from_slice(chunk);
+            if frame_end(&held, self.searched).is_none() && held.len() <= MAX_FRAME {
+                // Nothing is whole yet: what is held stays where it is, and is not looked through again.
+                self.searched = held.len().saturating_sub(3);
+                self.held = Some(held);
+                return Ok(());
+            }
             held.split().freeze()
         };
         let mut result = Ok(());
         let mut forward = 0;
         let mut at = 0;
-        while let Some(end) = frame_end(&whole[at..]) {
+        while let Some(end) = frame_end(&whole[at..], 0) {
             let frame = whole.slice(at..at + end);
             self.watch.usage_only = false;
             result = self.watch(&frame);
@@ -80,6 +89,7 @@ impl ChatTap {
         if rest.len() > MAX_FRAME {
             return Err(Failure::new(FailureKind::Malformed, "a frame of the stream exceeds the limit"));
         }
+        self.searched = rest.len().saturating_sub(3);
         held.extend_from_slice(&rest);
         self.held = Some(held);
         result
@@ -94,8 +104,8 @@ fn push(out: &mut Vec<Bytes>, bytes: Bytes) {
 
 /// The end of the first frame: after its blank line. LF and CRLF; a stream of lone CRs is held to its end, which the
 /// limit bounds.
-fn frame_end(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
+fn frame_end(bytes: &[u8], searched: usize) -> Option<usize> {
+    let mut from = searched.min(bytes.len());
     while let Some(newline) = memchr::memchr(b'\n', &bytes[from..]) {
         let next = from + newline + 1;
         match bytes.get(next..) {

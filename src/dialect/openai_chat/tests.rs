@@ -74,7 +74,7 @@ fn retarget_replaces_the_model_and_nothing_else() {
 
 #[test]
 fn usage_is_asked_for_beside_other_stream_options() {
-    let body = r#"{"model":"a","stream":true,"stream_options":{"x":1,"include_usage":false},"messages":[1]}"#;
+    let body = r#"{"model":"a","stream":true,"stream_options":{"x":1,"include_usage":false},"messages":[{}]}"#;
     let sent: Value = serde_json::from_str(&retargeted(body, "a", &Quirks::default())).unwrap();
     assert_eq!(sent["stream_options"], json!({"include_usage": true, "x": 1}));
     let always = Quirks { stream_usage: StreamUsage::Always, ..Quirks::default() };
@@ -85,9 +85,9 @@ fn usage_is_asked_for_beside_other_stream_options() {
 fn quirks_drop_and_rename() {
     let quirks =
         Quirks { max_output_member: Some("max_tokens".into()), drop: vec!["store".into()], ..Quirks::default() };
-    let body = r#"{"model":"a","messages":[1],"max_completion_tokens":5,"store":true}"#;
+    let body = r#"{"model":"a","messages":[{}],"max_completion_tokens":5,"store":true}"#;
     let sent: Value = serde_json::from_str(&retargeted(body, "a", &quirks)).unwrap();
-    assert_eq!(sent, json!({"model": "a", "messages": [1], "max_tokens": 5}));
+    assert_eq!(sent, json!({"model": "a", "messages": [{}], "max_tokens": 5}));
 }
 
 fn buckets(usage: Value, quirks: &Quirks) -> Option<Usage> {
