@@ -41,11 +41,12 @@ apt_install() {
 
 # ---- packages of the system -------------------------------------------------------------------------------------------
 
-# bindgen loads libclang at build time, from the places that clang-sys searches.
+# bindgen loads libclang at build time, from the places that clang-sys searches. libclang-cpp is another library, which
+# a machine may have without it.
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
-    ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' && return 0
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    { ldconfig -p 2>/dev/null; compgen -G '/usr/lib/llvm-*/lib/libclang*' || true; } \
+        | grep -E 'libclang(-[0-9.]+)?\.so' >/dev/null
 }
 
 missing=()
