@@ -66,8 +66,7 @@ impl Family {
 
     /// Watches a stream.
     pub(super) fn tap(quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
-        let hide = watching.hide_usage && quirks.stream_usage == StreamUsage::Option;
-        Box::new(tap::ChatTap::new(quirks, hide, watching.whole_frames))
+        Box::new(tap::ChatTap::new(quirks, watching.hide_usage, watching.whole_frames))
     }
 
     /// Reads a stream.
