@@ -463,7 +463,11 @@ impl EncodeStream for Encoder {
             ChatEvent::Reasoning { choice: 0, text } => self.reasoning(text, out),
             ChatEvent::ReasoningSignature { choice: 0, signature } => self.signature(signature, out),
             ChatEvent::Refusal { choice: 0, text } => self.refusal(text, out),
-            ChatEvent::ToolStart { choice: 0, index, id, name, custom, .. } => {
+            ChatEvent::ToolStart { choice: 0, index, id, name, custom, signature } => {
+                // The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
+                if let (0, Some(signature)) = (*index, signature) {
+                    self.signature(signature, out);
+                }
                 self.call(*index, id, name, *custom, out);
             }
             ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
