@@ -168,6 +168,11 @@ pub trait Ingress: Send + Sync {
     /// What the loss of a parameter means that is not in the table.
     fn unknown(&self) -> Weight;
 
+    /// Whether bytes may pass to a provider of the same dialect.
+    fn passes(&self) -> bool {
+        true
+    }
+
     /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
     ///
     /// # Errors
@@ -430,6 +435,13 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
+}
+
+/// What else a body at a path of this dialect may be: the dialect it is in, and what reads it and answers as the path
+/// does. For bodies that the dialect's own reader refuses with the code `wrong_api`.
+#[must_use]
+pub fn crossed(dialect: DialectId) -> Option<(DialectId, &'static dyn Ingress)> {
+    (dialect == DialectId::OpenAiChat).then_some((DialectId::OpenAiResponses, &openai_chat::Crossed))
 }
 
 /// Whether something can be said in a dialect to a provider.

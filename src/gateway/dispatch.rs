@@ -140,7 +140,7 @@ impl Dispatch {
             return self.local(target, candidate.max_output, settlement, self.first_by(started, after)).await;
         };
         let egress = wire.egress;
-        let passes = wire.passthrough(self.call.dialect, &self.call.envelope);
+        let passes = wire.passthrough(self.call.dialect, &self.call.envelope).filter(|_| self.call.ingress.passes());
         let (pieces, loss) = self.encode(target, wire, candidate.max_output, passes)?;
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
@@ -227,7 +227,8 @@ impl Dispatch {
 
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
-        Ok(Render::new(self.call.ingress.encode_stream(rendering)))
+        let one_call = rendering.request.parallel_tool_calls == Some(false);
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call))
     }
 
     fn rendering(&self) -> Result<Rendering, Stop> {
@@ -302,6 +303,9 @@ impl Dispatch {
             ..Observed::default()
         };
         let rendering = self.rendering()?;
+        if rendering.request.parallel_tool_calls == Some(false) {
+            response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
+        }
         let body = self.call.ingress.encode_response(&response, &rendering);
         Ok(Answer::Whole { body, observed: Box::new(observed) })
     }

@@ -365,11 +365,17 @@ enum Found {
 }
 
 fn parse(incoming: Incoming) -> Result<Call, Error> {
-    let ingress = ingress(incoming.dialect)?;
-    let envelope = ingress.envelope(&incoming.body, &incoming.located)?;
+    let (mut dialect, mut ingress) = (incoming.dialect, ingress(incoming.dialect)?);
+    let envelope = match (ingress.envelope(&incoming.body, &incoming.located), dialect::crossed(dialect)) {
+        (Err(error), Some(other)) if error.code == Some("wrong_api") => {
+            (dialect, ingress) = other;
+            ingress.envelope(&incoming.body, &incoming.located)?
+        }
+        (envelope, _) => envelope?,
+    };
     Ok(Call {
         request: incoming.request,
-        dialect: incoming.dialect,
+        dialect,
         operation: incoming.operation,
         headers: incoming.headers,
         ingress,

@@ -67,6 +67,8 @@ pub(super) enum Pump {
 /// The client's side of a translated stream, with its reusable buffers.
 pub(super) struct Render {
     encode: Box<dyn EncodeStream>,
+    /// Calls after the first are not for the client: it asked for one at most.
+    one_call: bool,
     events: Vec<ChatEvent>,
     buffer: BytesMut,
 }
@@ -83,8 +85,8 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Render {
-    pub(super) fn new(encode: Box<dyn EncodeStream>) -> Self {
-        Self { encode, events: Vec::new(), buffer: BytesMut::new() }
+    pub(super) fn new(encode: Box<dyn EncodeStream>, one_call: bool) -> Self {
+        Self { encode, one_call, events: Vec::new(), buffer: BytesMut::new() }
     }
 
     /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
@@ -93,6 +95,8 @@ impl Render {
         for event in self.events.drain(..) {
             match event {
                 ChatEvent::Error(failure) => failed = Some(failure),
+                ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }
+                    if self.one_call => {}
                 event => self.encode.event(&event, &mut self.buffer),
             }
         }

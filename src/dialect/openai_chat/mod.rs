@@ -3,6 +3,7 @@
 //! Format: OpenAI API reference, "Chat Completions"; what imitators do differently is data in their catalogue files
 //! (`Quirks`) or tolerated here where it is harmless.
 
+mod crossed;
 mod decode;
 mod encode;
 mod envelope;
@@ -33,6 +34,7 @@ use crate::domain::plan::Operation;
 use crate::domain::usage::Bucket;
 use crate::wire::splice::quote;
 
+pub(super) use crossed::Crossed;
 pub(super) use response::{UsageOut, finish};
 
 /// What the sibling dialects of the same house share: errors, and the frame of answers.
