@@ -1,0 +1,23 @@
+"""Operations that are no conversations."""
+
+import base64
+import json
+import struct
+
+USAGE = {"prompt_tokens": 8, "total_tokens": 8}
+VECTOR = [0.25, -0.5, 1.0]
+
+
+def embeddings(body: dict) -> bytes:
+    given = body["input"]
+    several = isinstance(given, list) and given and not isinstance(given[0], int)
+    packed = base64.b64encode(struct.pack("<3f", *VECTOR)).decode()
+    vector = packed if body.get("encoding_format") == "base64" else VECTOR
+    data = [{"object": "embedding", "index": at, "embedding": vector} for at in range(len(given) if several else 1)]
+    return json.dumps({"object": "list", "data": data, "model": body["model"], "usage": USAGE}).encode()
+
+
+def completion(body: dict) -> bytes:
+    choice = {"text": "Paris.", "index": 0, "logprobs": None, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    return json.dumps({"id": "cmpl-dbl", "object": "text_completion", "created": 1790000000, "model": body["model"], "choices": [choice], "usage": usage}).encode()
