@@ -16,6 +16,7 @@ use super::cost::CostNote;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
+use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
@@ -228,7 +229,14 @@ impl Dispatch {
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         let one_call = rendering.request.parallel_tool_calls == Some(false);
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call))
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call, self.keep()))
+    }
+
+    /// Where parts of the answer are kept for a client that may name them later, and for whom.
+    fn keep(&self) -> Option<(Items, Arc<str>)> {
+        let call = &self.call;
+        let keeps = call.ingress.keeps(&call.body, &call.envelope);
+        keeps.then(|| (self.shared.items.clone(), Arc::clone(&call.principal.tenant)))
     }
 
     fn rendering(&self) -> Result<Rendering, Stop> {
@@ -307,6 +315,9 @@ impl Dispatch {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
         }
         let body = self.call.ingress.encode_response(&response, &rendering);
+        if let Some((items, tenant)) = self.keep() {
+            items.keep(&tenant, self.call.ingress.kept(&response, &rendering));
+        }
         Ok(Answer::Whole { body, observed: Box::new(observed) })
     }
 

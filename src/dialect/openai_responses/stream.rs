@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::output::{
     self, AnnotationOut, COMPLETED, IN_PROGRESS, Item, LogprobOut, PartOut, SummaryOut, item_id, last_status,
 };
+use super::references;
 use super::response::{Head, ResponseOut, State};
 use super::tools::custom_input;
 use super::usage::UsageOut;
-use crate::dialect::{EncodeStream, Rendering};
+use crate::dialect::{EncodeStream, Kept, Rendering};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Part, Signature, TokenLogprob};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
@@ -484,6 +485,10 @@ impl EncodeStream for Encoder {
             ChatEvent::Error(_) => {}
             _ => {}
         }
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        references::kept(&self.items)
     }
 
     fn broken(&mut self, error: &Error, out: &mut BytesMut) {

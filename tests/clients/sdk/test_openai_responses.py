@@ -107,6 +107,23 @@ def test_items_without_ids_and_output_as_a_list(client, mark, model):
     assert answer.output_text == story("tool").then and "sunny" in mark.seen()["raw"]
 
 
+@pytest.mark.parametrize("model", but("openai", "responses"))
+@pytest.mark.parametrize("stream", [False, True])
+def test_items_that_are_only_named(client, stand, mark, model, stream):
+    """Vercel's SDK names what it takes for stored, thinking with its signature included."""
+    turns = [{"role": "user", "content": mark("think-tool" if not model.startswith("cohere") else "tool")}]
+    given = dict(model=model, tools=TOOL_LIST, max_output_tokens=9000)
+    answer = ask(client, stream, input=turns, **given)
+    named = turns + [{"type": "item_reference", "id": item.id} for item in answer.output]
+    named += [{"type": "function_call_output", "call_id": answer.output[-1].call_id, "output": "sunny"}]
+    assert ask(client, stream, input=named, **given).output_text == story("tool").then
+    assert "refused" not in mark.seen()
+    kept_nothing = ask(client, stream, input=turns, store=False, **given)
+    named[1:-1] = [{"type": "item_reference", "id": item.id} for item in kept_nothing.output]
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(input=named, **given)
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("choice", ["auto", "required", "none", {"type": "function", "name": "get_weather"}], ids=str)
 def test_tool_choice(client, mark, model, choice):
