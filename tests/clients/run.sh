@@ -91,6 +91,6 @@ if wants frameworks; then
     run "frameworks on the older clients" "$(python old)" -m pytest frameworks/test_old.py
 fi
 if wants node; then
-    run "Node clients, AI SDK, Codex" "${PYTHON:-python3}" -m double.stand "$home/node" --test --test-reporter=dot node/*.test.mjs
+    run "Node clients, AI SDK, Codex" "${PYTHON:-python3}" -m double.stand "$home/node" --test --test-reporter=./node/brief.mjs node/*.test.mjs
 fi
 [ -z "$failed" ]
