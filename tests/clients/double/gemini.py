@@ -105,7 +105,7 @@ class Gemini:
             demand(isinstance(response["response"], dict), "function_response.response: Proto field is not repeating, cannot start list.")
         if "inlineData" in part:
             data = known(part["inlineData"], "mimeType data displayName", "inline_data")
-            demand(data["mimeType"] in ("image/png", "image/jpeg", "image/webp"), f"Unsupported MIME type: {data['mimeType']}")
+            demand(data["mimeType"] in ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain", "audio/wav"), f"Unsupported MIME type: {data['mimeType']}")
             base64.b64decode(data["data"] if "-" not in data["data"] and "_" not in data["data"] else data["data"].replace("-", "+").replace("_", "/"), validate=True)
 
     def answered(self, body: dict) -> bool:

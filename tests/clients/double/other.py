@@ -18,6 +18,12 @@ def embeddings(body: dict) -> bytes:
 
 
 def completion(body: dict) -> bytes:
-    choice = {"text": "Paris.", "index": 0, "logprobs": None, "finish_reason": "stop"}
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-    return json.dumps({"id": "cmpl-dbl", "object": "text_completion", "created": 1790000000, "model": body["model"], "choices": [choice], "usage": usage}).encode()
+    head = {"id": "cmpl-dbl", "object": "text_completion", "created": 1790000000, "model": body["model"]}
+    choice = lambda text, finish: {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+    if not body.get("stream"):
+        return json.dumps(head | {"choices": [choice("Paris.", "stop")], "usage": usage}).encode()
+    told = [head | {"choices": [choice(text, finish)]} for text, finish in (("Par", None), ("is.", None), ("", "stop"))]
+    if (body.get("stream_options") or {}).get("include_usage"):
+        told.append(head | {"choices": [], "usage": usage})
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in told) + b"data: [DONE]\n\n"

@@ -88,7 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path.endswith("/embeddings"):
             return self.reply(200, embeddings(body))
         if path.endswith("/completions"):
-            return self.reply(200, completion(body))
+            streamed = {"content-type": "text/event-stream"} if body.get("stream") else None
+            return self.reply(200, completion(body), streamed)
         if path.endswith("/count_tokens"):
             return self.reply(200, b'{"input_tokens":42}')
         if path.endswith(":countTokens"):

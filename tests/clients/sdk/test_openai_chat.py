@@ -524,8 +524,23 @@ def test_embeddings(client, stand):
     assert len(floats.data) == 2 and stand.providers.seen[-1]["body"]["input"] == [[1, 2, 3], [4]]
 
 
-def test_legacy_completions(client, mark):
-    for model in ["openai/gpt-5-mini", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"]:
-        answer = client.completions.create(model=model, prompt=mark("plain"), max_tokens=50)
-        assert answer.choices[0].text in ("Paris.", story("plain").text) and answer.choices[0].finish_reason == "stop"
-        assert answer.usage.total_tokens > 0 and answer.object == "text_completion"
+@pytest.mark.parametrize("model", MODELS)
+def test_legacy_completions(client, mark, model):
+    native = model.startswith(("openai", "deepseek"))
+    text = "Paris." if native else story("plain").text
+    answer = client.completions.create(model=model, prompt=mark("plain"), max_tokens=50)
+    assert (answer.choices[0].text, answer.choices[0].finish_reason, answer.object) == (text, "stop", "text_completion")
+    assert answer.usage.total_tokens == (7 if native else 59)
+    chunks = list(client.completions.create(model=model, prompt=mark("plain"), max_tokens=50, stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == text and all(chunk.usage is None for chunk in chunks)
+    asked = list(client.completions.create(model=model, prompt=mark("plain"), stream=True, stream_options={"include_usage": True}))
+    assert asked[-1].choices == [] and asked[-1].usage.total_tokens == answer.usage.total_tokens
+
+
+@pytest.mark.parametrize("model", but("cohere", "deepseek"))
+def test_documents(client, mark, model):
+    pdf = {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQK"}
+    parts = [{"type": "text", "text": mark("plain")}, {"type": "file", "file": pdf}]
+    answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": parts}])
+    assert answer.choices[0].message.content == story("plain").text
+    assert "JVBERi0xLjQK" in mark.seen()["raw"] and "refused" not in mark.seen()
