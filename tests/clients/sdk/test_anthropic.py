@@ -175,6 +175,25 @@ def test_image(client, mark, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_documents_of_text_and_turns_of_the_system(client, mark, model):
+    text = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "the words of it"}, "title": "a.txt"}
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}, {"role": "system", "content": "Be kind."}]
+    turns.append({"role": "user", "content": [text, {"type": "text", "text": mark("plain")}]})
+    assert text_of(client.messages.create(**options(model, "", messages=turns))) == story("plain").text
+    assert "the words of it" in mark.seen()["raw"] and "Be kind." in mark.seen()["raw"] and "refused" not in mark.seen()
+
+
+@pytest.mark.parametrize("model", but("cohere", "deepseek"))
+def test_images_in_the_result_of_a_tool(client, mark, model):
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DOT}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "here"}, image]}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "ping", "input": {}}
+    turns = [{"role": "user", "content": mark("no-arguments")}, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    assert text_of(client.messages.create(**options(model, "", messages=turns, tools=TOOL_LIST))) == story("no-arguments").then
+    assert DOT in mark.seen()["raw"] and "refused" not in mark.seen()
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("scenario,reason", [("length", "max_tokens"), ("refused", "refusal"), ("empty", "end_turn")])
 def test_stop_reasons(client, mark, model, stream, scenario, reason):
