@@ -30,11 +30,16 @@ lint: ## format and lints, with and without the embedded runtime
 	cargo clippy $(FAST) --all-targets -- -D warnings
 	cargo clippy --locked --release -- -D warnings
 
-test: ## set up and run every test: unit, golden, property, integration, embedded runtime, official client
-	@scripts/setup.sh
+test: ## set up and run every test: unit, golden, property, integration, embedded runtime, clients
+	@scripts/setup.sh --clients
 	cargo test $(FAST)
 	cargo build --locked --release
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
+
+clients: ## the tests with clients only; PART=new runs one part (see tests/clients/run.sh)
+	@scripts/setup.sh --clients
+	@cargo build --locked --release --quiet
+	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh $(PART)
 
 soak: ## what takes long: properties with many cases
 	@scripts/setup.sh
@@ -47,4 +52,4 @@ bench: ## micro-benchmarks
 clean: ## remove what was built; var/ (ledger, keys, models) stays
 	cargo clean
 
-.PHONY: help run build check lint test soak bench clean
+.PHONY: help run build check lint test clients soak bench clean

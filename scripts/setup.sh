@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the build needs and the machine lacks. Does nothing, silently and without network, when all is there.
 #
-# usage: scripts/setup.sh [--no-local] [--lint]
+# usage: scripts/setup.sh [--no-local] [--lint] [--clients]
 #   --no-local  the build without the embedded runtime: no C++ compiler, cmake, libclang or Python
 #   --lint      rustfmt and clippy too
+#   --clients   Node.js and npm too, for the tests with clients
 #
 # Made for Debian 12. Elsewhere it names what is missing and leaves the installing to you.
 set -euo pipefail
@@ -12,10 +13,12 @@ cd "$(dirname "$0")/.."
 
 local_runtime=1
 lint=
+clients=
 for arg in "$@"; do
     case $arg in
         --no-local) local_runtime= ;;
         --lint) lint=1 ;;
+        --clients) clients=1 ;;
         *) die "unknown argument $arg" ;;
     esac
 done
@@ -68,6 +71,11 @@ if [ -n "$local_runtime" ]; then
     need python3 have python3
     # The package is also missing where python3 is: then both are installed.
     need python3-venv python3 -c 'import ensurepip, venv'
+fi
+
+if [ -n "$clients" ]; then
+    need nodejs have node
+    need npm have npm
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

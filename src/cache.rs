@@ -80,6 +80,38 @@ impl Expiry<Key, Arc<Entry>> for ByEntry {
     }
 }
 
+/// How long an item is kept after its last use.
+const ITEM_IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// Parts of answers that clients may name later instead of repeating them: of their own tenant, for a while, in a bounded
+/// memory of this process. What is gone must be repeated.
+#[derive(Clone, Debug)]
+pub struct Items(Cache<(Arc<str>, Box<str>), Bytes>);
+
+impl Items {
+    /// A memory of so many bytes.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let weight = |(_, id): &(Arc<str>, Box<str>), item: &Bytes| {
+            u32::try_from(id.len() + item.len() + 128).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().weigher(weight).max_capacity(bytes).time_to_idle(ITEM_IDLE).build())
+    }
+
+    /// Keeps some.
+    pub fn keep(&self, tenant: &Arc<str>, items: Vec<(Box<str>, Bytes)>) {
+        for (id, item) in items {
+            self.0.insert((Arc::clone(tenant), id), item);
+        }
+    }
+
+    /// One of a tenant's own.
+    #[must_use]
+    pub fn find(&self, tenant: &Arc<str>, id: &str) -> Option<Bytes> {
+        self.0.get(&(Arc::clone(tenant), id.into()))
+    }
+}
+
 type Flights = Arc<Mutex<HashMap<Key, watch::Receiver<()>>>>;
 
 /// The cache with its flights.
@@ -189,6 +221,19 @@ mod tests {
         assert_ne!(base, Key::new(SCOPE, b"y"));
         // Length prefixes: moving a letter over a border makes another key.
         assert_ne!(Key::new(Scope { tenant: "ag", generation: "", ..SCOPE }, b"x"), base);
+    }
+
+    #[test]
+    fn items_are_found_by_their_own_tenant_only_and_memory_is_bounded() {
+        let (items, ours, others) = (Items::new(4096), Arc::from("a"), Arc::from("b"));
+        items.keep(&ours, vec![("fc_1".into(), Bytes::from_static(b"{}"))]);
+        assert_eq!(items.find(&ours, "fc_1").as_deref(), Some(&b"{}"[..]));
+        assert_eq!((items.find(&others, "fc_1"), items.find(&ours, "fc_2")), (None, None));
+        for number in 0..500 {
+            items.keep(&ours, vec![(format!("m_{number}").into(), Bytes::from(vec![b' '; 100]))]);
+        }
+        items.0.run_pending_tasks();
+        assert!(items.0.weighted_size() <= 4096);
     }
 
     #[tokio::test]

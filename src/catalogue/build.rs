@@ -171,7 +171,10 @@ fn models(
         }
     });
     let tier: Option<Arc<str>> = tier.map(|t| t.get_ref().as_str().into());
-    let supports = capabilities(reader, model.supports.as_ref());
+    let mut supports = capabilities(reader, model.supports.as_ref());
+    if raw.quirks.json_schema_in_words && supports.has(Capability::Json) {
+        supports = supports.with(Capability::JsonSchema);
+    }
     let from = model.available.from.as_ref().and_then(|at| reader.moment(at));
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();

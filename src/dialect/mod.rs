@@ -146,6 +146,9 @@ pub struct Observed {
     pub output_bytes: u64,
 }
 
+/// A part of an answer by the id under which its client may name it later, instead of repeating it.
+pub type Kept = (Box<str>, Bytes);
+
 /// A dialect on the client's side.
 pub trait Ingress: Send + Sync {
     /// Finds what routing needs; checks well-formedness, depth and duplicate members, nothing deeper.
@@ -168,6 +171,11 @@ pub trait Ingress: Send + Sync {
     /// What the loss of a parameter means that is not in the table.
     fn unknown(&self) -> Weight;
 
+    /// Whether bytes may pass to a provider of the same dialect.
+    fn passes(&self) -> bool {
+        true
+    }
+
     /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
     ///
     /// # Errors
@@ -179,6 +187,24 @@ pub trait Ingress: Send + Sync {
 
     /// A renderer of one streamed answer.
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream>;
+
+    /// The body with parts of earlier answers where it only names them, if `find` has any of them.
+    fn fill(&self, body: &Bytes, find: &dyn Fn(&str) -> Option<Bytes>) -> Option<Bytes> {
+        let _ = (body, find);
+        None
+    }
+
+    /// Whether a request lets parts of its answer be kept for that.
+    fn keeps(&self, body: &[u8], envelope: &Envelope) -> bool {
+        let _ = (body, envelope);
+        false
+    }
+
+    /// Those of a whole answer.
+    fn kept(&self, response: &ChatResponse, rendering: &Rendering) -> Vec<Kept> {
+        let _ = (response, rendering);
+        Vec::new()
+    }
 
     /// The header of the dialect's own for keys, which counts before a bearer token.
     fn key_header(&self) -> Option<&'static str> {
@@ -270,6 +296,11 @@ pub trait EncodeStream: Send {
 
     /// Appends what ends a stream that broke after it began: the dialect's error event, never a clean end.
     fn broken(&mut self, error: &Error, out: &mut BytesMut);
+
+    /// Parts of the answer that may be named later; asked after its end.
+    fn kept(&self) -> Vec<Kept> {
+        Vec::new()
+    }
 
     /// Appends a sign of life that clients of the dialect ignore.
     fn ping(&mut self, out: &mut BytesMut) {
@@ -430,6 +461,13 @@ pub fn ingress(dialect: DialectId) -> Option<&'static dyn Ingress> {
         DialectId::Gemini => Some(&gemini::Gemini),
         DialectId::Bedrock | DialectId::Cohere | DialectId::Ollama | DialectId::Native => None,
     }
+}
+
+/// What else a body at a path of this dialect may be: the dialect it is in, and what reads it and answers as the path
+/// does. For bodies that the dialect's own reader refuses with the code `wrong_api`.
+#[must_use]
+pub fn crossed(dialect: DialectId) -> Option<(DialectId, &'static dyn Ingress)> {
+    (dialect == DialectId::OpenAiChat).then_some((DialectId::OpenAiResponses, &openai_chat::Crossed))
 }
 
 /// Whether something can be said in a dialect to a provider.

@@ -24,8 +24,8 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         | Slot::StreamOptions => Carriage::Full,
         Slot::Reasoning => Carriage::Partly("it thinks or it does not: `none`, or any other word"),
         Slot::ToolChoice => Carriage::Partly("`auto` and `none`"),
-        Slot::ParallelToolCalls
-        | Slot::ResponseFormat
+        Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
+        Slot::ResponseFormat
         | Slot::JsonMode
         | Slot::LogitBias
         | Slot::Logprobs

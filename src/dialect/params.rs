@@ -117,6 +117,10 @@ pub(super) const fn row_unless(name: &'static str, slot: Slot, neutral: &'static
     Parameter { name, slot, neutral }
 }
 
+/// How one call at most is kept to where a dialect has no word for it. What the model would do next it does in its next
+/// turn.
+pub(super) const FIRST_CALL: &str = "kept by the gateway: the client gets the first call only";
+
 /// Whether a dialect of providers can say something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carriage {

@@ -136,17 +136,25 @@ fn normal(path: &str) -> String {
     {
         parts = rest;
     }
-    if let [first, rest @ ..] = parts
+    // Twice where a base URL with the version meets a client that adds it.
+    while let [first, rest @ ..] = parts
         && matches!(first.as_str(), "v1" | "v1beta" | "v1alpha" | "v2")
+    {
+        parts = rest;
+    }
+    // Azure's client names the deployment in the path, and in the body as well.
+    if let [first, _, rest @ ..] = parts
+        && first == "deployments"
     {
         parts = rest;
     }
     parts.join("/")
 }
 
-/// `models/{model}:{method}`: the model may have slashes and colons of its own.
+/// `models/{model}:{method}`: the model may have slashes and colons of its own. Vercel's client leaves `models/` out
+/// before one that has slashes.
 fn method_of(path: &str) -> Option<(&str, &str)> {
-    let (model, method) = path.strip_prefix("models/")?.rsplit_once(':')?;
+    let (model, method) = path.strip_prefix("models/").unwrap_or(path).rsplit_once(':')?;
     let known = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"];
     known.contains(&method).then_some((model, method))
 }
@@ -224,6 +232,8 @@ mod tests {
         assert_eq!(model("/v1/models/%zz%41"), "%zzA");
         assert_eq!(asked(GET, "/v1/chat/completions").1, Err(ErrorKind::MethodNotAllowed));
         assert_eq!(asked(GET, "/v1/nothing").1, Err(ErrorKind::UnknownPath));
+        assert_eq!(post("/openai/deployments/gpt/chat/completions?api-version=1").1, Operation::Chat);
+        assert_eq!(post("/v1/v1/messages").1, Operation::Chat);
         assert_eq!(post("/chat/completions").1, Operation::Chat);
         assert_eq!(post("/v1/messages?beta=true").0, DialectId::Anthropic);
         assert_eq!(post("/v1/messages/count_tokens").1, Operation::CountTokens);
@@ -237,6 +247,7 @@ mod tests {
         assert_eq!(located, Located { model: Some("gemini-x".into()), stream: true, array: false });
         let array = post("/v1/models/a%2Fb%3AstreamGenerateContent").2;
         assert_eq!(array, Located { model: Some("a/b".into()), stream: true, array: true });
+        assert_eq!(post("/v1beta/a/b:generateContent").2.model.as_deref(), Some("a/b"), "without `models/`");
         assert_eq!(post("/v1/models/m:countTokens").1, Operation::CountTokens);
         assert_eq!(post("/v1beta/models/m:batchEmbedContents").1, Operation::Embeddings);
     }

@@ -124,6 +124,9 @@ impl ErrorKind {
     }
 }
 
+/// The code of a rate limit that is none: the account at the provider is empty.
+pub const NO_QUOTA: &str = "insufficient_quota";
+
 /// A request's end in failure: what the caller is told, and what only the log is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -133,18 +136,28 @@ pub struct Error {
     pub message: Cow<'static, str>,
     /// A code finer than the kind's, where one exists (`duplicate_key`, `empty_body`, ...).
     pub code: Option<&'static str>,
+    /// The provider's own code, for the caller. `code` is ours: ledger and metrics know that one.
+    pub told_code: Option<Box<str>>,
     /// The offending parameter, as a path in the caller's dialect.
     pub param: Option<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// For the log only.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
 }
 
 impl Error {
     /// An error with a message for the caller.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), code: None, param: None, retry_after: None, detail: None }
+        Self {
+            kind,
+            message: message.into(),
+            code: None,
+            told_code: None,
+            param: None,
+            retry_after: None,
+            detail: None,
+        }
     }
 
     /// Names the offending parameter.
@@ -161,6 +174,13 @@ impl Error {
         self
     }
 
+    /// Keeps the provider's own code.
+    #[must_use]
+    pub fn told_code(mut self, code: Option<String>) -> Self {
+        self.told_code = code.map(Into::into);
+        self
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, after: Option<Duration>) -> Self {
@@ -170,15 +190,27 @@ impl Error {
 
     /// Adds what only the log may know.
     #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+    pub fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The code the caller sees.
+    /// Our code.
     #[must_use]
     pub fn code_str(&self) -> &'static str {
         self.code.unwrap_or_else(|| self.kind.code())
+    }
+
+    /// The code the caller sees: the provider's own, where it is about the caller's request, else ours.
+    #[must_use]
+    pub fn shown_code(&self) -> &str {
+        self.told_code.as_deref().unwrap_or_else(|| self.code_str())
+    }
+
+    /// Whether the same request may succeed later, unchanged. An empty account does not fill up by waiting.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.kind.retryable() && self.code != Some(NO_QUOTA)
     }
 }
 
@@ -269,6 +301,30 @@ impl Failure {
     /// A failure without an HTTP answer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
+    }
+
+    /// Whether the provider says that the prompt does not fit. Each has its own words for it.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        const WORDS: [&str; 8] = [
+            "prompt is too long",
+            "maximum context length",
+            "exceeds the maximum number of tokens",
+            "exceeds the available context size",
+            "exceed context limit",
+            "Input is too long",
+            "too many tokens",
+            "prompt too long",
+        ];
+        self.kind == FailureKind::Rejected
+            && (self.code.as_deref() == Some(ErrorKind::ContextTooLong.code())
+                || WORDS.iter().any(|words| self.message.contains(words)))
+    }
+
+    /// Whether the account at the provider is empty.
+    #[must_use]
+    pub fn is_no_quota(&self) -> bool {
+        self.kind == FailureKind::Credentials && (self.status == Some(402) || self.code.as_deref() == Some(NO_QUOTA))
     }
 
     /// What the log may hold: our own words, else the upstream's code. Its message may repeat the prompt.

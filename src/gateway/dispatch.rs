@@ -16,11 +16,12 @@ use super::cost::CostNote;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
+use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
 use crate::domain::plan::Timeouts;
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
@@ -136,11 +137,11 @@ impl Dispatch {
         let started = Instant::now();
         let snapshot = &self.snapshot;
         let target = snapshot.catalogue.target(ticket.target());
-        let Some(wire) = snapshot.wire(target.id, self.call.dialect) else {
+        let Some(wire) = snapshot.wire_for(target.id, self.call.dialect, &self.call.envelope) else {
             return self.local(target, candidate.max_output, settlement, self.first_by(started, after)).await;
         };
         let egress = wire.egress;
-        let passes = wire.passthrough(self.call.dialect);
+        let passes = wire.passthrough(self.call.dialect, &self.call.envelope).filter(|_| self.call.ingress.passes());
         let (pieces, loss) = self.encode(target, wire, candidate.max_output, passes)?;
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
@@ -227,7 +228,15 @@ impl Dispatch {
 
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
-        Ok(Render::new(self.call.ingress.encode_stream(rendering)))
+        let one_call = rendering.request.parallel_tool_calls == Some(false);
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call, self.keep()))
+    }
+
+    /// Where parts of the answer are kept for a client that may name them later, and for whom.
+    fn keep(&self) -> Option<(Items, Arc<str>)> {
+        let call = &self.call;
+        let keeps = call.ingress.keeps(&call.body, &call.envelope);
+        keeps.then(|| (self.shared.items.clone(), Arc::clone(&call.principal.tenant)))
     }
 
     fn rendering(&self) -> Result<Rendering, Stop> {
@@ -302,7 +311,13 @@ impl Dispatch {
             ..Observed::default()
         };
         let rendering = self.rendering()?;
+        if rendering.request.parallel_tool_calls == Some(false) {
+            response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
+        }
         let body = self.call.ingress.encode_response(&response, &rendering);
+        if let Some((items, tenant)) = self.keep() {
+            items.keep(&tenant, self.call.ingress.kept(&response, &rendering));
+        }
         Ok(Answer::Whole { body, observed: Box::new(observed) })
     }
 
@@ -406,21 +421,35 @@ fn unsupported(param: String) -> Error {
     error.param(param)
 }
 
+/// What is about the caller's request: the provider's words, its parameter and its code.
+fn rejected(failure: &Failure) -> Error {
+    let message = failure.message.clone();
+    let error = if failure.is_too_long() {
+        Error::new(ErrorKind::ContextTooLong, message)
+    } else {
+        // A type in the place of a code says no more than the status.
+        let plain = |code: &String| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let code = failure.code.clone().filter(plain).filter(|code| !code.ends_with("invalid_request_error"));
+        Error::new(ErrorKind::InvalidRequest, message).code("upstream_rejected").told_code(code)
+    };
+    match &failure.param {
+        Some(param) => error.param(param.clone()),
+        None => error,
+    }
+}
+
 /// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
 pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
     let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
     let error = match failure.kind {
-        FailureKind::Rejected => {
-            let error = Error::new(ErrorKind::InvalidRequest, failure.message.clone()).code("upstream_rejected");
-            return match &failure.param {
-                Some(param) => error.param(param.clone()),
-                None => error,
-            };
-        }
+        FailureKind::Rejected => return rejected(failure),
         FailureKind::RateLimited => {
             Error::new(ErrorKind::RateLimited, "every admitted target limits the rate just now")
         }
         FailureKind::Timeout => Error::new(ErrorKind::UpstreamTimeout, "no admitted target answered in time"),
+        FailureKind::Credentials if failure.is_no_quota() => {
+            Error::new(ErrorKind::RateLimited, "the gateway's account at the provider is exhausted").code(NO_QUOTA)
+        }
         FailureKind::Credentials => {
             // A provider's 401 never shows as the client's own.
             Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials")
@@ -429,6 +458,9 @@ pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
         FailureKind::NoModel => {
             let error = Error::new(ErrorKind::UnknownModel, "no admitted provider knows this model");
             return error.param("model").detail(detail);
+        }
+        FailureKind::Upstream if matches!(failure.status, Some(503 | 529)) => {
+            Error::new(ErrorKind::Overloaded, "every admitted target is overloaded").code("upstream_overloaded")
         }
         FailureKind::Connect
         | FailureKind::Upstream

@@ -28,7 +28,7 @@ use http::{HeaderName, HeaderValue, Response};
 use tokio::time::Instant;
 
 use crate::admission::Principal;
-use crate::cache::{Key, Lead, Lookup, ResponseCache, Scope};
+use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
@@ -60,6 +60,8 @@ pub struct Shared {
     pub health: Registry,
     /// The exact response cache.
     pub cache: ResponseCache,
+    /// Parts of answers that clients may name.
+    pub items: Items,
     pub(crate) pools: pools::Pools,
     /// Answers that are read on after their client has gone.
     drains: Arc<tokio::sync::Semaphore>,
@@ -76,6 +78,7 @@ impl Shared {
             metrics,
             health: Registry::default(),
             cache: ResponseCache::new(256 << 20),
+            items: Items::new(64 << 20),
             pools: pools::Pools::default(),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             dice: AtomicU64::new(seed),
@@ -181,7 +184,7 @@ impl Gateway {
     async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
-        let call = parse(incoming)?;
+        let call = parse(incoming, &self.shared.items)?;
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
@@ -364,12 +367,20 @@ enum Found {
     Miss(Settlement, Option<(Lead, Duration)>),
 }
 
-fn parse(incoming: Incoming) -> Result<Call, Error> {
-    let ingress = ingress(incoming.dialect)?;
-    let envelope = ingress.envelope(&incoming.body, &incoming.located)?;
+fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
+    let (mut dialect, mut ingress) = (incoming.dialect, ingress(incoming.dialect)?);
+    let filled = ingress.fill(&incoming.body, &|id| items.find(&incoming.principal.tenant, id));
+    incoming.body = filled.unwrap_or(incoming.body);
+    let envelope = match (ingress.envelope(&incoming.body, &incoming.located), dialect::crossed(dialect)) {
+        (Err(error), Some(other)) if error.code == Some("wrong_api") => {
+            (dialect, ingress) = other;
+            ingress.envelope(&incoming.body, &incoming.located)?
+        }
+        (envelope, _) => envelope?,
+    };
     Ok(Call {
         request: incoming.request,
-        dialect: incoming.dialect,
+        dialect,
         operation: incoming.operation,
         headers: incoming.headers,
         ingress,

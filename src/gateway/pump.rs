@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
 use http_body::Body as _;
 
+use crate::cache::Items;
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
 use crate::domain::chat::ChatEvent;
 use crate::domain::error::{Error, Failure, FailureKind};
@@ -67,6 +69,10 @@ pub(super) enum Pump {
 /// The client's side of a translated stream, with its reusable buffers.
 pub(super) struct Render {
     encode: Box<dyn EncodeStream>,
+    /// Calls after the first are not for the client: it asked for one at most.
+    one_call: bool,
+    /// Where parts of the answer are kept, and for whom.
+    keep: Option<(Items, Arc<str>)>,
     events: Vec<ChatEvent>,
     buffer: BytesMut,
 }
@@ -83,8 +89,8 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Render {
-    pub(super) fn new(encode: Box<dyn EncodeStream>) -> Self {
-        Self { encode, events: Vec::new(), buffer: BytesMut::new() }
+    pub(super) fn new(encode: Box<dyn EncodeStream>, one_call: bool, keep: Option<(Items, Arc<str>)>) -> Self {
+        Self { encode, one_call, keep, events: Vec::new(), buffer: BytesMut::new() }
     }
 
     /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
@@ -93,7 +99,14 @@ impl Render {
         for event in self.events.drain(..) {
             match event {
                 ChatEvent::Error(failure) => failed = Some(failure),
-                event => self.encode.event(&event, &mut self.buffer),
+                ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }
+                    if self.one_call => {}
+                event => {
+                    self.encode.event(&event, &mut self.buffer);
+                    if let (ChatEvent::End, Some((items, tenant))) = (&event, &self.keep) {
+                        items.keep(tenant, self.encode.kept());
+                    }
+                }
             }
         }
         if !self.buffer.is_empty() {

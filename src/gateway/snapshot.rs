@@ -15,12 +15,12 @@ use super::{Shared, now};
 use crate::admission::Principal;
 use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
 use crate::config::Config;
-use crate::dialect::{self, Egress, Passthrough, Quirks};
+use crate::dialect::{self, Egress, Envelope, Passthrough, Quirks};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::{Health, Signal, UnixMillis};
+use crate::domain::target::{Capability, Health, Signal, UnixMillis};
 use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
@@ -181,6 +181,12 @@ impl Snapshot {
         wires.iter().find(|wire| wire.dialect == client).or_else(|| wires.first())
     }
 
+    /// The same for a conversation. Where a schema must be told in words, the provider's main dialect is the way.
+    pub(super) fn wire_for(&self, id: TargetId, client: DialectId, envelope: &Envelope) -> Option<&Wire> {
+        let wires = self.wires.get(id.index())?;
+        wires.first().filter(|wire| wire.in_words(envelope)).or_else(|| self.wire(id, client))
+    }
+
     pub(super) fn local(&self, id: TargetId) -> Option<&Arc<LocalModel>> {
         self.locals.get(id.index()).and_then(Option::as_ref)
     }
@@ -251,9 +257,14 @@ impl Snapshot {
 }
 
 impl Wire {
-    /// The way on which bytes pass, for a client of the same dialect.
-    pub(super) fn passthrough(&self, client: DialectId) -> Option<&'static dyn Passthrough> {
-        if self.dialect == client { self.egress.passthrough() } else { None }
+    /// The way on which bytes pass, for a client of the same dialect whose request needs no other words.
+    pub(super) fn passthrough(&self, client: DialectId, envelope: &Envelope) -> Option<&'static dyn Passthrough> {
+        if self.dialect == client && !self.in_words(envelope) { self.egress.passthrough() } else { None }
+    }
+
+    /// Whether the request has a schema for its answer that this provider must be told in words.
+    fn in_words(&self, envelope: &Envelope) -> bool {
+        self.quirks.json_schema_in_words && envelope.needs.has(Capability::JsonSchema)
     }
 
     /// Where one request goes and with which headers; the client's own stand for the dialect's.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Gateway;
 use super::snapshot::Snapshot;
 use crate::admission::Principal;
+use crate::catalogue::Target;
 use crate::dialect::ModelInfo;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -27,6 +28,14 @@ impl Gateway {
     pub fn model(&self, principal: &Principal, id: &str, dialect: DialectId) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
         let found = entries(&snapshot, principal)?.into_iter().find(|model| model.id == id);
+        // Whatever a request may name is a model, also where the list has it under another name.
+        let serving = |target: &&Target| target.configured && target.is_available(super::now());
+        let named = || {
+            let target =
+                snapshot.catalogue.named(id).into_iter().map(|t| snapshot.catalogue.target(t)).find(serving)?;
+            Some(info(target, id))
+        };
+        let found = found.or_else(named);
         let found = found.ok_or_else(|| Error::new(ErrorKind::UnknownModel, "no such model").param("model"))?;
         super::ingress(dialect)?.encode_model(&found)
     }
@@ -51,18 +60,20 @@ impl Gateway {
     }
 }
 
+fn info<'a>(target: &'a Target, id: &'a str) -> ModelInfo<'a> {
+    ModelInfo { id, owner: &target.provider, context: target.context, max_output: target.max_output }
+}
+
 fn entries<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Result<Vec<ModelInfo<'a>>, Error> {
     let now = super::now();
     // Names of routes first: those are what a client should ask for. Globs are no names.
     let policy = snapshot.policy(principal)?;
     let route = |id: &'a str| ModelInfo { id, owner: "stellwerk", context: None, max_output: None };
-    let serving = |target: &&crate::catalogue::Target| target.configured && target.is_available(now);
-    let targets = snapshot.catalogue.targets().iter().filter(serving);
-    let target = |t: &'a crate::catalogue::Target| {
-        let (context, max_output) = (t.context, t.max_output);
-        ModelInfo { id: &t.name, owner: &t.provider, context, max_output }
-    };
-    let targets = targets.filter(|t| &*t.model != "*").map(target);
+    let serving = |target: &&Target| target.configured && target.is_available(now);
+    let targets = snapshot.catalogue.targets().iter().filter(serving).filter(|t| &*t.model != "*");
+    // A model with several endpoints can be asked for without naming one.
+    let names = |t: &'a Target| [t.name.split_once('@').map_or(&*t.name, |(plain, _)| plain), &*t.name];
+    let targets = targets.flat_map(|t| names(t).into_iter().map(|id| info(t, id)));
     let mut seen = std::collections::HashSet::new();
     Ok(policy.model_names().map(route).chain(targets).filter(|model| seen.insert(model.id)).collect())
 }

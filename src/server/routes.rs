@@ -109,6 +109,7 @@ impl DataPlane {
 impl Plane for DataPlane {
     async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let id = RequestId(uuid::Uuid::now_v7().as_u128());
+        let browser = Browser::of(request.headers());
         let uri = request.uri();
         let paths::Target { dialect, asked } =
             paths::target(request.method().as_str(), uri.path(), uri.query(), &|name| {
@@ -126,11 +127,46 @@ impl Plane for DataPlane {
             }
         };
         stamp(&mut response, dialect, id);
+        if let Some(browser) = browser {
+            browser.allow(&mut response);
+        }
         response
     }
 
     fn defect(&self) -> Bytes {
         encode(&Error::new(ErrorKind::Internal, "a defect of the gateway"), DialectId::OpenAiChat, "")
+    }
+}
+
+/// A page in a browser that asks. Any page may: the key is in a header that only its own code can set, and there are no
+/// cookies.
+struct Browser {
+    /// The headers that it wants to send.
+    wants: Option<HeaderValue>,
+}
+
+impl Browser {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        headers
+            .contains_key(header::ORIGIN)
+            .then(|| Self { wants: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned() })
+    }
+
+    fn allow(self, response: &mut Response<Body>) {
+        /// What SDKs read of answers.
+        const READ: &str = "x-request-id,request-id,retry-after,retry-after-ms,x-should-retry,x-stellwerk-target,\
+            x-stellwerk-route,x-stellwerk-cost,x-stellwerk-baseline-cost,x-stellwerk-dropped-params";
+        let preflight = response.status() == StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
+        if preflight {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            if let Some(wants) = self.wants {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wants);
+            }
+        }
     }
 }
 
@@ -166,7 +202,7 @@ fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // The gateway has already retried and failed over: three tries of three tries is a storm.
-    let retry = HeaderValue::from_static(if error.kind.retryable() { "true" } else { "false" });
+    let retry = HeaderValue::from_static(if error.retryable() { "true" } else { "false" });
     headers.insert("x-should-retry", retry);
     if let Some(after) = error.retry_after {
         headers.insert("retry-after-ms", HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));

@@ -8,6 +8,7 @@ mod error;
 mod params;
 mod request;
 mod response;
+mod schema;
 mod stream;
 mod turns;
 mod types;

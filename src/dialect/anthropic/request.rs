@@ -11,11 +11,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::params::carries;
-use super::turns;
 use super::types::{
     AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice,
     WantedThinking,
 };
+use super::{schema, turns};
 use crate::dialect::params::{self, Slot};
 use crate::dialect::{Destination, Envelope};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice, ToolKind};
@@ -213,7 +213,9 @@ fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option
     match &request.response_format {
         None | Some(ResponseFormat::Text) => Ok(None),
         Some(ResponseFormat::JsonSchema { schema: Some(schema), .. }) => {
-            let schema = turns::verbatim(schema, || "response_format.json_schema.schema".to_owned())?;
+            let given = turns::verbatim(schema, || "response_format.json_schema.schema".to_owned())?;
+            let closed = schema::closed(given.get()).and_then(|text| RawValue::from_string(text).ok());
+            let schema = closed.map_or(Cow::Borrowed(given), Cow::Owned);
             Ok(Some(OutputConfig { format: OutputFormat { kind: "json_schema", schema } }))
         }
         // Without a schema the provider promises nothing.

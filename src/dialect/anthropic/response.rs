@@ -14,12 +14,18 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
     let wire: Response<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
     refuse_error(wire.kind.as_deref(), wire.error)?;
     let Some(blocks) = wire.content else { return Err(no_answer()) };
-    let mut content = Vec::new();
-    let mut tool_calls = Vec::new();
+    let (mut content, mut tool_calls, mut citations) = (Vec::new(), Vec::new(), Vec::new());
+    let mut chars = 0_u32;
     for raw in blocks {
         let block: WireBlock<'_> = serde_json::from_str(raw.get()).map_err(|e| malformed(&e))?;
         match &*block.kind {
-            "text" => push_text(&mut content, block.text),
+            "text" => {
+                let start = chars;
+                chars = chars.saturating_add(block.text.as_deref().map_or(0, count));
+                citations
+                    .extend(block.citations.into_iter().flatten().filter_map(|found| found.citation((start, chars))));
+                push_text(&mut content, block.text);
+            }
             "thinking" => content.push(Part::Reasoning {
                 text: block.thinking.unwrap_or_default(),
                 signature: block.signature.filter(|s| !s.is_empty()).map(|s| Signature::new(DialectId::Anthropic, s)),
@@ -39,10 +45,22 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         id: wire.id.unwrap_or_default(),
         model: wire.model.unwrap_or_default(),
         created: None,
-        choices: vec![Choice { content, tool_calls, finish, stop_sequence: wire.stop_sequence, ..Choice::new(0) }],
+        choices: vec![Choice {
+            content,
+            tool_calls,
+            citations,
+            finish,
+            stop_sequence: wire.stop_sequence,
+            ..Choice::new(0)
+        }],
         usage: wire.usage.as_ref().map(usage),
         service_tier: None,
     })
+}
+
+/// Characters of a text, as spans of citations count them.
+pub(super) fn count(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
 /// Reads what metering needs, content untouched.

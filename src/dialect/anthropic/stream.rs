@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::response::{finish, malformed, redacted, usage};
-use super::types::{MessageHead, StreamEvent, TapEvent, WireBlock, WireDelta, WireUsage};
+use super::response::{count, finish, malformed, redacted, usage};
+use super::types::{MessageHead, StreamEvent, TapEvent, WireBlock, WireCitation, WireDelta, WireUsage};
 use super::{MAX_EVENT, error};
 use crate::dialect::{DecodeStream, Observed, Tap};
 use crate::domain::chat::{ChatEvent, Part, Signature};
@@ -32,6 +32,10 @@ struct Answer {
     /// Client tool calls whose block is open, by block index.
     open: BTreeMap<u64, OpenCall>,
     calls: u32,
+    /// Characters of text so far, and where the open block of it began.
+    chars: (u32, u32),
+    /// What the open block cites: told when it closes, for only then its stretch is known.
+    cited: Vec<WireCitation>,
     stop_reason: Option<String>,
     stop_sequence: Option<String>,
     done: bool,
@@ -107,7 +111,10 @@ impl Answer {
                     self.delta(event.index.unwrap_or(0), delta, out);
                 }
             }
-            "content_block_stop" => self.close_call(event.index.unwrap_or(0), out),
+            "content_block_stop" => {
+                self.close_call(event.index.unwrap_or(0), out);
+                self.cite(out);
+            }
             "message_delta" => {
                 self.meter.delta(event.usage);
                 let delta = event.delta.map(|d| (d.stop_reason, d.stop_sequence));
@@ -145,7 +152,11 @@ impl Answer {
     fn open_block(&mut self, index: u64, block: WireBlock<'_>, out: &mut Vec<ChatEvent>) {
         self.open.remove(&index);
         match &*block.kind {
-            "text" => self.text(block.text, out),
+            "text" => {
+                self.chars.1 = self.chars.0;
+                self.cited.extend(block.citations.into_iter().flatten());
+                self.text(block.text, out);
+            }
             "thinking" => {
                 self.reasoning(block.thinking, out);
                 self.signature(block.signature, out);
@@ -187,14 +198,22 @@ impl Answer {
                 self.begin(fragment.len(), out);
                 out.push(ChatEvent::ToolArguments { choice: 0, index: number, fragment });
             }
-            // `citations_delta` and other decoration.
+            "citations_delta" => self.cited.extend(delta.citation),
+            // Decoration.
             _ => {}
         }
+    }
+
+    fn cite(&mut self, out: &mut Vec<ChatEvent>) {
+        let (end, start) = self.chars;
+        let citations = self.cited.drain(..).filter_map(|found| found.citation((start, end)));
+        out.extend(citations.map(|citation| ChatEvent::Citation { choice: 0, citation }));
     }
 
     fn text(&mut self, text: Option<String>, out: &mut Vec<ChatEvent>) {
         if let Some(text) = text.filter(|t| !t.is_empty()) {
             self.begin(text.len(), out);
+            self.chars.0 = self.chars.0.saturating_add(count(&text));
             out.push(ChatEvent::Text { choice: 0, text });
         }
     }

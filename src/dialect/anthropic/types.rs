@@ -6,7 +6,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::chat::CacheMark;
+use crate::dialect::common::lenient;
+use crate::domain::chat::{CacheMark, Citation};
 
 /// The body of a request.
 #[derive(Debug, Serialize)]
@@ -197,7 +198,7 @@ pub(super) struct OutputConfig<'a> {
 pub(super) struct OutputFormat<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-    pub(super) schema: &'a RawValue,
+    pub(super) schema: Cow<'a, RawValue>,
 }
 
 #[derive(Debug, Serialize)]
@@ -263,6 +264,28 @@ pub(super) struct WireBlock<'a> {
     pub(super) name: Option<String>,
     #[serde(borrow, default)]
     pub(super) input: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) citations: Option<Vec<WireCitation>>,
+}
+
+/// A source, of whatever kind: a page of the web, a search result, a stretch of a document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireCitation {
+    url: Option<String>,
+    source: Option<String>,
+    title: Option<String>,
+    document_title: Option<String>,
+    cited_text: Option<String>,
+}
+
+impl WireCitation {
+    /// For the stretch of the answer's text that its block makes up. One that tells nothing is none.
+    pub(super) fn citation(self, span: (u32, u32)) -> Option<Citation> {
+        let (url, title, quoted) = (self.url.or(self.source), self.title.or(self.document_title), self.cited_text);
+        let tells = url.is_some() || title.is_some() || quoted.is_some();
+        tells.then_some(Citation { url, title, quoted, span: Some(span) })
+    }
 }
 
 /// One event of a stream, all kinds in one.
@@ -311,6 +334,8 @@ pub(super) struct WireDelta<'a> {
     pub(super) stop_reason: Option<String>,
     #[serde(default)]
     pub(super) stop_sequence: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) citation: Option<WireCitation>,
 }
 
 /// One event of a stream as metering sees it: texts are measured, not read.

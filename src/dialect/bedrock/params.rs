@@ -1,6 +1,6 @@
 //! What this dialect can say.
 
-use crate::dialect::{Carriage, Slot};
+use crate::dialect::{Carriage, Slot, params};
 
 /// Whether a meaning has a place in a request of this dialect. What only some models take is data in the catalogue
 /// file (`quirks.takes`).
@@ -17,8 +17,8 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         Slot::ServiceTier => Carriage::Partly("`auto`, `default`, `flex`, `priority`, `reserved`"),
         Slot::Metadata => Carriage::Partly("as `requestMetadata`: at most 16 short strings"),
         Slot::CacheMarks => Carriage::Partly("for models whose catalogue entry says so, as `cachePoint`"),
-        Slot::ParallelToolCalls
-        | Slot::JsonMode
+        Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
+        Slot::JsonMode
         | Slot::MinP
         | Slot::FrequencyPenalty
         | Slot::PresencePenalty

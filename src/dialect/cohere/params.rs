@@ -1,6 +1,6 @@
 //! What this dialect can say.
 
-use crate::dialect::{Carriage, Slot};
+use crate::dialect::{Carriage, Slot, params};
 
 /// Whether a meaning has a place in a request of this dialect.
 pub(super) fn carries(slot: Slot) -> Carriage {
@@ -16,8 +16,8 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         Slot::Seed => Carriage::Partly("from 0 on"),
         Slot::Stop => Carriage::Partly("at most 5 sequences"),
         Slot::Reasoning => Carriage::Partly("as `thinking`: a budget; `low` and the like as a usual one"),
-        Slot::ParallelToolCalls
-        | Slot::MinP
+        Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
+        Slot::MinP
         | Slot::LogitBias
         | Slot::TopLogprobs
         | Slot::Choices

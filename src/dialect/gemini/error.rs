@@ -85,6 +85,16 @@ fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// `48s`, `1.500s`: whole milliseconds, rounded up so that nobody comes too early.
+fn delay(after: Duration) -> String {
+    let millis = after.as_nanos().div_ceil(1_000_000);
+    if millis.is_multiple_of(1000) {
+        format!("{}s", millis / 1000)
+    } else {
+        format!("{}.{:03}s", millis / 1000, millis % 1000)
+    }
+}
+
 /// The body of an error answer.
 pub(super) fn encode(error: &Error) -> Vec<u8> {
     #[derive(Serialize)]
@@ -96,15 +106,20 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
         code: u16,
         message: &'a str,
         status: &'static str,
-        details: [Info<'a>; 1],
+        details: Vec<Info<'a>>,
     }
     #[derive(Serialize)]
     struct Info<'a> {
         #[serde(rename = "@type")]
         kind: &'static str,
-        reason: &'a str,
-        domain: &'static str,
-        metadata: Metadata<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<Metadata<'a>>,
+        #[serde(rename = "retryDelay", skip_serializing_if = "Option::is_none")]
+        retry_delay: Option<String>,
     }
     #[derive(Serialize)]
     struct Metadata<'a> {
@@ -113,12 +128,21 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
     }
     let info = Info {
         kind: "type.googleapis.com/google.rpc.ErrorInfo",
-        reason: error.code_str(),
-        domain: "stellwerk",
-        metadata: Metadata { param: error.param.as_deref() },
+        reason: Some(error.code_str()),
+        domain: Some("stellwerk"),
+        metadata: Some(Metadata { param: error.param.as_deref() }),
+        retry_delay: None,
     };
+    // Clients of this dialect look for the time to wait in the body.
+    let delay = error.retry_after.map(|after| Info {
+        kind: "type.googleapis.com/google.rpc.RetryInfo",
+        reason: None,
+        domain: None,
+        metadata: None,
+        retry_delay: Some(delay(after)),
+    });
     let (code, status) = (error.kind.status(), status(error.kind));
-    let inner = Inner { code, message: &error.message, status, details: [info] };
+    let inner = Inner { code, message: &error.message, status, details: [info].into_iter().chain(delay).collect() };
     serde_json::to_vec(&Outer { error: inner }).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 //! What this dialect can say.
 
-use crate::dialect::{Carriage, Slot};
+use crate::dialect::{Carriage, Slot, params};
 
 /// Whether a meaning has a place in a request of this dialect.
 pub(super) fn carries(slot: Slot) -> Carriage {
@@ -23,8 +23,8 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         | Slot::MaxOutput
         | Slot::StreamOptions => Carriage::Full,
         Slot::Reasoning => Carriage::Partly("as `thinkingConfig`: a budget, or the level of that name"),
-        Slot::ParallelToolCalls
-        | Slot::MinP
+        Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
+        Slot::MinP
         | Slot::LogitBias
         | Slot::Verbosity
         | Slot::User

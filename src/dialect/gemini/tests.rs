@@ -128,6 +128,21 @@ fn a_tool_loop_goes_back_with_its_signatures() {
 }
 
 #[test]
+fn a_signature_that_was_shown_with_the_thinking_goes_back_on_the_call() {
+    let signed =
+        |text: &str| Part::Reasoning { text: text.into(), signature: Some(Signature::new(DialectId::Gemini, "c2ln")) };
+    for (part, want) in [(signed("hm"), json!([{"text": "hm", "thought": true}])), (signed(""), json!([]))] {
+        let mut asked = Message::new(Role::Assistant, vec![part]);
+        asked.tool_calls = vec![ToolCall::new("a", "f", "{}")];
+        let (wire, loss) = encode(&ChatRequest { messages: vec![asked], ..ChatRequest::default() });
+        assert!(loss.is_empty(), "{loss:?}");
+        let mut want = want.as_array().unwrap().clone();
+        want.push(json!({"functionCall": {"id": "a", "name": "f", "args": {}}, "thoughtSignature": "c2ln"}));
+        assert_eq!(wire["contents"][0]["parts"], json!(want));
+    }
+}
+
+#[test]
 fn calls_of_another_provider_are_marked_as_such() {
     let mut asked = Message::new(Role::Assistant, Vec::new());
     let foreign = Some(Signature::new(DialectId::Anthropic, "c2ln"));

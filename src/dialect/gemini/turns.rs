@@ -126,7 +126,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
                 for (number, call) in message.tool_calls.iter().enumerate() {
                     let mut part = function_call(call, at, number)?;
                     if foreign && number == 0 {
-                        part.thought_signature = Some(UNSIGNED);
+                        part.thought_signature = Some(displaced(&mut said).unwrap_or(UNSIGNED));
                     }
                     said.push(part);
                 }
@@ -157,6 +157,16 @@ impl<'a> Conversation<'a> {
             _ => self.contents.push(Content { role: Some(role), parts }),
         }
     }
+}
+
+/// The signature of the first call, where a client of a dialect whose calls have none was shown it with the thinking.
+fn displaced<'a>(said: &mut Vec<WirePart<'a>>) -> Option<&'a str> {
+    let at = said.iter().rposition(|part| part.thought_signature.is_some())?;
+    let signature = said[at].thought_signature.take();
+    if said[at].text.is_some_and(str::is_empty) {
+        said.remove(at);
+    }
+    signature
 }
 
 fn own(signature: Option<&Signature>) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! What this dialect can say.
 
-use crate::dialect::{Carriage, Slot};
+use crate::dialect::{Carriage, Slot, params};
 
 /// Whether a meaning has a place in a request of this dialect.
 pub(super) fn carries(slot: Slot) -> Carriage {
@@ -25,8 +25,8 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         Slot::Logprobs | Slot::TopLogprobs => {
             Carriage::Partly("where the provider's catalogue file says that it takes it")
         }
-        Slot::ParallelToolCalls
-        | Slot::LogitBias
+        Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
+        Slot::LogitBias
         | Slot::Choices
         | Slot::Verbosity
         | Slot::User

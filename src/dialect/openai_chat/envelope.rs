@@ -144,7 +144,7 @@ fn kind_of(text: &[u8]) -> Result<String, Error> {
     kind.kind.map(|kind| kind.into_owned()).ok_or_else(|| missing("response_format.type"))
 }
 
-fn usage_wanted(text: &[u8]) -> Result<bool, Error> {
+pub(super) fn usage_wanted(text: &[u8]) -> Result<bool, Error> {
     #[derive(Deserialize)]
     struct Options {
         include_usage: Option<bool>,

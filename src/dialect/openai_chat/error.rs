@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
 
 /// `{"error": {…}}` with all four members, null where there is nothing: SDKs read each of them.
 pub(super) fn encode(error: &Error) -> Vec<u8> {
@@ -20,12 +20,20 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
     let body = Outer {
         error: Inner {
             message: &error.message,
-            r#type: kind(error.kind),
+            r#type: if error.code == Some(NO_QUOTA) { NO_QUOTA } else { kind(error.kind) },
             param: error.param.as_deref(),
-            code: error.code_str(),
+            code: code(error),
         },
     };
     serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// Clients know a rate limit by the dialect's own code.
+pub(in crate::dialect) fn code(error: &Error) -> &str {
+    match (error.kind, error.code) {
+        (ErrorKind::RateLimited, None) => "rate_limit_exceeded",
+        _ => error.shown_code(),
+    }
 }
 
 /// The event that ends a stream which broke.

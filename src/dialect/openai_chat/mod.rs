@@ -3,6 +3,7 @@
 //! Format: OpenAI API reference, "Chat Completions"; what imitators do differently is data in their catalogue files
 //! (`Quirks`) or tolerated here where it is harmless.
 
+mod crossed;
 mod decode;
 mod encode;
 mod envelope;
@@ -33,6 +34,7 @@ use crate::domain::plan::Operation;
 use crate::domain::usage::Bucket;
 use crate::wire::splice::quote;
 
+pub(super) use crossed::Crossed;
 pub(super) use response::{UsageOut, finish};
 
 /// What the sibling dialects of the same house share: errors, and the frame of answers.
@@ -66,8 +68,7 @@ impl Family {
 
     /// Watches a stream.
     pub(super) fn tap(quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
-        let hide = watching.hide_usage && quirks.stream_usage == StreamUsage::Option;
-        Box::new(tap::ChatTap::new(quirks, hide, watching.whole_frames))
+        Box::new(tap::ChatTap::new(quirks, watching.hide_usage, watching.whole_frames))
     }
 
     /// Reads a stream.

@@ -137,8 +137,10 @@ impl UsageOut {
 
 /// Writes a translated answer. The client sees the model it asked for.
 pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
+    // Some providers name no answer; clients of this dialect expect that each has a name.
+    let own = format!("chatcmpl-{}", rendering.id);
     let answer = WireAnswer {
-        id: &response.id,
+        id: if response.id.is_empty() { &own } else { &response.id },
         object: "chat.completion",
         created: response.created.unwrap_or(rendering.created),
         model: &rendering.model,

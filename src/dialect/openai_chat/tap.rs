@@ -1,13 +1,14 @@
 //! Watches a stream that passes through: usage, the end, errors, and how much was delivered.
 //!
-//! Chunks are forwarded as they come. Only when the usage report was asked for by us and must not show are frames cut
-//! out, so that exactly that one can be left out.
+//! Chunks are forwarded as they come. Only when the client did not ask for the usage report are frames cut out, so that
+//! the one that holds nothing else can be left out, and the member where it stands beside an answer.
 
 use bytes::{Bytes, BytesMut};
 
 use super::types::{Chunk, Content};
 use crate::dialect::{Observed, Quirks, Tap};
 use crate::domain::error::{Error, Failure, FailureKind};
+use crate::wire::splice::Members;
 use crate::wire::sse::{SseDecoder, SseEvent};
 
 /// Longest line or frame: enough for an inline image, bounded against a line without end.
@@ -31,6 +32,8 @@ struct Watch {
     failed: Option<Failure>,
     /// The last event was a usage report and nothing else.
     usage_only: bool,
+    /// The last event held a usage report beside an answer, where some providers put it.
+    usage_beside: bool,
 }
 
 impl ChatTap {
@@ -73,14 +76,17 @@ impl ChatTap {
         let mut at = 0;
         while let Some(end) = frame_end(&whole[at..], 0) {
             let frame = whole.slice(at..at + end);
-            self.watch.usage_only = false;
+            (self.watch.usage_only, self.watch.usage_beside) = (false, false);
             result = self.watch(&frame);
             if result.is_err() {
                 break;
             }
-            if self.watch.usage_only && self.hide_usage {
+            if self.hide_usage && (self.watch.usage_only || self.watch.usage_beside) {
                 push(out, whole.slice(forward..at));
                 forward = at + end;
+                if self.watch.usage_beside {
+                    without_usage(&frame, out);
+                }
             }
             at += end;
         }
@@ -100,6 +106,19 @@ fn push(out: &mut Vec<Bytes>, bytes: Bytes) {
     if !bytes.is_empty() {
         out.push(bytes);
     }
+}
+
+/// A frame less its usage report. One of another form than providers send goes on as it is.
+fn without_usage(frame: &Bytes, out: &mut Vec<Bytes>) {
+    let start = if frame.starts_with(b"data: ") { 6 } else { 5 };
+    let end = memchr::memchr2(b'\r', b'\n', frame).unwrap_or(frame.len());
+    let json = if frame.starts_with(b"data:") && start < end { frame.slice(start..end) } else { Bytes::new() };
+    let Ok(members) = Members::scan(&json) else { return out.push(frame.clone()) };
+    let mut splice = members.splice();
+    splice.remove("usage");
+    out.push(frame.slice(..start));
+    out.extend(splice.apply(&json));
+    out.push(frame.slice(end..));
 }
 
 /// The end of the first frame: after its blank line. LF and CRLF; a stream of lone CRs is held to its end, which the
@@ -209,6 +228,7 @@ impl Watch {
                 self.observed.began |= shows;
             }
         }
+        self.usage_beside = !choices.is_empty() && chunk.usage.is_some();
         let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
         self.usage_only = choices.is_empty() && usage.is_some();
         // The last report wins: some repeat it, cumulated, in every chunk.

@@ -164,6 +164,31 @@ fn a_tap_learns_all_and_hides_only_the_report_we_asked_for() {
 }
 
 #[test]
+fn a_report_beside_an_answer_is_hidden_too() {
+    let bodies = [
+        (
+            "data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"usage\"},\"finish_reason\":\"stop\"}]}\r\n\r\ndata: [DONE]\n\n",
+            "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"usage\"},\"finish_reason\":\"stop\"}]}\r\n\r\ndata: [DONE]\n\n",
+        ),
+        (
+            "data:{\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n",
+            "data:{\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        ),
+    ];
+    for (body, want) in bodies {
+        for (hide, want) in [(true, want), (false, body)] {
+            let watching = Watching { hide_usage: hide, ..Watching::default() };
+            let mut tap = OpenAiChat.tap(&Quirks { stream_usage: StreamUsage::Always, ..Quirks::default() }, watching);
+            let mut out = Vec::new();
+            tap.chunk(Bytes::from_static(body.as_bytes()), &mut out).unwrap();
+            tap.end(&mut out).unwrap();
+            assert_eq!(String::from_utf8(out.concat()).unwrap(), want);
+            assert_eq!(tap.observed().usage.unwrap().output_tokens(), 3);
+        }
+    }
+}
+
+#[test]
 fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() {
     let ends = |text: &str| {
         let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);

@@ -11,6 +11,7 @@ mod envelope;
 mod input;
 mod output;
 mod params;
+mod references;
 mod request;
 mod response;
 mod stream;
@@ -26,7 +27,7 @@ use bytes::Bytes;
 
 use super::openai_chat::Family;
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, Located, Observed, Parameter,
     Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
@@ -67,6 +68,21 @@ impl Ingress for OpenAiResponses {
 
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
         Box::new(stream::Encoder::new(rendering))
+    }
+
+    fn fill(&self, body: &Bytes, find: &dyn Fn(&str) -> Option<Bytes>) -> Option<Bytes> {
+        references::fill(body, find)
+    }
+
+    /// Unless the client says otherwise, it takes them for stored.
+    fn keeps(&self, body: &[u8], envelope: &Envelope) -> bool {
+        envelope.spans.value(body, "store") != Some(b"false")
+    }
+
+    fn kept(&self, response: &ChatResponse, rendering: &Rendering) -> Vec<Kept> {
+        let choice = response.choices.first();
+        let items = choice.map(|choice| output::whole(choice, &rendering.request, &rendering.id));
+        references::kept(items.iter().flatten())
     }
 
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {

@@ -217,6 +217,7 @@ pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec
             part => items.extend(image(part, answer, items.len())),
         }
     }
+    sign(&mut items, choice, answer);
     for made in &choice.tool_calls {
         let mut item = call(request, &made.id, &made.name, made.custom, answer, items.len());
         match &mut item {
@@ -232,6 +233,19 @@ pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec
         item.close(if at == last { last_status(choice.finish) } else { COMPLETED });
     }
     items
+}
+
+/// The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
+fn sign(items: &mut Vec<Item>, choice: &Choice, answer: &str) {
+    let Some(given) = choice.tool_calls.first().and_then(|call| call.signature.as_ref()) else { return };
+    let given = Some(shown(given));
+    match items.last_mut() {
+        Some(Item::Reasoning { encrypted_content: encrypted_content @ None, .. }) => *encrypted_content = given,
+        _ => {
+            let id = item_id("rs", answer, items.len());
+            items.push(Item::Reasoning { id, summary: Vec::new(), encrypted_content: given });
+        }
+    }
 }
 
 /// Characters of a text, as spans count them.

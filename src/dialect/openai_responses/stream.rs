@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::output::{
     self, AnnotationOut, COMPLETED, IN_PROGRESS, Item, LogprobOut, PartOut, SummaryOut, item_id, last_status,
 };
+use super::references;
 use super::response::{Head, ResponseOut, State};
 use super::tools::custom_input;
 use super::usage::UsageOut;
-use crate::dialect::{EncodeStream, Rendering};
+use crate::dialect::{EncodeStream, Kept, Rendering};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Part, Signature, TokenLogprob};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
@@ -463,7 +464,11 @@ impl EncodeStream for Encoder {
             ChatEvent::Reasoning { choice: 0, text } => self.reasoning(text, out),
             ChatEvent::ReasoningSignature { choice: 0, signature } => self.signature(signature, out),
             ChatEvent::Refusal { choice: 0, text } => self.refusal(text, out),
-            ChatEvent::ToolStart { choice: 0, index, id, name, custom, .. } => {
+            ChatEvent::ToolStart { choice: 0, index, id, name, custom, signature } => {
+                // The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
+                if let (0, Some(signature)) = (*index, signature) {
+                    self.signature(signature, out);
+                }
                 self.call(*index, id, name, *custom, out);
             }
             ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
@@ -480,6 +485,10 @@ impl EncodeStream for Encoder {
             ChatEvent::Error(_) => {}
             _ => {}
         }
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        references::kept(&self.items)
     }
 
     fn broken(&mut self, error: &Error, out: &mut BytesMut) {

@@ -113,6 +113,7 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
             *citations = Some(cited);
         }
     }
+    sign(&mut content, choice);
     content.extend(choice.tool_calls.iter().map(tool_use));
     let message = Message {
         id: id(&response.id, rendering),
@@ -125,6 +126,16 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
         usage: UsageOut::new(&response.usage.unwrap_or(Usage::ZERO)),
     };
     Bytes::from(serde_json::to_vec(&message).unwrap_or_default())
+}
+
+/// The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
+fn sign<'a>(content: &mut Vec<Block<'a>>, choice: &'a Choice) {
+    let Some(given) = choice.tool_calls.first().and_then(|call| call.signature.as_ref()) else { return };
+    let given = shown(Some(given));
+    match content.last_mut() {
+        Some(Block::Thinking { signature, .. }) if signature.is_empty() => *signature = given,
+        _ => content.push(Block::Thinking { thinking: "", signature: given }),
+    }
 }
 
 /// The provider's id of the answer, or one of ours.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::Envelope;
+use crate::dialect::common::lenient;
 use crate::dialect::read::{Body, MAX_OUTPUT, missing, wrong};
 use crate::domain::error::Error;
 use crate::domain::target::{Capabilities, Capability};
@@ -95,6 +96,16 @@ struct Block<'a> {
     kind: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    source: Option<Kind<'a>>,
+}
+
+impl Block<'_> {
+    /// A document of plain text is text, which every target takes.
+    fn is(&self, word: &str) -> bool {
+        let plain = || self.source.as_ref().is_some_and(|source| source.kind.as_deref() == Some("text"));
+        self.kind.as_deref() == Some(word) && !plain()
+    }
 }
 
 /// Whether a block of that kind stands in a turn, or in the result of a tool.
@@ -106,5 +117,5 @@ fn holds(messages: &[u8], word: &str) -> bool {
 fn among(content: &RawValue, word: &str, depth: u8) -> bool {
     let blocks: Vec<Block<'_>> = serde_json::from_str(content.get()).unwrap_or_default();
     let inner = |block: &Block<'_>| depth > 0 && block.content.is_some_and(|content| among(content, word, depth - 1));
-    blocks.iter().any(|block| block.kind.as_deref() == Some(word) || inner(block))
+    blocks.iter().any(|block| block.is(word) || inner(block))
 }

@@ -297,7 +297,13 @@ impl EncodeStream for Encoder {
             ChatEvent::Text { text, .. } | ChatEvent::Refusal { text, .. } => self.text(text, out),
             ChatEvent::Reasoning { text, .. } => self.thinking(text, out),
             ChatEvent::ReasoningSignature { signature, .. } => self.signature(signature, out),
-            ChatEvent::ToolStart { index, id, name, .. } => self.call(*index, id, name, out),
+            ChatEvent::ToolStart { index, id, name, signature, .. } => {
+                // The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
+                if let (0, Some(signature)) = (*index, signature) {
+                    self.signature(signature, out);
+                }
+                self.call(*index, id, name, out);
+            }
             ChatEvent::ToolArguments { index, fragment, .. } => self.arguments(*index, fragment, out),
             ChatEvent::Citation { citation, .. } => {
                 if self.open == Open::Text {

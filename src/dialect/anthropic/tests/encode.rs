@@ -287,7 +287,7 @@ fn structured_output() {
     let format = |format| ChatRequest { response_format: Some(format), ..hello() };
     assert_eq!(
         beside(&format(schema(Some("{\"type\":\"object\",\"n\":12345678901234567890}"))), &[], &[]),
-        r#""max_tokens":4096,,"output_config":{"format":{"type":"json_schema","schema":{"type":"object","n":12345678901234567890}}}"#
+        r#""max_tokens":4096,,"output_config":{"format":{"type":"json_schema","schema":{"type":"object","n":12345678901234567890,"additionalProperties":false}}}"#
     );
     assert!(!beside(&format(ResponseFormat::Text), &[], &[]).contains("output"));
     beside(&format(ResponseFormat::JsonObject), &["response_format"], &[]);

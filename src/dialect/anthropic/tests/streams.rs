@@ -31,6 +31,7 @@ fn rich() -> String {
         r#"{"type":"content_block_start","index":2,"content_block":{"type":"text","text":"","citations":null}}"#,
         r#"{"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"Caf\u00e9 \ud83d\udc0c"}}"#,
         r#"{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"a":1}}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"web_search_result_location","url":"u","title":"t","cited_text":"q"}}}"#,
         r#"{"type":"content_block_stop","index":2}"#,
         r#"{"type":"content_block_start","index":3,"content_block":{"type":"server_tool_use","id":"s","name":"web_search","input":{}}}"#,
         r#"{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"query\":1}"}}"#,
@@ -55,12 +56,13 @@ fn a_stream_with_everything_equals_the_whole_answer() {
     assert_eq!(result, Ok(()));
     let whole = concat!(
         r#"{"id":"msg_1","model":"claude-x","stop_reason":"tool_use","content":[{"type":"thinking","thinking":"let me see","signature":"c2ln"},"#,
-        r#"{"type":"redacted_thinking","data":"ZA=="},{"type":"text","text":"Café 🐌"},"#,
+        r#"{"type":"redacted_thinking","data":"ZA=="},{"type":"text","text":"Café 🐌","citations":[{"url":"u","title":"t","cited_text":"q"}]},"#,
         r#"{"type":"tool_use","id":"t1","name":"f","input":{"a":1}},{"type":"tool_use","id":"t2","name":"g","input":{}}],"#,
         r#""usage":{"input_tokens":11,"cache_read_input_tokens":4,"output_tokens":12,"output_tokens_details":{"thinking_tokens":5}}}"#,
     );
     let whole = Anthropic.decode_response(whole.as_bytes(), quirks()).unwrap();
     assert_eq!(assemble(&events), whole);
+    assert_eq!(whole.choices[0].citations[0].span, Some((0, 6)), "the stretch of its block");
     assert_eq!(observed.usage, whole.usage);
     assert!(observed.began && observed.finished);
     assert_eq!(observed.output_bytes, "let me seeCafé 🐌{\"query\":1}{\"a\":1}{}".len() as u64);

@@ -232,7 +232,7 @@ fn which_tool_must_be_called() {
     let required = format!(r#""tools":[{f},{g}],"tool_choice":"REQUIRED""#);
     assert_eq!(beside(&with(ToolChoice::Required, Some(true)), &[], &[]), required);
     assert_eq!(
-        beside(&with(ToolChoice::None, Some(false)), &["parallel_tool_calls"], &[]),
+        beside(&with(ToolChoice::None, Some(false)), &[], &[]),
         format!(r#""tools":[{f},{g}],"tool_choice":"NONE""#)
     );
     let named = with(ToolChoice::Function("g".into()), None);

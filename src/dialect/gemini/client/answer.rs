@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -196,9 +199,24 @@ fn blob(media: &Media) -> Option<PartOut<'_>> {
     })
 }
 
-/// A signature as clients of this dialect see it.
+/// A signature as clients of this dialect see it. It is bytes for them, so a foreign one is base64 with its origin
+/// inside.
 pub(super) fn shown(signature: &Signature) -> Cow<'_, str> {
-    signature.shown_in(DialectId::Gemini)
+    match signature.shown_in(DialectId::Gemini) {
+        own @ Cow::Borrowed(_) => own,
+        Cow::Owned(foreign) => Cow::Owned(STANDARD.encode(foreign)),
+    }
+}
+
+/// The way back. Some clients write the bytes in the alphabet of URLs.
+pub(super) fn read_signature(given: &str) -> Signature {
+    let any = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let bytes = [alphabet::STANDARD, alphabet::URL_SAFE]
+        .iter()
+        .find_map(|letters| GeneralPurpose::new(letters, any).decode(given).ok());
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let foreign = text.map(|text| Signature::read(&text, DialectId::Gemini)).filter(|s| s.origin != DialectId::Gemini);
+    foreign.unwrap_or_else(|| Signature::read(given, DialectId::Gemini))
 }
 
 /// One call, whole.

@@ -175,6 +175,20 @@ fn rendered(array: bool) -> String {
 }
 
 #[test]
+fn foreign_signatures_are_bytes_for_the_client_and_come_back_in_either_alphabet() {
+    let foreign = Signature::new(DialectId::Anthropic, "a?>~+/==");
+    let shown = answer::shown(&foreign).into_owned();
+    assert!(shown.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)), "{shown}");
+    let of_urls = shown.replace('+', "-").replace('/', "_");
+    for given in [&shown, &of_urls, of_urls.trim_end_matches('=')] {
+        assert_eq!(answer::read_signature(given), foreign, "{given}");
+    }
+    let own = Signature::new(DialectId::Gemini, "Z2Vt");
+    assert_eq!((answer::shown(&own).as_ref(), answer::read_signature("Z2Vt")), ("Z2Vt", own.clone()));
+    assert_eq!(answer::read_signature("no base64!").origin, DialectId::Gemini);
+}
+
+#[test]
 fn our_own_reader_reads_what_we_write_in_either_form() {
     let want = corpus::gather(events());
     for array in [false, true] {
@@ -187,7 +201,7 @@ fn our_own_reader_reads_what_we_write_in_either_form() {
             r.choices[0].tool_calls.iter().map(|c| (c.id.clone(), c.arguments.clone(), c.signature.clone())).collect()
         };
         assert_eq!(calls(&got), calls(&want), "{text}");
-        assert!(text.contains("sw.anthropic.YW50") && text.contains("\"Z2Vt\"") && !text.contains("[DONE]"));
+        assert!(text.contains("c3cuYW50aHJvcGljLllXNTA=") && text.contains("\"Z2Vt\"") && !text.contains("[DONE]"));
     }
     let list: Vec<Value> = serde_json::from_str(&rendered(true)).unwrap();
     assert_eq!(list.last().unwrap()["usageMetadata"]["totalTokenCount"], 17);

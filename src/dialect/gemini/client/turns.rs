@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::DIALECT;
+use super::answer;
 use crate::dialect::read::{missing, read, typed, wrong};
 use crate::domain::chat::{Json, Media, MediaSource, Message, Part, Role, Signature, ToolCall};
 use crate::domain::error::Error;
@@ -136,7 +137,7 @@ struct Turn {
 impl Turn {
     fn part(&mut self, raw: &RawValue, path: &str, open: &mut Open) -> Result<(), Error> {
         let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
-        let signature = part.signature.filter(|s| !s.is_empty()).map(|s| Signature::read(&s, DialectId::Gemini));
+        let signature = part.signature.filter(|s| !s.is_empty()).map(|s| answer::read_signature(&s));
         if let Some(call) = part.call {
             self.call(call, signature, path, open)?;
         } else if let Some(response) = part.response {

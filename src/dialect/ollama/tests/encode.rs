@@ -214,7 +214,7 @@ fn which_tool_must_be_called() {
     assert_eq!(beside(&with(ToolChoice::None, None), &[], &[]), "");
     assert_eq!(beside(&with(ToolChoice::Required, None), &["tool_choice"], &[]), f);
     let named = with(ToolChoice::Function("f".into()), Some(false));
-    assert_eq!(beside(&named, &["parallel_tool_calls", "tool_choice"], &[]), f);
+    assert_eq!(beside(&named, &["tool_choice"], &[]), f);
     assert_eq!(beside(&ChatRequest { tools: Vec::new(), ..named }, &[], &[]), "");
 }
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 import zstandard
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 class Gateway:
