@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin plane.
     pub admin_listen: SocketAddr,
+    /// Host names of the admin plane, beside `localhost` and addresses.
+    pub admin_hosts: Vec<String>,
     /// Largest request body in bytes.
     pub max_body: usize,
     /// Longest wait for a request body.
@@ -71,6 +73,7 @@ fn resolve(file: &str, text: &str, raw: raw::Config, base: &Path) -> Result<Conf
     let config = Config {
         listen: check.address("server.listen", &raw.server.listen),
         admin_listen: check.address("admin.listen", &raw.admin.listen),
+        admin_hosts: raw.admin.hosts,
         max_body: check.bytes("server.max_body", &raw.server.max_body),
         body_timeout: check.duration("server.body_timeout", &raw.server.body_timeout),
         max_connections: check.positive("server.max_connections", raw.server.max_connections),

@@ -61,11 +61,13 @@ impl Default for Server {
 pub(super) struct Admin {
     /// Address and port of the admin plane.
     pub listen: String,
+    /// Names under which it is reached, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".into() }
+        Self { listen: "127.0.0.1:8081".into(), hosts: Vec::new() }
     }
 }
 

@@ -118,7 +118,7 @@ async fn keys() {
 #[tokio::test]
 async fn bodies_paths_and_media() {
     let gateway = Gateway::start(None, None, None).await;
-    let large = format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(300 * 1024));
+    let large = format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(1100 * 1024));
     let got = gateway.chat(&large).await;
     assert_eq!((got.status, got.json()["error"]["code"].as_str().unwrap()), (413, "body_too_large"));
 

@@ -51,5 +51,14 @@ async fn the_admin_plane_wants_its_token_and_a_host_of_this_machine() {
     assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
     assert_eq!(get("/admin/v1/targets").send().await.unwrap().status(), 401);
     assert_eq!(get("/admin/v1/targets").bearer_auth(&gateway.key).send().await.unwrap().status(), 401);
-    assert_eq!(get("/healthz").header("host", "evil.test").send().await.unwrap().status(), 403);
+    for (host, status) in [("evil.test", 403), ("localhost:1", 200), ("[::1]", 200), ("stellwerk.test:9", 200)] {
+        assert_eq!(get("/healthz").header("host", host).send().await.unwrap().status(), status, "{host}");
+    }
+    let h2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
+    let address: std::net::SocketAddr = gateway.admin.trim_start_matches("http://").parse().unwrap();
+    let h2 = h2.resolve("evil.test", address).resolve("localhost", address).build().unwrap();
+    for (host, status) in [("evil.test", 403), ("localhost", 200)] {
+        let url = format!("http://{host}:{}/healthz", address.port());
+        assert_eq!(h2.get(url).send().await.unwrap().status(), status, "{host} by HTTP/2");
+    }
 }
