@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminPlane;
@@ -15,7 +14,7 @@ use crate::admission::KeyRing;
 use crate::config::Config;
 use crate::gateway::{Gateway, LocalModels, Shared, Snapshot};
 use crate::ledger::{Ledger, LedgerWriter};
-use crate::server::{self, DataPlane, Limits};
+use crate::server::{self, DataPlane, Limits, Stop};
 use crate::store::{Durability, Store};
 use crate::telemetry::Metrics;
 
@@ -60,7 +59,7 @@ pub struct Facts {
 pub struct App {
     gateway: Arc<Gateway>,
     facts: Facts,
-    stop: CancellationToken,
+    stop: Stop,
     servers: TaskTracker,
     locals: Arc<LocalModels>,
     writer: LedgerWriter,
@@ -101,7 +100,7 @@ impl App {
             first_key: config.data_dir.join(FIRST_KEY),
             note: None,
         };
-        let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, servers) = (Stop::default(), TaskTracker::new());
         let (reloads, asked) = mpsc::channel(8);
         let limits = Limits { connections: config.max_connections, head: Duration::from_secs(10), drain: config.drain };
         let plane = Arc::new(DataPlane::new(Arc::clone(&gateway), Arc::clone(&keys)));
@@ -114,9 +113,10 @@ impl App {
             asker(reloads.clone()),
         ));
         servers.spawn(server::serve(admin, plane, limits, stop.clone()));
-        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, stop.clone()));
-        servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), stop.clone()));
-        servers.spawn(watch::keys(keys, store, stop.clone()));
+        let drain = || stop.drain.clone();
+        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, drain()));
+        servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
+        servers.spawn(watch::keys(keys, store, drain()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };
         Ok(app)
@@ -141,7 +141,7 @@ impl App {
         &self.gateway
     }
 
-    /// Serves until SIGTERM or SIGINT; SIGHUP reloads.
+    /// Serves until SIGTERM or SIGINT; SIGHUP reloads. A second signal to stop cuts the answers that are still open.
     pub async fn run_until_signal(self) {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
@@ -158,14 +158,27 @@ impl App {
                 }
             }
         }
-        tracing::info!("stopping: no new requests, open answers may finish");
-        self.shutdown().await;
+        tracing::info!("stopping: no new requests, open answers may finish; stop once more to cut them");
+        let cut = self.stop.cut.clone();
+        let again = async {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            cut.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.shutdown() => {}
+            () = again => {}
+        }
     }
 
     /// Drains: answers finish within their time, every receipt is written, workers exit.
     pub async fn shutdown(self) {
-        self.stop.cancel();
+        self.stop.drain.cancel();
         self.servers.wait().await;
+        self.gateway.shared().settle_all(SETTLING).await;
         self.locals.shutdown().await;
         if let Err(error) = self.writer.shutdown(&self.gateway.shared().ledger).await {
             tracing::error!(%error, "the ledger could not be written to its end");
@@ -173,6 +186,8 @@ impl App {
     }
 }
 
+/// Longest wait for what outlives its client to be settled, once it has been told to end.
+const SETTLING: Duration = Duration::from_secs(5);
 /// The file with the first key.
 pub const FIRST_KEY: &str = "first-key";
 /// The file with the admin token.

@@ -139,6 +139,7 @@ impl Drop for Relay {
 /// Reads an answer that nobody waits for to its end, within the limits that hold for any answer.
 async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit: OwnedSemaphorePermit) {
     let mut unread = VecDeque::new();
+    let ending = settlement.ending();
     loop {
         let step = std::future::poll_fn(|cx| match pump.poll_step(cx, &mut unread) {
             Poll::Pending => loop {
@@ -150,7 +151,11 @@ async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit:
             },
             ready => ready,
         });
-        match step.await {
+        let step = tokio::select! {
+            step = step => step,
+            () = ending.cancelled() => Step::End,
+        };
+        match step {
             Step::More => clock.alive(),
             Step::End | Step::Failed(_) => break,
         }
