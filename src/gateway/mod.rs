@@ -285,7 +285,7 @@ impl Gateway {
         let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable && !call.show_cost) else {
             return Found::Miss(settlement, None);
         };
-        let requirements = format!("{:?}", decision.requirement);
+        let (requirements, beside) = (format!("{:?}", decision.requirement), call.beside());
         let scope = Scope {
             tenant: &call.principal.tenant,
             generation: &snapshot.hash,
@@ -293,6 +293,7 @@ impl Gateway {
             policy: &decision.policy,
             route: &decision.route,
             dialect: call.dialect.name(),
+            beside: &beside,
         };
         match self.shared.cache.lookup(Key::new(scope, &call.body)).await {
             Lookup::Lead(lead) => {
