@@ -209,7 +209,8 @@ pub enum FailureKind {
     Upstream,
     /// The upstream does not have the model (404): another target has another one.
     NoModel,
-    /// The upstream says that the request is wrong (4xx): another target would likely say the same.
+    /// The upstream says that the request is wrong (4xx): another target would likely say the same, unless it is about
+    /// its own context ([`Failure::is_too_long`]).
     Rejected,
     /// The answer is not what the dialect says it must be.
     Malformed,
@@ -236,17 +237,10 @@ impl FailureKind {
             Self::Worker => "worker",
         }
     }
-
-    /// Whether another target may be tried, as long as nothing went to the client yet.
-    #[must_use]
-    pub fn fail_over(self) -> bool {
-        match self {
-            Self::Connect | Self::Timeout | Self::Credentials | Self::RateLimited | Self::Upstream => true,
-            Self::NoModel | Self::Malformed | Self::Truncated | Self::Worker => true,
-            Self::Rejected => false,
-        }
-    }
 }
+
+/// The code of a prompt that does not fit a target's context, whatever the target calls it. Clients test for it.
+pub const PROMPT_TOO_LONG: &str = "context_length_exceeded";
 
 /// One attempt's end in failure, with the knowledge of whoever saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,6 +263,30 @@ impl Failure {
     /// A failure without an HTTP answer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
+    }
+
+    /// Says that the prompt was too long for this target.
+    #[must_use]
+    pub fn too_long_prompt(mut self) -> Self {
+        self.code = Some(PROMPT_TOO_LONG.to_owned());
+        self
+    }
+
+    /// Whether the prompt was too long for this target: another one may have more room.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.kind == FailureKind::Rejected && self.code.as_deref() == Some(PROMPT_TOO_LONG)
+    }
+
+    /// Whether another target may be tried, as long as nothing went to the client yet.
+    #[must_use]
+    pub fn fail_over(&self) -> bool {
+        match self.kind {
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Credentials | FailureKind::RateLimited => true,
+            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => true,
+            FailureKind::Worker => true,
+            FailureKind::Rejected => self.is_too_long(),
+        }
     }
 
     /// What the log may hold: our own words, else the upstream's code. Its message may repeat the prompt.

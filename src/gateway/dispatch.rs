@@ -96,7 +96,7 @@ impl Dispatch {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
                         settlement.attempt_failed(&failure, &observed, other_key);
-                        let fail_over = failure.kind.fail_over();
+                        let fail_over = failure.fail_over();
                         last = Some(failure);
                         match (fail_over, other_key) {
                             (false, _) => break 'targets,
@@ -411,7 +411,11 @@ pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
     let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
     let error = match failure.kind {
         FailureKind::Rejected => {
-            let error = Error::new(ErrorKind::InvalidRequest, failure.message.clone()).code("upstream_rejected");
+            let error = if failure.is_too_long() {
+                Error::new(ErrorKind::ContextTooLong, failure.message.clone())
+            } else {
+                Error::new(ErrorKind::InvalidRequest, failure.message.clone()).code("upstream_rejected")
+            };
             return match &failure.param {
                 Some(param) => error.param(param.clone()),
                 None => error,

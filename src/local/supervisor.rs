@@ -201,6 +201,10 @@ impl Generation {
                     self.over = true;
                     return Err(Failure { param, ..Failure::new(FailureKind::Rejected, reason) });
                 }
+                JobEvent::TooLong { prompt, context } => {
+                    self.over = true;
+                    return Err(too_long(prompt, context));
+                }
                 JobEvent::Failed { reason } => {
                     self.over = true;
                     return Err(Failure::new(FailureKind::Worker, reason));
@@ -251,6 +255,10 @@ impl Generation {
             JobEvent::Refused { reason, .. } | JobEvent::Failed { reason } => {
                 self.over = true;
                 vec![ChatEvent::Error(Failure::new(FailureKind::Worker, reason))]
+            }
+            JobEvent::TooLong { prompt, context } => {
+                self.over = true;
+                vec![ChatEvent::Error(too_long(prompt, context))]
             }
         };
         fresh.reverse();
@@ -377,6 +385,13 @@ async fn live(
     };
     reader.abort();
     Err(ended(&mut child, &reason).await)
+}
+
+/// The planner knows an estimate of the prompt, the worker the truth.
+fn too_long(prompt: u64, context: u32) -> Failure {
+    let message = format!("the prompt has {prompt} tokens, the model's context holds {context}");
+    let failure = Failure::new(FailureKind::Rejected, message).too_long_prompt();
+    Failure { param: Some("messages".to_owned()), ..failure }
 }
 
 /// Hands an event to its job. A job that is gone or whose reader is too slow is not waited for.
