@@ -218,6 +218,8 @@ pub enum FailureKind {
     Truncated,
     /// The local worker died or refused.
     Worker,
+    /// The client read an answer of the local runtime so slowly that it was cut. Says nothing of the target.
+    SlowReader,
 }
 
 impl FailureKind {
@@ -235,6 +237,7 @@ impl FailureKind {
             Self::Malformed => "malformed",
             Self::Truncated => "truncated",
             Self::Worker => "worker",
+            Self::SlowReader => "slow_reader",
         }
     }
 }
@@ -286,6 +289,7 @@ impl Failure {
             FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => true,
             FailureKind::Worker => true,
             FailureKind::Rejected => self.is_too_long(),
+            FailureKind::SlowReader => false,
         }
     }
 
@@ -293,7 +297,8 @@ impl Failure {
     #[must_use]
     pub fn for_log(&self) -> &str {
         match self.kind {
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Truncated | FailureKind::Worker => &self.message,
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Truncated => &self.message,
+            FailureKind::Worker | FailureKind::SlowReader => &self.message,
             FailureKind::Credentials
             | FailureKind::RateLimited
             | FailureKind::Upstream

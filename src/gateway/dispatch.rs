@@ -438,7 +438,8 @@ pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
         | FailureKind::Upstream
         | FailureKind::Malformed
         | FailureKind::Truncated
-        | FailureKind::Worker => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
+        | FailureKind::Worker
+        | FailureKind::SlowReader => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
     };
     error.retry_after(failure.retry_after).detail(detail)
 }
