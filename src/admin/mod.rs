@@ -115,7 +115,7 @@ impl AdminPlane {
     fn metrics(&self) -> Response<Body> {
         let shared = self.gateway.shared();
         shared.metrics.ledger_healthy.set(i64::from(shared.ledger.healthy()));
-        self.gateway.snapshot().locals().for_each(|(name, up)| shared.metrics.local(name, up));
+        shared.metrics.locals(self.gateway.snapshot().locals());
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);

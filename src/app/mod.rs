@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -61,7 +62,7 @@ pub struct App {
     facts: Facts,
     stop: Stop,
     servers: TaskTracker,
-    locals: Arc<LocalModels>,
+    locals: Arc<ArcSwap<LocalModels>>,
     writer: LedgerWriter,
     reloads: mpsc::Sender<ReloadAsk>,
 }
@@ -82,11 +83,12 @@ impl App {
         let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity)).await?;
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::new(ledger, metrics));
-        let locals = Arc::new(LocalModels::start(&config)?);
+        let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
         let snapshot = {
             let (shared, locals, config) = (Arc::clone(&shared), Arc::clone(&locals), config.clone());
             blocking(move || Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))).await?
         };
+        let locals = Arc::new(ArcSwap::new(locals));
         let gateway = Arc::new(Gateway::new(Arc::clone(&shared), Arc::new(snapshot)));
         shared.metrics.generation.set(1);
 
@@ -132,7 +134,7 @@ impl App {
 
     /// Waits until every local model is up or has failed, at most so long.
     pub async fn settle_locals(&self, within: Duration) {
-        let _ = tokio::time::timeout(within, self.locals.settled()).await;
+        let _ = tokio::time::timeout(within, self.locals.load_full().settled()).await;
     }
 
     /// The gateway.
@@ -179,7 +181,7 @@ impl App {
         self.stop.drain.cancel();
         self.servers.wait().await;
         self.gateway.shared().settle_all(SETTLING).await;
-        self.locals.shutdown().await;
+        self.locals.load_full().shutdown().await;
         if let Err(error) = self.writer.shutdown(&self.gateway.shared().ledger).await {
             tracing::error!(%error, "the ledger could not be written to its end");
         }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReloadAsk, Sources};
 use crate::admission::KeyRing;
 use crate::config::Config;
+use crate::domain::problem::Problem;
 use crate::gateway::{Gateway, LocalModels, Snapshot};
 use crate::store::Store;
 
@@ -87,7 +89,7 @@ pub(super) async fn files(
 /// Reloads one at a time, in the order asked.
 pub(super) async fn reload(
     gateway: Arc<Gateway>,
-    locals: Arc<LocalModels>,
+    locals: Arc<ArcSwap<LocalModels>>,
     sources: Sources,
     mut asked: mpsc::Receiver<ReloadAsk>,
     stop: CancellationToken,
@@ -106,26 +108,34 @@ pub(super) async fn reload(
     }
 }
 
-async fn once(gateway: &Arc<Gateway>, locals: &Arc<LocalModels>, sources: &Arc<Sources>) -> Vec<String> {
+async fn once(gateway: &Arc<Gateway>, locals: &Arc<ArcSwap<LocalModels>>, sources: &Arc<Sources>) -> Vec<String> {
     let shared = Arc::clone(gateway.shared());
-    let next = gateway.snapshot().generation + 1;
-    let (sources, locals) = (Arc::clone(sources), Arc::clone(locals));
+    let old = gateway.snapshot();
+    let next = old.generation + 1;
+    let (sources, served) = (Arc::clone(sources), locals.load_full());
     let work = {
         let shared = Arc::clone(&shared);
         move || {
+            let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
             let (config, _) = (sources.load)()?;
-            let snapshot = Snapshot::load(&config, &shared, &locals, next);
-            snapshot.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+            // New models begin to load; if the rest is refused they are dropped, and stop.
+            let models = served.next(&config).map_err(told)?;
+            Ok((Snapshot::load(&config, &shared, &models, next).map_err(told)?, models))
         }
     };
     let loaded = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(vec![error.to_string()]));
     match loaded {
-        Ok(snapshot) if snapshot.hash == gateway.snapshot().hash => {
+        Ok((snapshot, _)) if snapshot.hash == old.hash => {
             shared.metrics.reload("unchanged");
             Vec::new()
         }
-        Ok(snapshot) => {
+        Ok((snapshot, models)) => {
             tracing::info!(generation = next, hash = %snapshot.hash, "new configuration in force");
+            let later = old.config.fixed_at_start(&snapshot.config);
+            if !later.is_empty() {
+                tracing::warn!(settings = %later.join(", "), "these take a restart");
+            }
+            locals.store(Arc::new(models));
             gateway.swap(Arc::new(snapshot));
             shared.metrics.reload("applied");
             Vec::new()

@@ -44,6 +44,23 @@ pub struct Config {
     pub max_answer: usize,
 }
 
+impl Config {
+    /// Names of settings that differ and are taken at the start only.
+    #[must_use]
+    pub fn fixed_at_start(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("server.listen", self.listen != other.listen),
+            ("server.max_connections", self.max_connections != other.max_connections),
+            ("server.max_in_flight", self.max_in_flight != other.max_in_flight),
+            ("server.drain", self.drain != other.drain),
+            ("admin.listen", self.admin_listen != other.admin_listen),
+            ("data.dir", self.data_dir != other.data_dir),
+            ("data.durability", self.durable_power != other.durable_power),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
 /// A local model to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalModel {
