@@ -87,15 +87,15 @@ impl Compiled {
         let policies: Vec<SourceFile> = shipped.chain(own.iter().cloned()).collect();
         let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
         let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
-        let catalogue = Catalogue::compile(&overlay, &around)?;
+        let (catalogue, mut problems) = match Catalogue::compile(&overlay, &around) {
+            Ok(catalogue) => (catalogue, Vec::new()),
+            Err(problems) => (without_broken(&overlay, &around, &problems)?, problems),
+        };
+        let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
         let unknown = served.iter().filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
-        let unknown: Vec<Problem> = unknown.map(|name| unknown_local(&catalogue, name)).collect();
-        if !unknown.is_empty() {
-            return Err(unknown);
-        }
+        problems.extend(unknown.map(|name| unknown_local(&catalogue, name)));
         let catalogue = Arc::new(catalogue);
         let mut compiled = BTreeMap::new();
-        let mut problems = Vec::new();
         for file in &policies {
             let name =
                 Path::new(&file.name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -103,7 +103,8 @@ impl Compiled {
                 Ok(policy) => {
                     compiled.insert(Arc::clone(&policy.name), policy);
                 }
-                Err(more) => problems.extend(more),
+                // What a policy says of a provider whose file is broken can't be judged.
+                Err(more) => problems.extend(more.into_iter().filter(|p| broken.iter().all(|b| !names(p, b)))),
             }
         }
         if problems.is_empty() && !compiled.contains_key("default") {
@@ -408,6 +409,26 @@ fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<P
     shared
         .pools
         .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
+}
+
+/// The catalogue without the files that are broken, so that the other files can be checked in the same pass.
+fn without_broken(
+    overlay: &[SourceFile],
+    around: &Surroundings<'_>,
+    problems: &[Problem],
+) -> Result<Catalogue, Vec<Problem>> {
+    let good = |file: &&SourceFile| problems.iter().all(|problem| *problem.file != *file.name);
+    let good: Vec<SourceFile> = overlay.iter().filter(good).cloned().collect();
+    Catalogue::compile(&good, around).map_err(|_| problems.to_vec())
+}
+
+fn stem_of(file: &str) -> Option<&str> {
+    Path::new(file).file_stem()?.to_str()
+}
+
+/// Whether a problem is about targets of that provider.
+fn names(problem: &Problem, provider: &str) -> bool {
+    problem.message.contains(&format!("{provider}/"))
 }
 
 fn unknown_local(catalogue: &Catalogue, name: &str) -> Problem {

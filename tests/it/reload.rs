@@ -62,3 +62,23 @@ async fn the_admin_plane_wants_its_token_and_a_host_of_this_machine() {
         assert_eq!(h2.get(url).send().await.unwrap().status(), status, "{host} by HTTP/2");
     }
 }
+
+#[tokio::test]
+async fn problems_of_all_files_are_told_at_once_and_none_that_only_follows() {
+    let gateway = Gateway::start(None, None, None).await;
+    fs::write(gateway.path("providers/beta.toml"), "name = 5\n").unwrap();
+    let bad = POLICY.replace("[\"gamma/*\"]", "[\"gama/*\"]");
+    fs::write(gateway.path("policies/default.toml"), bad).unwrap();
+    let config = fs::read_to_string(gateway.path("stellwerk.toml")).unwrap();
+    let local = "[[local.model]]\nname = \"smollm2-135m-instruct\"\npath = \"nothing.gguf\"\n";
+    let (status, told) = gateway.reload().await;
+    let problems = told["problems"].as_array().unwrap();
+    // The policy names `beta/*` too, which is there but for its broken file.
+    assert_eq!((status, problems.len()), (422, 2), "{told}");
+    assert!(problems.iter().any(|p| p.as_str().unwrap().contains("providers/beta.toml:1:8")), "{told}");
+    assert!(problems.iter().any(|p| p.as_str().unwrap().contains("gama/*")), "{told}");
+    fs::write(gateway.path("stellwerk.toml"), format!("{config}{local}")).unwrap();
+    let (status, told) = gateway.reload().await;
+    assert_eq!(status, 422, "{told}");
+    assert!(told["problems"][0].as_str().unwrap().contains("there is no file"), "{told}");
+}
