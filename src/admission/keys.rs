@@ -1,7 +1,7 @@
 //! Virtual keys: kept as HMAC-SHA-256 under a pepper that lies in a file of its own, so that the database alone tells
 //! nothing. A running gateway holds them in a concurrent map and reads changes by their sequence number.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -305,6 +305,8 @@ fn private_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let failed = |error| StoreError::File(path.to_owned(), error);
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    // The mode holds for a new file only.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -349,8 +351,6 @@ pub enum Scope {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::store::Durability;
 
@@ -404,6 +404,7 @@ mod tests {
     fn the_first_key_is_private_and_made_once() {
         let (dir, store, ring) = opened();
         let path = dir.path().join("first-key");
+        std::fs::write(&path, "left over, for all to read").unwrap();
         ring.ensure_first_key(&store, &path).unwrap();
         let key = std::fs::read_to_string(&path).unwrap();
         assert!(ring.authenticate(&key).is_some());
