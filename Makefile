@@ -36,9 +36,9 @@ test: ## set up and run every test: unit, golden, property, integration, embedde
 	cargo build --locked --release
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
 
-soak: ## what takes long: properties with many cases
+soak: ## what takes long: properties with many cases (CASES=100000)
 	@scripts/setup.sh
-	PROPTEST_CASES=100000 cargo test $(FAST) --release -- --skip it::
+	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
 
 bench: ## micro-benchmarks
 	@scripts/setup.sh
