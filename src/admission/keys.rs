@@ -55,6 +55,40 @@ pub struct NewKey {
     pub ttl: Option<Duration>,
 }
 
+impl NewKey {
+    /// Whether its names can be shown, and told apart where tenant and team stand together.
+    ///
+    /// # Errors
+    /// Which name can't, and why.
+    pub fn check(&self) -> Result<(), String> {
+        check_name("name", &self.name)?;
+        check_scope(&self.tenant, Some(&self.team))?;
+        self.tags.iter().try_for_each(|tag| check_name("tag", tag))
+    }
+}
+
+/// Whether a tenant's and a team's name can be used.
+///
+/// # Errors
+/// Which can't, and why.
+pub fn check_scope(tenant: &str, team: Option<&str>) -> Result<(), String> {
+    for (what, name) in [("tenant", Some(tenant)), ("team", team)] {
+        let Some(name) = name else { continue };
+        check_name(what, name)?;
+        // Scopes are found by `tenant/team`.
+        if name.contains('/') {
+            return Err(format!("a {what} has no `/` in its name"));
+        }
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    const LONGEST: usize = 100;
+    let good = !name.trim().is_empty() && name.chars().count() <= LONGEST && !name.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(format!("a {what} is one line of 1 to {LONGEST} characters")) }
+}
+
 /// A key as listed: never its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
@@ -378,6 +412,23 @@ mod tests {
         assert!(!ring.revoke(&store, &info.id).unwrap(), "once");
         running.refresh(&store).unwrap();
         assert!(running.authenticate(secret).is_none());
+    }
+
+    #[test]
+    fn names_can_be_shown_and_told_apart() {
+        let named = |name: &str, tenant: &str, team: &str| {
+            NewKey { name: name.into(), tenant: tenant.into(), ..new(team) }.check()
+        };
+        assert_eq!(named("web shop", "Büro", "a-1"), Ok(()));
+        for (name, tenant, team) in
+            [("", "t", "a"), (" ", "t", "a"), ("x\ny", "t", "a"), ("x", "", "a"), ("x", "t", "")]
+        {
+            assert!(named(name, tenant, team).is_err(), "{name:?} {tenant:?} {team:?}");
+        }
+        assert!(named(&"x".repeat(101), "t", "a").is_err());
+        // `a/b` + `c` and `a` + `b/c` would be one scope.
+        assert!(named("x", "a/b", "c").is_err() && named("x", "a", "b/c").is_err());
+        assert!(NewKey { tags: vec!["a\tb".into()], ..new("a") }.check().is_err());
     }
 
     #[test]
