@@ -3,8 +3,7 @@
 use serde::Deserialize;
 
 /// `stellwerk.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub(super) struct Config {
     /// The data plane.
     pub server: Server,
