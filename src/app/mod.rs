@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 mod files;
 mod watch;
 
-pub use files::{Checked, compile, private_dir};
+pub use files::{Checked, check, compile, private_dir};
 
 /// Reads the configuration and names its file; all problems if it can't.
 type Load = dyn Fn() -> Result<(Config, Option<PathBuf>), Vec<String>> + Send + Sync;

@@ -21,21 +21,16 @@ impl LocalModels {
     /// # Errors
     /// Files that are not there, or a build without the runtime.
     pub fn next(&self, config: &Config) -> Result<Self, Vec<Problem>> {
-        let problem = |message: String| Problem::new("local.model", message);
-        let specs = config.local.iter().map(|model| ModelSpec {
-            name: model.name.clone(),
-            path: model.path.clone(),
-            threads: model.threads,
-            context: model.context,
-            queue: model.queue,
-        });
-        let (there, gone): (Vec<_>, Vec<_>) = specs.partition(|spec| spec.path.is_file());
-        if !gone.is_empty() {
-            let told = gone.iter().map(|spec| format!("`{}`: there is no file {}", spec.name, spec.path.display()));
-            return Err(told.map(problem).collect());
-        }
+        Self::check(config)?;
         let mut models = BTreeMap::new();
-        for spec in there {
+        for model in &config.local {
+            let spec = ModelSpec {
+                name: model.name.clone(),
+                path: model.path.clone(),
+                threads: model.threads,
+                context: model.context,
+                queue: model.queue,
+            };
             let served = self.0.get(&spec.name).filter(|(old, _)| *old == spec).map(|(_, model)| Arc::clone(model));
             let model = match served {
                 Some(model) => model,
@@ -44,6 +39,17 @@ impl LocalModels {
             models.insert(spec.name.clone(), (spec, model));
         }
         Ok(Self(models))
+    }
+
+    /// Whether the files of all models are there. Starts nothing.
+    ///
+    /// # Errors
+    /// Those that are not.
+    pub fn check(config: &Config) -> Result<(), Vec<Problem>> {
+        let gone = config.local.iter().filter(|model| !model.path.is_file());
+        let told = gone.map(|model| format!("`{}`: there is no file {}", model.name, model.path.display()));
+        let problems: Vec<Problem> = told.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The model of that id.
@@ -67,6 +73,10 @@ impl LocalModels {
             model.shutdown().await;
         }
     }
+}
+
+fn problem(message: String) -> Problem {
+    Problem::new("local.model", message)
 }
 
 fn started(spec: &ModelSpec) -> Result<LocalModel, String> {

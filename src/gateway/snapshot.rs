@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::locals::LocalModels;
+use super::pools::Pools;
 use super::{Shared, now};
 use crate::admission::Principal;
 use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
@@ -116,6 +117,33 @@ impl Compiled {
         let hash = digest(overlay.iter().chain(&policies), &format!("{config:?}"));
         Ok(Self { catalogue, policies: compiled, hash })
     }
+
+    /// What a start would find wrong beside: addresses, keys in files. Connects to nothing.
+    ///
+    /// # Errors
+    /// All of it.
+    pub fn check_wires(&self) -> Result<(), Vec<Problem>> {
+        self.wires(&Pools::default()).map(drop)
+    }
+
+    /// The ways to every target.
+    fn wires(&self, pools: &Pools) -> Result<Vec<Vec<Wire>>, Vec<Problem>> {
+        let default = crate::domain::plan::Timeouts::default();
+        let routes = self.policies.values().flat_map(|policy| &policy.routes);
+        let mut connects: Vec<Duration> = routes.map(|r| r.timeouts.connect).chain([default.connect]).collect();
+        connects.sort_unstable();
+        connects.dedup();
+        let (mut wires, mut problems) = (Vec::new(), Vec::new());
+        for target in self.catalogue.targets() {
+            match wires_of(&self.catalogue, target, &connects, pools) {
+                Ok(ways) => wires.push(ways),
+                Err(message) => problems.push(Problem::new(format!("providers/{}.toml", target.provider), message)),
+            }
+        }
+        // Models of one endpoint share its mistakes.
+        problems.dedup();
+        if problems.is_empty() { Ok(wires) } else { Err(problems) }
+    }
 }
 
 impl Snapshot {
@@ -124,29 +152,11 @@ impl Snapshot {
     /// # Errors
     /// All problems of all files.
     pub fn load(config: &Config, shared: &Shared, locals: &LocalModels, generation: u64) -> Result<Self, Vec<Problem>> {
-        let Compiled { catalogue, policies, hash } = Compiled::read(config)?;
-        let mut problems = Vec::new();
-        let mut wires = Vec::new();
-        let mut models = Vec::new();
-        let default = crate::domain::plan::Timeouts::default();
-        let mut connects: Vec<Duration> = policies
-            .values()
-            .flat_map(|p| p.routes.iter().map(|r| r.timeouts.connect))
-            .chain([default.connect])
-            .collect();
-        connects.sort_unstable();
-        connects.dedup();
-        for target in catalogue.targets() {
-            let local = target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
-            models.push(local);
-            wires.push(wires_of(&catalogue, target, &connects, shared).unwrap_or_else(|message| {
-                problems.push(Problem::new(format!("providers/{}.toml", target.provider), message));
-                Vec::new()
-            }));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let compiled = Compiled::read(config)?;
+        let wires = compiled.wires(&shared.pools)?;
+        let Compiled { catalogue, policies, hash } = compiled;
+        let local = |target: &Target| target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
+        let models = catalogue.targets().iter().map(local).collect();
         Ok(Self {
             generation,
             hash,
@@ -295,12 +305,7 @@ impl Wire {
 
 /// The ways to a hosted target, its main dialect first; none for the embedded runtime and for targets without
 /// credentials.
-fn wires_of(
-    catalogue: &Catalogue,
-    target: &Target,
-    connects: &[Duration],
-    shared: &Shared,
-) -> Result<Vec<Wire>, String> {
+fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known: &Pools) -> Result<Vec<Wire>, String> {
     let endpoint = catalogue.endpoint(target);
     let main = (target.dialect, endpoint.base_url.as_ref(), endpoint.path.as_ref());
     let others = endpoint
@@ -321,7 +326,7 @@ fn wires_of(
         let model = &target.upstream_model;
         let urls = (address.url(egress, model, false)?, address.url(egress, model, true)?);
         address.fixed = (&**model != "*").then_some(urls);
-        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, shared)?)));
+        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, known)?)));
         let pools = pools.collect::<Result<_, String>>()?;
         wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
     }
@@ -361,7 +366,7 @@ impl Address {
     }
 }
 
-fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<Pool>, String> {
+fn pool(endpoint: &Endpoint, connect: Duration, known: &Pools) -> Result<Arc<Pool>, String> {
     let spec =
         EndpointSpec { base: endpoint.base_url.clone().unwrap_or_default(), allow_http: endpoint.allow_http, connect };
     let placement = match &endpoint.auth {
@@ -406,8 +411,7 @@ fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<P
             }
         });
     }
-    shared
-        .pools
+    known
         .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
 }
 
