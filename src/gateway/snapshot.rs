@@ -221,7 +221,8 @@ impl Snapshot {
         self.catalogue.fx()
     }
 
-    /// Names that answer right now: routes whose targets are up, the local ones first.
+    /// Names that answer right now: routes whose targets are up, the local ones first; where no route has any, targets by
+    /// their own names.
     #[must_use]
     pub fn ready_models(&self) -> Vec<String> {
         let now = now();
@@ -243,6 +244,12 @@ impl Snapshot {
             }
         }
         names.sort_by_key(|(hosted, _)| *hosted);
+        if names.is_empty() {
+            let admitted =
+                |target: &&Target| up(target.id) && policy.require().check(target, &*self.catalogue, now).is_ok();
+            let admitted = self.catalogue.targets().iter().filter(admitted);
+            return admitted.map(|target| target.name.replace('*', "MODEL")).collect();
+        }
         names.into_iter().map(|(_, name)| name).collect()
     }
 

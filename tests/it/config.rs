@@ -42,3 +42,14 @@ fn a_check_finds_what_a_start_would_refuse() {
     let found = told(config());
     assert!(found.iter().any(|one| one.contains("must be https")), "{found:?}");
 }
+
+#[tokio::test]
+async fn the_first_screen_names_what_answers_also_without_a_route() {
+    let dir = crate::harness::Gateway::files(None, None, None);
+    let route = "[[route]]\nname = \"x\"\nmatch = { model = [\"x\"] }\ntargets = [\"cohere/*\"]\n";
+    std::fs::write(dir.path().join("policies/default.toml"), route).unwrap();
+    let gateway = crate::harness::Gateway::start_in(dir).await;
+    let models = gateway.app.as_ref().unwrap().facts().models;
+    assert!(models.contains(&"alpha/m-1".to_owned()) && models.contains(&"any/MODEL".to_owned()), "{models:?}");
+    assert!(!models.iter().any(|name| name.starts_with("cohere")), "no key, no answer: {models:?}");
+}
