@@ -29,13 +29,13 @@ const KEYS: Duration = Duration::from_millis(500);
 struct Seen(BTreeMap<PathBuf, (Option<SystemTime>, u64, u64)>);
 
 impl Seen {
-    /// The configuration file and the `*.toml` files of the directories it names.
-    fn look(file: Option<&Path>, config: &Config) -> Self {
+    /// The configuration file, the `*.toml` files of the directories it names, and the files that hold credentials.
+    fn look(file: Option<&Path>, config: &Config, keys: &[PathBuf]) -> Self {
         let dirs = [config.policies_dir.as_deref(), config.providers_dir.as_deref()].into_iter().flatten();
         let listed = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
         let tables = listed.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "toml"));
         let mut seen = BTreeMap::new();
-        for path in file.into_iter().map(Path::to_path_buf).chain(tables) {
+        for path in file.into_iter().map(Path::to_path_buf).chain(tables).chain(keys.iter().cloned()) {
             if let Ok(meta) = std::fs::metadata(&path) {
                 seen.insert(path, (meta.modified().ok(), meta.len(), inode(&meta)));
             }
@@ -63,8 +63,12 @@ pub(super) async fn files(
     stop: CancellationToken,
 ) {
     let look = || {
-        let (config, file) = (Arc::clone(&gateway.snapshot().config), file.clone());
-        async move { tokio::task::spawn_blocking(move || Seen::look(file.as_deref(), &config)).await.unwrap_or_default() }
+        let (snapshot, file) = (gateway.snapshot(), file.clone());
+        let look = move || {
+            let keys: Vec<PathBuf> = snapshot.catalogue.key_files().map(PathBuf::from).collect();
+            Seen::look(file.as_deref(), &snapshot.config, &keys)
+        };
+        async move { tokio::task::spawn_blocking(look).await.unwrap_or_default() }
     };
     // Nothing is known at first: a change between the first load and the first look is not missed.
     let (mut known, mut last) = (Seen::default(), Seen::default());

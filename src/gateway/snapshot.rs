@@ -114,7 +114,10 @@ impl Compiled {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let hash = digest(overlay.iter().chain(&policies), &format!("{config:?}"));
+        // A key that has been exchanged is a change as well; one that can't be read is told when it is needed.
+        let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
+        let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
+        let hash = digest(overlay.iter().chain(&policies), &rest);
         Ok(Self { catalogue, policies: compiled, hash })
     }
 

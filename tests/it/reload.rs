@@ -82,3 +82,26 @@ async fn problems_of_all_files_are_told_at_once_and_none_that_only_follows() {
     assert_eq!(status, 422, "{told}");
     assert!(told["problems"][0].as_str().unwrap().contains("there is no file"), "{told}");
 }
+
+#[tokio::test]
+async fn a_key_in_a_file_is_exchanged_while_running() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 1, 1))]).await;
+    let dir = Gateway::files(Some(&alpha), None, None);
+    let (key, file) = (dir.path().join("key"), dir.path().join("providers/alpha.toml"));
+    fs::write(&key, "first-secret\n").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let keys = format!("keys = [{{ file = \"{}\" }}]", key.display());
+    fs::write(&file, text.replace("keys = [{ env = \"PATH\" }]", &keys)).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    gateway.chat(&hello("auto")).await;
+    assert_eq!(alpha.seen()[0].header("authorization"), "Bearer first-secret");
+    fs::write(&key, "second-secret\n").unwrap();
+    for _ in 0..500 {
+        gateway.chat(&hello("auto")).await;
+        if alpha.seen().last().unwrap().header("authorization") == "Bearer second-secret" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the new key was never used");
+}
