@@ -110,7 +110,12 @@ impl Relay {
     fn fail(&mut self, failure: Failure) {
         let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
         self.recorder = None;
-        let error = Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer");
+        let error = match failure.kind {
+            FailureKind::SlowReader => {
+                Error::new(ErrorKind::UpstreamFailed, "the answer was read too slowly and is cut").code("slow_reader")
+            }
+            _ => Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer"),
+        };
         let mut pump = pump;
         self.pending.push_back(pump.broken(&error));
         let observed = pump.observed();
