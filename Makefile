@@ -12,6 +12,7 @@ help: ## list the targets
 
 run: ## set up, build, and serve with an embedded model; no API key is needed
 	@scripts/setup.sh
+	@[ -x $(BINARY) ] || echo "Compiling Stellwerk and llama.cpp: ten minutes or more on two cores, once" >&2
 	@cargo build --locked --release --quiet
 	@model=$$(scripts/fetch-model.sh) && exec $(BINARY) serve --data-dir var --policies policies --model "$$model"
 
