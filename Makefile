@@ -12,6 +12,7 @@ help: ## list the targets
 
 run: ## set up, build, and serve with an embedded model; no API key is needed
 	@scripts/setup.sh
+	@[ -x $(BINARY) ] || echo "Compiling Stellwerk and llama.cpp: ten minutes or more on two cores, once" >&2
 	@cargo build --locked --release --quiet
 	@model=$$(scripts/fetch-model.sh) && exec $(BINARY) serve --data-dir var --policies policies --model "$$model"
 
@@ -41,9 +42,9 @@ clients: ## the tests with clients only; PART=new runs one part (see tests/clien
 	@cargo build --locked --release --quiet
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh $(PART)
 
-soak: ## what takes long: properties with many cases
+soak: ## what takes long: properties with many cases (CASES=100000)
 	@scripts/setup.sh
-	PROPTEST_CASES=100000 cargo test $(FAST) --release -- --skip it::
+	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
 
 bench: ## micro-benchmarks
 	@scripts/setup.sh

@@ -39,6 +39,8 @@ pub struct Scope<'a> {
     pub route: &'a str,
     /// The client's dialect.
     pub dialect: &'a str,
+    /// What a request says outside its body: model and form of the answer in the path, headers that a provider sees.
+    pub beside: &'a str,
 }
 
 impl Key {
@@ -46,7 +48,8 @@ impl Key {
     #[must_use]
     pub fn new(scope: Scope<'_>, body: &[u8]) -> Self {
         let mut digest = Sha256::new();
-        let fields = [scope.tenant, scope.generation, scope.requirements, scope.policy, scope.route, scope.dialect];
+        let Scope { tenant, generation, requirements, policy, route, dialect, beside } = scope;
+        let fields = [tenant, generation, requirements, policy, route, dialect, beside];
         for field in fields.into_iter().map(str::as_bytes).chain([body]) {
             digest.update((field.len() as u64).to_le_bytes());
             digest.update(field);
@@ -202,8 +205,15 @@ impl Drop for Lead {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> =
-        Scope { tenant: "a", generation: "g", requirements: "", policy: "p", route: "r", dialect: "openai-chat" };
+    const SCOPE: Scope<'_> = Scope {
+        tenant: "a",
+        generation: "g",
+        requirements: "",
+        policy: "p",
+        route: "r",
+        dialect: "openai-chat",
+        beside: "",
+    };
 
     fn entry(ttl: Duration) -> Entry {
         let (body, content_type, dropped) = (Bytes::from_static(b"{}"), "application/json", Vec::new());
@@ -218,6 +228,7 @@ mod tests {
         assert_ne!(base, Key::new(Scope { requirements: "EU", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(Scope { policy: "q", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(Scope { route: "s", ..SCOPE }, b"x"));
+        assert_ne!(base, Key::new(Scope { beside: "m", ..SCOPE }, b"x"));
         assert_ne!(base, Key::new(SCOPE, b"y"));
         // Length prefixes: moving a letter over a border makes another key.
         assert_ne!(Key::new(Scope { tenant: "ag", generation: "", ..SCOPE }, b"x"), base);

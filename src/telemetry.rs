@@ -170,9 +170,10 @@ impl Metrics {
         self.reloads.with_label_values(&[outcome]).inc();
     }
 
-    /// A local model came up or went down.
-    pub fn local(&self, model: &str, up: bool) {
-        self.local_up.with_label_values(&[model]).set(i64::from(up));
+    /// Which local models there are, and which of them serve.
+    pub fn locals<'m>(&self, models: impl Iterator<Item = (&'m str, bool)>) {
+        self.local_up.reset();
+        models.for_each(|(model, up)| self.local_up.with_label_values(&[model]).set(i64::from(up)));
     }
 
     /// The text exposition.

@@ -1,13 +1,14 @@
 //! The admin plane: health, metrics, and what operators ask. Its own listener, loopback by default.
 //!
 //! `/healthz`, `/readyz` and `/metrics` are open; `/admin/v1/…` takes the admin token that the first start wrote to a
-//! 0600 file. The `Host` is checked, so that no web page can reach the plane by rebinding a name.
+//! 0600 file. The host name is checked, so that no web page can reach the plane by rebinding a name.
 
 mod dto;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -43,7 +44,8 @@ impl AdminPlane {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
-        check_host(request.headers())?;
+        let hosts = &self.gateway.snapshot().config.admin_hosts;
+        check_host(request.uri().authority(), request.headers(), hosts)?;
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().trim_end_matches('/');
         match (&parts.method, path) {
@@ -113,7 +115,7 @@ impl AdminPlane {
     fn metrics(&self) -> Response<Body> {
         let shared = self.gateway.shared();
         shared.metrics.ledger_healthy.set(i64::from(shared.ledger.healthy()));
-        self.gateway.snapshot().locals().for_each(|(name, up)| shared.metrics.local(name, up));
+        shared.metrics.locals(self.gateway.snapshot().locals());
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);
@@ -147,16 +149,21 @@ impl Plane for AdminPlane {
     }
 }
 
-/// Only names of this machine, or an address.
-fn check_host(headers: &HeaderMap) -> Result<(), Error> {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let authority: Option<http::uri::Authority> = host.parse().ok();
-    let name = authority.as_ref().map_or("", |a| a.host()).trim_matches(['[', ']']);
-    if name.is_empty() || name == "localhost" || name.parse::<std::net::IpAddr>().is_ok() {
-        Ok(())
-    } else {
-        Err(Error::new(ErrorKind::Forbidden, "this host name is not served here").code("misdirected"))
+/// Only names of this machine, an address, or names of the configuration. HTTP/2 and proxy requests name the host in
+/// the request line; where a header stands beside it, both must be served.
+fn check_host(line: Option<&Authority>, headers: &HeaderMap, hosts: &[String]) -> Result<(), Error> {
+    let misdirected = || Error::new(ErrorKind::Forbidden, "this host name is not served here").code("misdirected");
+    let given = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok().filter(|host| !host.is_empty()));
+    let given = given.map(|host| host.and_then(|host| host.parse::<Authority>().ok()));
+    for authority in given.chain(line.cloned().map(Some)) {
+        let authority = authority.ok_or_else(misdirected)?;
+        let name = authority.host().trim_matches(['[', ']']);
+        let known = || hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
+        if !(name == "localhost" || name.parse::<std::net::IpAddr>().is_ok() || known()) {
+            return Err(misdirected());
+        }
     }
+    Ok(())
 }
 
 fn text(body: &str) -> Response<Body> {

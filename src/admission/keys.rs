@@ -1,7 +1,7 @@
 //! Virtual keys: kept as HMAC-SHA-256 under a pepper that lies in a file of its own, so that the database alone tells
 //! nothing. A running gateway holds them in a concurrent map and reads changes by their sequence number.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -53,6 +53,40 @@ pub struct NewKey {
     pub requirement: Option<String>,
     /// How long it is good.
     pub ttl: Option<Duration>,
+}
+
+impl NewKey {
+    /// Whether its names can be shown, and told apart where tenant and team stand together.
+    ///
+    /// # Errors
+    /// Which name can't, and why.
+    pub fn check(&self) -> Result<(), String> {
+        check_name("name", &self.name)?;
+        check_scope(&self.tenant, Some(&self.team))?;
+        self.tags.iter().try_for_each(|tag| check_name("tag", tag))
+    }
+}
+
+/// Whether a tenant's and a team's name can be used.
+///
+/// # Errors
+/// Which can't, and why.
+pub fn check_scope(tenant: &str, team: Option<&str>) -> Result<(), String> {
+    for (what, name) in [("tenant", Some(tenant)), ("team", team)] {
+        let Some(name) = name else { continue };
+        check_name(what, name)?;
+        // Scopes are found by `tenant/team`.
+        if name.contains('/') {
+            return Err(format!("a {what} has no `/` in its name"));
+        }
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    const LONGEST: usize = 100;
+    let good = !name.trim().is_empty() && name.chars().count() <= LONGEST && !name.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(format!("a {what} is one line of 1 to {LONGEST} characters")) }
 }
 
 /// A key as listed: never its secret.
@@ -305,6 +339,8 @@ fn private_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let failed = |error| StoreError::File(path.to_owned(), error);
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    // The mode holds for a new file only.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -349,8 +385,6 @@ pub enum Scope {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::store::Durability;
 
@@ -381,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn names_can_be_shown_and_told_apart() {
+        let named = |name: &str, tenant: &str, team: &str| {
+            NewKey { name: name.into(), tenant: tenant.into(), ..new(team) }.check()
+        };
+        assert_eq!(named("web shop", "Büro", "a-1"), Ok(()));
+        for (name, tenant, team) in
+            [("", "t", "a"), (" ", "t", "a"), ("x\ny", "t", "a"), ("x", "", "a"), ("x", "t", "")]
+        {
+            assert!(named(name, tenant, team).is_err(), "{name:?} {tenant:?} {team:?}");
+        }
+        assert!(named(&"x".repeat(101), "t", "a").is_err());
+        // `a/b` + `c` and `a` + `b/c` would be one scope.
+        assert!(named("x", "a/b", "c").is_err() && named("x", "a", "b/c").is_err());
+        assert!(NewKey { tags: vec!["a\tb".into()], ..new("a") }.check().is_err());
+    }
+
+    #[test]
     fn an_expired_key_is_no_key() {
         let (_dir, store, ring) = opened();
         let (secret, _) = ring.create(&store, &NewKey { ttl: Some(Duration::ZERO), ..new("a") }).unwrap();
@@ -404,6 +455,7 @@ mod tests {
     fn the_first_key_is_private_and_made_once() {
         let (dir, store, ring) = opened();
         let path = dir.path().join("first-key");
+        std::fs::write(&path, "left over, for all to read").unwrap();
         ring.ensure_first_key(&store, &path).unwrap();
         let key = std::fs::read_to_string(&path).unwrap();
         assert!(ring.authenticate(&key).is_some());

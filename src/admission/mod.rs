@@ -3,4 +3,4 @@
 mod format;
 mod keys;
 
-pub use keys::{KeyInfo, KeyRing, NewKey, Principal, Scope, set_scope};
+pub use keys::{KeyInfo, KeyRing, NewKey, Principal, Scope, check_scope, set_scope};

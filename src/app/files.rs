@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::domain::problem::Problem;
-use crate::gateway::Compiled;
+use crate::gateway::{Compiled, LocalModels};
 
 /// Catalogue and policies that passed.
 pub struct Checked {
@@ -25,7 +25,25 @@ pub fn compile(config: &Config) -> Result<Checked, Vec<Problem>> {
     Ok(Checked { compiled: Compiled::read(config)?, policies: policy_shown(config) })
 }
 
+/// Everything that a start would find wrong, without starting anything.
+///
+/// # Errors
+/// All problems of all files.
+pub fn check(config: &Config) -> Result<Checked, Vec<Problem>> {
+    let compiled = compile(config).and_then(|checked| checked.compiled.check_wires().map(|()| checked));
+    match (compiled, LocalModels::check(config)) {
+        (Ok(checked), Ok(())) => Ok(checked),
+        (compiled, locals) => Err([compiled.err(), locals.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
 impl Checked {
+    /// What is no mistake and yet most likely not meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.compiled.policies.values().flat_map(|policy| policy.warnings.iter().cloned()).collect()
+    }
+
     /// The compiled files.
     #[must_use]
     pub fn compiled(&self) -> &Compiled {

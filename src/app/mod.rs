@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminPlane;
@@ -15,14 +15,14 @@ use crate::admission::KeyRing;
 use crate::config::Config;
 use crate::gateway::{Gateway, LocalModels, Shared, Snapshot};
 use crate::ledger::{Ledger, LedgerWriter};
-use crate::server::{self, DataPlane, Limits};
+use crate::server::{self, DataPlane, Limits, Stop};
 use crate::store::{Durability, Store};
 use crate::telemetry::Metrics;
 
 mod files;
 mod watch;
 
-pub use files::{Checked, compile, private_dir};
+pub use files::{Checked, check, compile, private_dir};
 
 /// Reads the configuration and names its file; all problems if it can't.
 type Load = dyn Fn() -> Result<(Config, Option<PathBuf>), Vec<String>> + Send + Sync;
@@ -60,9 +60,9 @@ pub struct Facts {
 pub struct App {
     gateway: Arc<Gateway>,
     facts: Facts,
-    stop: CancellationToken,
+    stop: Stop,
     servers: TaskTracker,
-    locals: Arc<LocalModels>,
+    locals: Arc<ArcSwap<LocalModels>>,
     writer: LedgerWriter,
     reloads: mpsc::Sender<ReloadAsk>,
 }
@@ -83,11 +83,12 @@ impl App {
         let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity)).await?;
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::new(ledger, metrics));
-        let locals = Arc::new(LocalModels::start(&config)?);
+        let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
         let snapshot = {
             let (shared, locals, config) = (Arc::clone(&shared), Arc::clone(&locals), config.clone());
             blocking(move || Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))).await?
         };
+        let locals = Arc::new(ArcSwap::new(locals));
         let gateway = Arc::new(Gateway::new(Arc::clone(&shared), Arc::new(snapshot)));
         shared.metrics.generation.set(1);
 
@@ -101,7 +102,7 @@ impl App {
             first_key: config.data_dir.join(FIRST_KEY),
             note: None,
         };
-        let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, servers) = (Stop::default(), TaskTracker::new());
         let (reloads, asked) = mpsc::channel(8);
         let limits = Limits { connections: config.max_connections, head: Duration::from_secs(10), drain: config.drain };
         let plane = Arc::new(DataPlane::new(Arc::clone(&gateway), Arc::clone(&keys)));
@@ -114,9 +115,10 @@ impl App {
             asker(reloads.clone()),
         ));
         servers.spawn(server::serve(admin, plane, limits, stop.clone()));
-        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, stop.clone()));
-        servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), stop.clone()));
-        servers.spawn(watch::keys(keys, store, stop.clone()));
+        let drain = || stop.drain.clone();
+        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, drain()));
+        servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
+        servers.spawn(watch::keys(keys, store, drain()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };
         Ok(app)
@@ -132,7 +134,7 @@ impl App {
 
     /// Waits until every local model is up or has failed, at most so long.
     pub async fn settle_locals(&self, within: Duration) {
-        let _ = tokio::time::timeout(within, self.locals.settled()).await;
+        let _ = tokio::time::timeout(within, self.locals.load_full().settled()).await;
     }
 
     /// The gateway.
@@ -141,7 +143,7 @@ impl App {
         &self.gateway
     }
 
-    /// Serves until SIGTERM or SIGINT; SIGHUP reloads.
+    /// Serves until SIGTERM or SIGINT; SIGHUP reloads. A second signal to stop cuts the answers that are still open.
     pub async fn run_until_signal(self) {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
@@ -158,21 +160,36 @@ impl App {
                 }
             }
         }
-        tracing::info!("stopping: no new requests, open answers may finish");
-        self.shutdown().await;
+        tracing::info!("stopping: no new requests, open answers may finish; stop once more to cut them");
+        let cut = self.stop.cut.clone();
+        let again = async {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            cut.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.shutdown() => {}
+            () = again => {}
+        }
     }
 
     /// Drains: answers finish within their time, every receipt is written, workers exit.
     pub async fn shutdown(self) {
-        self.stop.cancel();
+        self.stop.drain.cancel();
         self.servers.wait().await;
-        self.locals.shutdown().await;
+        self.gateway.shared().settle_all(SETTLING).await;
+        self.locals.load_full().shutdown().await;
         if let Err(error) = self.writer.shutdown(&self.gateway.shared().ledger).await {
             tracing::error!(%error, "the ledger could not be written to its end");
         }
     }
 }
 
+/// Longest wait for what outlives its client to be settled, once it has been told to end.
+const SETTLING: Duration = Duration::from_secs(5);
 /// The file with the first key.
 pub const FIRST_KEY: &str = "first-key";
 /// The file with the admin token.

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReloadAsk, Sources};
 use crate::admission::KeyRing;
 use crate::config::Config;
+use crate::domain::problem::Problem;
 use crate::gateway::{Gateway, LocalModels, Snapshot};
 use crate::store::Store;
 
@@ -27,13 +29,13 @@ const KEYS: Duration = Duration::from_millis(500);
 struct Seen(BTreeMap<PathBuf, (Option<SystemTime>, u64, u64)>);
 
 impl Seen {
-    /// The configuration file and the `*.toml` files of the directories it names.
-    fn look(file: Option<&Path>, config: &Config) -> Self {
+    /// The configuration file, the `*.toml` files of the directories it names, and the files that hold credentials.
+    fn look(file: Option<&Path>, config: &Config, keys: &[PathBuf]) -> Self {
         let dirs = [config.policies_dir.as_deref(), config.providers_dir.as_deref()].into_iter().flatten();
         let listed = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
         let tables = listed.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "toml"));
         let mut seen = BTreeMap::new();
-        for path in file.into_iter().map(Path::to_path_buf).chain(tables) {
+        for path in file.into_iter().map(Path::to_path_buf).chain(tables).chain(keys.iter().cloned()) {
             if let Ok(meta) = std::fs::metadata(&path) {
                 seen.insert(path, (meta.modified().ok(), meta.len(), inode(&meta)));
             }
@@ -61,8 +63,12 @@ pub(super) async fn files(
     stop: CancellationToken,
 ) {
     let look = || {
-        let (config, file) = (Arc::clone(&gateway.snapshot().config), file.clone());
-        async move { tokio::task::spawn_blocking(move || Seen::look(file.as_deref(), &config)).await.unwrap_or_default() }
+        let (snapshot, file) = (gateway.snapshot(), file.clone());
+        let look = move || {
+            let keys: Vec<PathBuf> = snapshot.catalogue.key_files().map(PathBuf::from).collect();
+            Seen::look(file.as_deref(), &snapshot.config, &keys)
+        };
+        async move { tokio::task::spawn_blocking(look).await.unwrap_or_default() }
     };
     // Nothing is known at first: a change between the first load and the first look is not missed.
     let (mut known, mut last) = (Seen::default(), Seen::default());
@@ -87,7 +93,7 @@ pub(super) async fn files(
 /// Reloads one at a time, in the order asked.
 pub(super) async fn reload(
     gateway: Arc<Gateway>,
-    locals: Arc<LocalModels>,
+    locals: Arc<ArcSwap<LocalModels>>,
     sources: Sources,
     mut asked: mpsc::Receiver<ReloadAsk>,
     stop: CancellationToken,
@@ -106,26 +112,34 @@ pub(super) async fn reload(
     }
 }
 
-async fn once(gateway: &Arc<Gateway>, locals: &Arc<LocalModels>, sources: &Arc<Sources>) -> Vec<String> {
+async fn once(gateway: &Arc<Gateway>, locals: &Arc<ArcSwap<LocalModels>>, sources: &Arc<Sources>) -> Vec<String> {
     let shared = Arc::clone(gateway.shared());
-    let next = gateway.snapshot().generation + 1;
-    let (sources, locals) = (Arc::clone(sources), Arc::clone(locals));
+    let old = gateway.snapshot();
+    let next = old.generation + 1;
+    let (sources, served) = (Arc::clone(sources), locals.load_full());
     let work = {
         let shared = Arc::clone(&shared);
         move || {
+            let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
             let (config, _) = (sources.load)()?;
-            let snapshot = Snapshot::load(&config, &shared, &locals, next);
-            snapshot.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+            // New models begin to load; if the rest is refused they are dropped, and stop.
+            let models = served.next(&config).map_err(told)?;
+            Ok((Snapshot::load(&config, &shared, &models, next).map_err(told)?, models))
         }
     };
     let loaded = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(vec![error.to_string()]));
     match loaded {
-        Ok(snapshot) if snapshot.hash == gateway.snapshot().hash => {
+        Ok((snapshot, _)) if snapshot.hash == old.hash => {
             shared.metrics.reload("unchanged");
             Vec::new()
         }
-        Ok(snapshot) => {
+        Ok((snapshot, models)) => {
             tracing::info!(generation = next, hash = %snapshot.hash, "new configuration in force");
+            let later = old.config.fixed_at_start(&snapshot.config);
+            if !later.is_empty() {
+                tracing::warn!(settings = %later.join(", "), "these take a restart");
+            }
+            locals.store(Arc::new(models));
             gateway.swap(Arc::new(snapshot));
             shared.metrics.reload("applied");
             Vec::new()

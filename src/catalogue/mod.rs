@@ -187,6 +187,14 @@ impl Catalogue {
         &self.endpoints[self.target_endpoint[target.id.index()]]
     }
 
+    /// Files that hold credentials.
+    pub fn key_files(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().flat_map(|endpoint| &endpoint.keys).filter_map(|key| match &key.source {
+            KeySource::File(path) => Some(path.as_str()),
+            KeySource::Env(_) => None,
+        })
+    }
+
     /// Exchange rates.
     #[must_use]
     pub fn fx(&self) -> &Fx {

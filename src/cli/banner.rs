@@ -44,8 +44,9 @@ fn models(models: &[String]) -> String {
 
 /// One command that can be pasted; the key never stands in it.
 fn curl(facts: &Facts, model: &str) -> String {
+    // A question that the smallest model answers well, and a limit, since it may also lose its thread.
     format!(
-        "  curl -s http://{}/v1/chat/completions \\\n    -H \"Authorization: Bearer $(cat {})\" \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'",
+        "  curl -s http://{}/v1/chat/completions \\\n    -H \"Authorization: Bearer $(cat {})\" \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"model\": \"{model}\", \"max_tokens\": 1000, \"messages\": [{{\"role\": \"user\", \"content\": \"What is a prime number?\"}}]}}'",
         facts.data,
         facts.first_key.display(),
     )
@@ -67,7 +68,7 @@ mod tests {
         };
         let text = render(&facts);
         assert!(text.contains("$(cat var/first-key)") && text.contains("http://127.0.0.1:8081/metrics"));
-        assert!(text.contains(r#""model": "local/smollm2-135m-instruct""#));
+        assert!(text.contains(r#""model": "local/smollm2-135m-instruct", "max_tokens""#));
         let long = text.lines().filter(|l| !l.trim_start().starts_with("-d")).map(str::len).max();
         assert!(long <= Some(100), "{text}");
     }

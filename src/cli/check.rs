@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Common, Failed, say};
 use crate::app;
+use crate::domain::problem::Problem;
 
 /// Check config, catalogue and policies.
 #[derive(Debug, Args)]
@@ -17,20 +18,24 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
-        let compiled = common.load().and_then(|config| app::compile(&config).map_err(Failed::from));
-        let problems = match compiled {
+        let checked = common.load().and_then(|config| app::check(&config).map_err(Failed::from));
+        let (problems, warnings) = match checked {
             Ok(checked) => {
+                let warnings = checked.warnings();
                 if !self.json {
+                    warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
                     say(&checked.summary());
                 }
-                Vec::new()
+                (Vec::new(), warnings)
             }
-            Err(Failed::Problems(problems)) => problems,
+            Err(Failed::Problems(problems)) => (problems, Vec::new()),
             Err(failed) => return Err(failed),
         };
         if self.json {
-            let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            say(&serde_json::json!({ "ok": list.is_empty(), "problems": list }).to_string());
+            let texts = |list: &[Problem]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let (problems, warnings) = (texts(&problems), texts(&warnings));
+            let told = serde_json::json!({ "ok": problems.is_empty(), "problems": problems, "warnings": warnings });
+            say(&told.to_string());
         } else if !problems.is_empty() {
             let count = problems.len();
             problems.iter().for_each(|problem| say(&problem.to_string()));

@@ -81,9 +81,13 @@ impl Explain {
             let client = client.map_err(|error| error.to_string())?;
             let request = client.post(url).bearer_auth(token.trim()).body(body.to_string());
             let Ok(response) = request.send().await else { return Ok(None) };
-            let good = response.status().is_success();
+            let status = response.status();
+            // Another gateway, of another data directory.
+            if status == reqwest::StatusCode::UNAUTHORIZED {
+                return Ok(None);
+            }
             let text = response.text().await.map_err(|error| error.to_string())?;
-            if good { Ok(Some(text)) } else { Err(Failed::Message(text)) }
+            if status.is_success() { Ok(Some(text)) } else { Err(Failed::Message(told(&text))) }
         })
     }
 
@@ -119,4 +123,10 @@ impl Explain {
         let told = explain(policy, catalogue, &question, &require, &|_| Signal::COLD, now());
         told.map_err(|error| Failed::Message(error.message.into_owned()))
     }
+}
+
+/// The message of an error answer.
+fn told(text: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    value["error"]["message"].as_str().unwrap_or(text).to_owned()
 }

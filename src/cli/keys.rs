@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
 use super::{Common, Failed, say};
-use crate::admission::{KeyRing, NewKey, Scope, set_scope};
+use crate::admission::{KeyRing, NewKey, Scope, check_scope, set_scope};
 use crate::app::DATABASE;
 use crate::domain::quantity::parse_duration;
 use crate::store::{Durability, Store};
@@ -78,6 +78,7 @@ pub(super) struct ScopeOf {
 
 impl ScopeOf {
     fn run(self, config: &crate::config::Config, store: &Store) -> Result<ExitCode, Failed> {
+        check_scope(&self.tenant, self.team.as_deref())?;
         checked(config, self.policy.as_deref(), self.require.as_deref())?;
         let (kind, name) = match &self.team {
             Some(team) => (Scope::Team, format!("{}/{team}", self.tenant)),
@@ -135,9 +136,6 @@ impl Keys {
 
 impl Create {
     fn run(self, config: &crate::config::Config, ring: &KeyRing, store: &Store) -> Result<ExitCode, Failed> {
-        if self.name.chars().any(char::is_control) {
-            return Err(Failed::Message("a key's name is one line of text".to_owned()));
-        }
         checked(config, self.policy.as_deref(), self.require.as_deref())?;
         let ttl = self.expires_in.as_deref().map(parse_duration).transpose()?;
         let new = NewKey {
@@ -149,6 +147,7 @@ impl Create {
             requirement: self.require,
             ttl,
         };
+        new.check()?;
         let (secret, info) = ring.create(store, &new).map_err(text)?;
         let secret = secret.expose_secret();
         if self.json {

@@ -6,6 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
 use crate::domain::problem::Problem;
 use crate::domain::quantity::{parse_bytes, parse_duration};
 
@@ -16,6 +20,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin plane.
     pub admin_listen: SocketAddr,
+    /// Host names of the admin plane, beside `localhost` and addresses.
+    pub admin_hosts: Vec<String>,
     /// Largest request body in bytes.
     pub max_body: usize,
     /// Longest wait for a request body.
@@ -42,6 +48,23 @@ pub struct Config {
     pub max_answer: usize,
 }
 
+impl Config {
+    /// Names of settings that differ and are taken at the start only.
+    #[must_use]
+    pub fn fixed_at_start(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("server.listen", self.listen != other.listen),
+            ("server.max_connections", self.max_connections != other.max_connections),
+            ("server.max_in_flight", self.max_in_flight != other.max_in_flight),
+            ("server.drain", self.drain != other.drain),
+            ("admin.listen", self.admin_listen != other.admin_listen),
+            ("data.dir", self.data_dir != other.data_dir),
+            ("data.durability", self.durable_power != other.durable_power),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
 /// A local model to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalModel {
@@ -62,15 +85,65 @@ pub struct LocalModel {
 /// # Errors
 /// All problems, with file and line.
 pub fn parse(file: &str, text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
-    let raw: raw::Config = toml::from_str(text).map_err(|error| vec![Problem::from_toml(file, text, &error)])?;
-    resolve(file, text, raw, base)
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(errors.iter().map(|error| Problem::from_toml(file, text, error)).collect());
+    }
+    let mut reader = Reader { file, text, problems: Vec::new() };
+    let raw = reader.tables(document.into_inner());
+    resolve(raw, reader, base)
 }
 
-fn resolve(file: &str, text: &str, raw: raw::Config, base: &Path) -> Result<Config, Vec<Problem>> {
-    let mut check = Check { file, text, problems: Vec::new() };
+/// Reads table by table, so that a mistake in one does not hide those of the others.
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn tables(&mut self, document: DeTable<'_>) -> raw::Config {
+        const TABLES: [&str; 6] = ["server", "admin", "data", "catalogue", "policies", "local"];
+        let mut raw = raw::Config::default();
+        for (key, value) in document {
+            match key.get_ref().as_ref() {
+                "server" => self.table(value, &mut raw.server),
+                "admin" => self.table(value, &mut raw.admin),
+                "data" => self.table(value, &mut raw.data),
+                "catalogue" => self.table(value, &mut raw.catalogue),
+                "policies" => self.table(value, &mut raw.policies),
+                "local" => self.table(value, &mut raw.local),
+                other => {
+                    let near = TABLES.iter().min_by_key(|table| strsim::damerau_levenshtein(other, table));
+                    let message = format!("there is no table `{other}`");
+                    let problem = Problem::at(self.file, self.text, key.span().start, message);
+                    self.problems.push(problem.hint(near.map(|near| format!("did you mean `{near}`?"))));
+                }
+            }
+        }
+        raw
+    }
+
+    /// A table that can't be read leaves its defaults, which have no mistakes of their own.
+    fn table<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, into: &mut T) {
+        let span = value.span();
+        match T::deserialize(toml::de::ValueDeserializer::from(value)) {
+            Ok(read) => *into = read,
+            Err(error) => {
+                let at = error.span().unwrap_or(span).start;
+                let message = error.message().trim().replace('\n', ", ");
+                self.problems.push(Problem::at(self.file, self.text, at, message));
+            }
+        }
+    }
+}
+
+fn resolve(raw: raw::Config, reader: Reader<'_>, base: &Path) -> Result<Config, Vec<Problem>> {
+    let mut check = Check { file: reader.file, text: reader.text, problems: reader.problems };
     let config = Config {
         listen: check.address("server.listen", &raw.server.listen),
         admin_listen: check.address("admin.listen", &raw.admin.listen),
+        admin_hosts: raw.admin.hosts,
         max_body: check.bytes("server.max_body", &raw.server.max_body),
         body_timeout: check.duration("server.body_timeout", &raw.server.body_timeout),
         max_connections: check.positive("server.max_connections", raw.server.max_connections),
@@ -84,6 +157,7 @@ fn resolve(file: &str, text: &str, raw: raw::Config, base: &Path) -> Result<Conf
         local: raw.local.model.into_iter().map(|model| check.local(model, base)).collect(),
         max_answer: check.bytes("server.max_answer", &raw.server.max_answer),
     };
+    check.problems.sort_by_key(|problem| (problem.line, problem.column));
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
 
@@ -168,6 +242,16 @@ mod tests {
         let problems = parse("x.toml", text, Path::new(".")).unwrap_err();
         let lines: Vec<_> = problems.iter().map(|p| p.line).collect();
         assert_eq!(lines, [2, 3, 6], "{problems:?}");
+    }
+
+    #[test]
+    fn a_table_that_cant_be_read_hides_no_other() {
+        let text =
+            "[server]\nlisen = \"127.0.0.1:1\"\n\n[admin]\nlisten = 5\n\n[data]\ndurability = \"maybe\"\n\n[sever]\n";
+        let problems = parse("x.toml", text, Path::new(".")).unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|p| p.line).collect();
+        assert_eq!(lines, [2, 5, 8, 10], "{problems:?}");
+        assert_eq!(problems[3].hint.as_deref(), Some("did you mean `server`?"));
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 
 /// `stellwerk.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub(super) struct Config {
     /// The data plane.
     pub server: Server,
@@ -61,11 +60,13 @@ impl Default for Server {
 pub(super) struct Admin {
     /// Address and port of the admin plane.
     pub listen: String,
+    /// Names under which it is reached, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".into() }
+        Self { listen: "127.0.0.1:8081".into(), hosts: Vec::new() }
     }
 }
 

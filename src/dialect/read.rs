@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::Envelope;
 use crate::domain::chat::Json;
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::target::{Capabilities, Capability};
 use crate::wire::splice::{Malformed, Members as Spans};
 
 /// Longest answer anybody may ask for: larger numbers are typing errors that would upset budgets.
@@ -57,9 +58,12 @@ impl<'b> Body<'b> {
         model_name(model)
     }
 
-    /// Bytes of all these members together.
-    pub(super) fn bytes_of(&self, names: &[&str]) -> usize {
-        names.iter().filter_map(|name| self.get(name)).map(<[u8]>::len).sum()
+    /// Bytes of all these members together that stand for tokens of text.
+    pub(super) fn prompt_bytes(&self, names: &[&str], needs: Capabilities) -> usize {
+        let given = names.iter().filter_map(|name| self.get(name));
+        // Looked for only where it is known to be: prompts of text are not read.
+        let packed = [Capability::Image, Capability::Audio, Capability::File].iter().any(|media| needs.has(*media));
+        if packed { given.map(text_bytes).sum() } else { given.map(<[u8]>::len).sum() }
     }
 
     /// Whether a list or object has something in it.
@@ -126,6 +130,45 @@ impl Type {
             Self::TextOrObject => "a string or an object",
         }
     }
+}
+
+/// A picture costs about a thousand tokens, whether it has a hundred kilobytes or ten million: as bytes of text.
+const MEDIUM: usize = 4_000;
+
+/// Bytes of JSON, in which every string of packed data counts as one medium.
+fn text_bytes(json: &[u8]) -> usize {
+    let (mut bytes, mut rest) = (json.len(), json);
+    while let Some(begin) = memchr::memchr(b'"', rest) {
+        let string = &rest[begin + 1..];
+        let Some(end) = end_of_string(string) else { break };
+        if end > MEDIUM && is_packed(&string[..end]) {
+            bytes -= end - MEDIUM;
+        }
+        rest = &string[end + 1..];
+    }
+    bytes
+}
+
+fn end_of_string(string: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let hit = at + memchr::memchr2(b'"', b'\\', string.get(at..)?)?;
+        if string[hit] == b'"' {
+            return Some(hit);
+        }
+        at = hit + 2;
+    }
+}
+
+/// Base64 from end to end, in any alphabet, alone or as the data of a URL.
+fn is_packed(string: &[u8]) -> bool {
+    const MARK: &[u8] = b"base64,";
+    let head = &string[..string.len().min(128)];
+    let data = match memchr::memmem::find(head, MARK) {
+        Some(at) if string.starts_with(b"data:") => &string[at + MARK.len()..],
+        _ => string,
+    };
+    data.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_' | b'\\'))
 }
 
 /// What routing needs to know of an operation that is no conversation.
@@ -266,5 +309,32 @@ pub(super) fn typed(path: &str, error: &serde_json::Error) -> Error {
         (None, None) => {
             Error::new(ErrorKind::InvalidRequest, format!("`{path}` has a wrong type or value")).param(path)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(content: &str, needs: Capabilities) -> usize {
+        let bytes = Bytes::from(format!(r#"{{"messages":[{{"content":{content}}}],"other":"x"}}"#));
+        Body::scan(&bytes).unwrap().prompt_bytes(&["messages"], needs)
+    }
+
+    #[test]
+    fn packed_media_count_by_the_piece_and_text_by_its_bytes() {
+        let image = Capabilities::NONE.with(Capability::Image);
+        let data = "iVBORw0KGgo+/".repeat(100_000);
+        let url =
+            format!(r#"[{{"image_url":{{"url":"data:image/png;base64,{data}=="}}}},{{"text":"what \"is\" it?"}}]"#);
+        let whole = url.len() + r#"[{"content":}]"#.len();
+        assert_eq!(weight(&url, Capabilities::NONE), whole, "where no medium is known to be, nothing is looked for");
+        assert!((MEDIUM..MEDIUM + 200).contains(&weight(&url, image)), "{}", weight(&url, image));
+        let bare = format!(r#"{{"source":{{"type":"base64","data":"{data}"}}}}"#);
+        assert!((MEDIUM..MEDIUM + 200).contains(&weight(&bare, image)));
+        let text = format!("\"{}\"", "a long text ".repeat(10_000));
+        assert_eq!(weight(&text, image), text.len() + r#"[{"content":}]"#.len());
+        let short = r#"{"data":"aGVsbG8="}"#;
+        assert_eq!(weight(short, image), short.len() + r#"[{"content":}]"#.len());
     }
 }

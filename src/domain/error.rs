@@ -241,7 +241,8 @@ pub enum FailureKind {
     Upstream,
     /// The upstream does not have the model (404): another target has another one.
     NoModel,
-    /// The upstream says that the request is wrong (4xx): another target would likely say the same.
+    /// The upstream says that the request is wrong (4xx): another target would likely say the same, unless it is about
+    /// its own context ([`Failure::is_too_long`]).
     Rejected,
     /// The answer is not what the dialect says it must be.
     Malformed,
@@ -249,6 +250,8 @@ pub enum FailureKind {
     Truncated,
     /// The local worker died or refused.
     Worker,
+    /// The client read an answer of the local runtime so slowly that it was cut. Says nothing of the target.
+    SlowReader,
 }
 
 impl FailureKind {
@@ -266,19 +269,13 @@ impl FailureKind {
             Self::Malformed => "malformed",
             Self::Truncated => "truncated",
             Self::Worker => "worker",
-        }
-    }
-
-    /// Whether another target may be tried, as long as nothing went to the client yet.
-    #[must_use]
-    pub fn fail_over(self) -> bool {
-        match self {
-            Self::Connect | Self::Timeout | Self::Credentials | Self::RateLimited | Self::Upstream => true,
-            Self::NoModel | Self::Malformed | Self::Truncated | Self::Worker => true,
-            Self::Rejected => false,
+            Self::SlowReader => "slow_reader",
         }
     }
 }
+
+/// The code of a prompt that does not fit a target's context, whatever the target calls it. Clients test for it.
+pub const PROMPT_TOO_LONG: &str = "context_length_exceeded";
 
 /// One attempt's end in failure, with the knowledge of whoever saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,35 +300,43 @@ impl Failure {
         Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
     }
 
-    /// Whether the provider says that the prompt does not fit. Each has its own words for it.
-    #[must_use]
-    pub fn is_too_long(&self) -> bool {
-        const WORDS: [&str; 8] = [
-            "prompt is too long",
-            "maximum context length",
-            "exceeds the maximum number of tokens",
-            "exceeds the available context size",
-            "exceed context limit",
-            "Input is too long",
-            "too many tokens",
-            "prompt too long",
-        ];
-        self.kind == FailureKind::Rejected
-            && (self.code.as_deref() == Some(ErrorKind::ContextTooLong.code())
-                || WORDS.iter().any(|words| self.message.contains(words)))
-    }
-
     /// Whether the account at the provider is empty.
     #[must_use]
     pub fn is_no_quota(&self) -> bool {
         self.kind == FailureKind::Credentials && (self.status == Some(402) || self.code.as_deref() == Some(NO_QUOTA))
     }
 
+    /// Says that the prompt was too long for this target.
+    #[must_use]
+    pub fn too_long_prompt(mut self) -> Self {
+        self.code = Some(PROMPT_TOO_LONG.to_owned());
+        self
+    }
+
+    /// Whether the prompt was too long for this target: another one may have more room.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.kind == FailureKind::Rejected && self.code.as_deref() == Some(PROMPT_TOO_LONG)
+    }
+
+    /// Whether another target may be tried, as long as nothing went to the client yet.
+    #[must_use]
+    pub fn fail_over(&self) -> bool {
+        match self.kind {
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Credentials | FailureKind::RateLimited => true,
+            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => true,
+            FailureKind::Worker => true,
+            FailureKind::Rejected => self.is_too_long(),
+            FailureKind::SlowReader => false,
+        }
+    }
+
     /// What the log may hold: our own words, else the upstream's code. Its message may repeat the prompt.
     #[must_use]
     pub fn for_log(&self) -> &str {
         match self.kind {
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Truncated | FailureKind::Worker => &self.message,
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Truncated => &self.message,
+            FailureKind::Worker | FailureKind::SlowReader => &self.message,
             FailureKind::Credentials
             | FailureKind::RateLimited
             | FailureKind::Upstream

@@ -37,6 +37,12 @@ impl Call {
         self.envelope.include_usage || self.show_cost
     }
 
+    /// What makes the answer another one and does not stand in the body of every dialect: for the cache's key.
+    pub(super) fn beside(&self) -> String {
+        let Envelope { model, stream, array, .. } = &self.envelope;
+        format!("{model:?} {stream} {array} {:?}", self.headers)
+    }
+
     /// The model's name on the wire. A wildcard model (`*`) passes what the client asked for, without the provider.
     pub(super) fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
         if &*target.upstream_model != "*" {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// What decides whether a request outlives its client.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Held {
     pub abandoned: Arc<AtomicBool>,
     /// How many more may outlive their clients.
     pub permits: Arc<Semaphore>,
+    /// The process ends: what is known by then is settled.
+    pub ending: CancellationToken,
 }
 
 /// The work of a request.
@@ -74,8 +77,12 @@ where
         }
         let permit = Arc::clone(&self.held.permits).try_acquire_owned().ok();
         if let Some((permit, runtime)) = permit.zip(tokio::runtime::Handle::try_current().ok()) {
+            let ending = self.held.ending.clone();
             runtime.spawn(async move {
-                drop(work.await);
+                tokio::select! {
+                    done = work => drop(done),
+                    () = ending.cancelled() => {}
+                }
                 drop(permit);
             });
         }

@@ -97,7 +97,7 @@ impl Dispatch {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
                         settlement.attempt_failed(&failure, &observed, other_key);
-                        let fail_over = failure.kind.fail_over();
+                        let fail_over = failure.fail_over();
                         last = Some(failure);
                         match (fail_over, other_key) {
                             (false, _) => break 'targets,
@@ -466,7 +466,8 @@ pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
         | FailureKind::Upstream
         | FailureKind::Malformed
         | FailureKind::Truncated
-        | FailureKind::Worker => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
+        | FailureKind::Worker
+        | FailureKind::SlowReader => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
     };
     error.retry_after(failure.retry_after).detail(detail)
 }

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
@@ -65,6 +66,8 @@ pub struct Shared {
     pub(crate) pools: pools::Pools,
     /// Answers that are read on after their client has gone.
     drains: Arc<tokio::sync::Semaphore>,
+    /// The end of everything that outlives its client.
+    ending: CancellationToken,
     dice: AtomicU64,
 }
 
@@ -81,6 +84,7 @@ impl Shared {
             items: Items::new(64 << 20),
             pools: pools::Pools::default(),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
+            ending: CancellationToken::new(),
             dice: AtomicU64::new(seed),
         }
     }
@@ -89,6 +93,20 @@ impl Shared {
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         now()
+    }
+
+    /// Ends what outlives its client and waits until every request is settled, at most so long: a row that comes after
+    /// the ledger's end would be lost.
+    pub async fn settle_all(&self, within: Duration) {
+        self.ending.cancel();
+        let settled = async {
+            while self.metrics.in_flight.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(within, settled).await.is_err() {
+            tracing::error!(requests = self.metrics.in_flight.get(), "requests could not be settled");
+        }
     }
 
     fn after(&self, rest: Duration) -> UnixMillis {
@@ -270,7 +288,7 @@ impl Gateway {
         let Some(ttl) = decision.cache.filter(|_| call.envelope.cacheable && !call.show_cost) else {
             return Found::Miss(settlement, None);
         };
-        let requirements = format!("{:?}", decision.requirement);
+        let (requirements, beside) = (format!("{:?}", decision.requirement), call.beside());
         let scope = Scope {
             tenant: &call.principal.tenant,
             generation: &snapshot.hash,
@@ -278,6 +296,7 @@ impl Gateway {
             policy: &decision.policy,
             route: &decision.route,
             dialect: call.dialect.name(),
+            beside: &beside,
         };
         match self.shared.cache.lookup(Key::new(scope, &call.body)).await {
             Lookup::Lead(lead) => {

@@ -160,7 +160,7 @@ impl Pass {
                 Err(failure) => {
                     made += 1;
                     settlement.attempt_failed(&failure, &Observed::default(), false);
-                    let fail_over = failure.kind.fail_over();
+                    let fail_over = failure.fail_over();
                     last = Some(failure);
                     if !fail_over {
                         break;

@@ -110,7 +110,12 @@ impl Relay {
     fn fail(&mut self, failure: Failure) {
         let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
         self.recorder = None;
-        let error = Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer");
+        let error = match failure.kind {
+            FailureKind::SlowReader => {
+                Error::new(ErrorKind::UpstreamFailed, "the answer was read too slowly and is cut").code("slow_reader")
+            }
+            _ => Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer"),
+        };
         let mut pump = pump;
         self.pending.push_back(pump.broken(&error));
         let observed = pump.observed();
@@ -139,6 +144,7 @@ impl Drop for Relay {
 /// Reads an answer that nobody waits for to its end, within the limits that hold for any answer.
 async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit: OwnedSemaphorePermit) {
     let mut unread = VecDeque::new();
+    let ending = settlement.ending();
     loop {
         let step = std::future::poll_fn(|cx| match pump.poll_step(cx, &mut unread) {
             Poll::Pending => loop {
@@ -150,7 +156,11 @@ async fn drain(mut pump: Pump, settlement: Settlement, mut clock: Clock, permit:
             },
             ready => ready,
         });
-        match step.await {
+        let step = tokio::select! {
+            step = step => step,
+            () = ending.cancelled() => Step::End,
+        };
+        match step {
             Step::More => clock.alive(),
             Step::End | Step::Failed(_) => break,
         }

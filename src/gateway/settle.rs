@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::detached::Held;
@@ -100,10 +101,10 @@ impl Settlement {
         began: Instant,
     ) -> Self {
         shared.metrics.in_flight.inc();
-        let permits = Arc::clone(&shared.drains);
+        let (permits, ending) = (Arc::clone(&shared.drains), shared.ending.clone());
         Self {
             spared: false,
-            held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits },
+            held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits, ending },
             shared,
             snapshot,
             permit: Some(permit),
@@ -173,6 +174,11 @@ impl Settlement {
     /// How many attempts have been made, the current one included.
     pub(super) fn attempts(&self) -> usize {
         self.receipt.attempts.len() + usize::from(self.attempt.is_some())
+    }
+
+    /// The end of the process.
+    pub(super) fn ending(&self) -> CancellationToken {
+        self.shared.ending.clone()
     }
 
     /// The right to read on after the client has gone: where the provider bills on when we hang up, and if not too many

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::locals::LocalModels;
+use super::pools::Pools;
 use super::{Shared, now};
 use crate::admission::Principal;
 use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
@@ -87,15 +88,15 @@ impl Compiled {
         let policies: Vec<SourceFile> = shipped.chain(own.iter().cloned()).collect();
         let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
         let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
-        let catalogue = Catalogue::compile(&overlay, &around)?;
+        let (catalogue, mut problems) = match Catalogue::compile(&overlay, &around) {
+            Ok(catalogue) => (catalogue, Vec::new()),
+            Err(problems) => (without_broken(&overlay, &around, &problems)?, problems),
+        };
+        let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
         let unknown = served.iter().filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
-        let unknown: Vec<Problem> = unknown.map(|name| unknown_local(&catalogue, name)).collect();
-        if !unknown.is_empty() {
-            return Err(unknown);
-        }
+        problems.extend(unknown.map(|name| unknown_local(&catalogue, name)));
         let catalogue = Arc::new(catalogue);
         let mut compiled = BTreeMap::new();
-        let mut problems = Vec::new();
         for file in &policies {
             let name =
                 Path::new(&file.name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -103,7 +104,8 @@ impl Compiled {
                 Ok(policy) => {
                     compiled.insert(Arc::clone(&policy.name), policy);
                 }
-                Err(more) => problems.extend(more),
+                // What a policy says of a provider whose file is broken can't be judged.
+                Err(more) => problems.extend(more.into_iter().filter(|p| broken.iter().all(|b| !names(p, b)))),
             }
         }
         if problems.is_empty() && !compiled.contains_key("default") {
@@ -112,8 +114,38 @@ impl Compiled {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let hash = digest(overlay.iter().chain(&policies), &format!("{config:?}"));
+        // A key that has been exchanged is a change as well; one that can't be read is told when it is needed.
+        let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
+        let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
+        let hash = digest(overlay.iter().chain(&policies), &rest);
         Ok(Self { catalogue, policies: compiled, hash })
+    }
+
+    /// What a start would find wrong beside: addresses, keys in files. Connects to nothing.
+    ///
+    /// # Errors
+    /// All of it.
+    pub fn check_wires(&self) -> Result<(), Vec<Problem>> {
+        self.wires(&Pools::default()).map(drop)
+    }
+
+    /// The ways to every target.
+    fn wires(&self, pools: &Pools) -> Result<Vec<Vec<Wire>>, Vec<Problem>> {
+        let default = crate::domain::plan::Timeouts::default();
+        let routes = self.policies.values().flat_map(|policy| &policy.routes);
+        let mut connects: Vec<Duration> = routes.map(|r| r.timeouts.connect).chain([default.connect]).collect();
+        connects.sort_unstable();
+        connects.dedup();
+        let (mut wires, mut problems) = (Vec::new(), Vec::new());
+        for target in self.catalogue.targets() {
+            match wires_of(&self.catalogue, target, &connects, pools) {
+                Ok(ways) => wires.push(ways),
+                Err(message) => problems.push(Problem::new(format!("providers/{}.toml", target.provider), message)),
+            }
+        }
+        // Models of one endpoint share its mistakes.
+        problems.dedup();
+        if problems.is_empty() { Ok(wires) } else { Err(problems) }
     }
 }
 
@@ -123,29 +155,11 @@ impl Snapshot {
     /// # Errors
     /// All problems of all files.
     pub fn load(config: &Config, shared: &Shared, locals: &LocalModels, generation: u64) -> Result<Self, Vec<Problem>> {
-        let Compiled { catalogue, policies, hash } = Compiled::read(config)?;
-        let mut problems = Vec::new();
-        let mut wires = Vec::new();
-        let mut models = Vec::new();
-        let default = crate::domain::plan::Timeouts::default();
-        let mut connects: Vec<Duration> = policies
-            .values()
-            .flat_map(|p| p.routes.iter().map(|r| r.timeouts.connect))
-            .chain([default.connect])
-            .collect();
-        connects.sort_unstable();
-        connects.dedup();
-        for target in catalogue.targets() {
-            let local = target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
-            models.push(local);
-            wires.push(wires_of(&catalogue, target, &connects, shared).unwrap_or_else(|message| {
-                problems.push(Problem::new(format!("providers/{}.toml", target.provider), message));
-                Vec::new()
-            }));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let compiled = Compiled::read(config)?;
+        let wires = compiled.wires(&shared.pools)?;
+        let Compiled { catalogue, policies, hash } = compiled;
+        let local = |target: &Target| target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
+        let models = catalogue.targets().iter().map(local).collect();
         Ok(Self {
             generation,
             hash,
@@ -216,7 +230,8 @@ impl Snapshot {
         self.catalogue.fx()
     }
 
-    /// Names that answer right now: routes whose targets are up, the local ones first.
+    /// Names that answer right now: routes whose targets are up, the local ones first; where no route has any, targets by
+    /// their own names.
     #[must_use]
     pub fn ready_models(&self) -> Vec<String> {
         let now = now();
@@ -238,6 +253,12 @@ impl Snapshot {
             }
         }
         names.sort_by_key(|(hosted, _)| *hosted);
+        if names.is_empty() {
+            let admitted =
+                |target: &&Target| up(target.id) && policy.require().check(target, &*self.catalogue, now).is_ok();
+            let admitted = self.catalogue.targets().iter().filter(admitted);
+            return admitted.map(|target| target.name.replace('*', "MODEL")).collect();
+        }
         names.into_iter().map(|(_, name)| name).collect()
     }
 
@@ -305,12 +326,7 @@ impl Wire {
 
 /// The ways to a hosted target, its main dialect first; none for the embedded runtime and for targets without
 /// credentials.
-fn wires_of(
-    catalogue: &Catalogue,
-    target: &Target,
-    connects: &[Duration],
-    shared: &Shared,
-) -> Result<Vec<Wire>, String> {
+fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known: &Pools) -> Result<Vec<Wire>, String> {
     let endpoint = catalogue.endpoint(target);
     let main = (target.dialect, endpoint.base_url.as_ref(), endpoint.path.as_ref());
     let others = endpoint
@@ -331,7 +347,7 @@ fn wires_of(
         let model = &target.upstream_model;
         let urls = (address.url(egress, model, false)?, address.url(egress, model, true)?);
         address.fixed = (&**model != "*").then_some(urls);
-        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, shared)?)));
+        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, known)?)));
         let pools = pools.collect::<Result<_, String>>()?;
         wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
     }
@@ -371,7 +387,7 @@ impl Address {
     }
 }
 
-fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<Pool>, String> {
+fn pool(endpoint: &Endpoint, connect: Duration, known: &Pools) -> Result<Arc<Pool>, String> {
     let spec =
         EndpointSpec { base: endpoint.base_url.clone().unwrap_or_default(), allow_http: endpoint.allow_http, connect };
     let placement = match &endpoint.auth {
@@ -416,9 +432,28 @@ fn pool(endpoint: &Endpoint, connect: Duration, shared: &Shared) -> Result<Arc<P
             }
         });
     }
-    shared
-        .pools
+    known
         .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
+}
+
+/// The catalogue without the files that are broken, so that the other files can be checked in the same pass.
+fn without_broken(
+    overlay: &[SourceFile],
+    around: &Surroundings<'_>,
+    problems: &[Problem],
+) -> Result<Catalogue, Vec<Problem>> {
+    let good = |file: &&SourceFile| problems.iter().all(|problem| *problem.file != *file.name);
+    let good: Vec<SourceFile> = overlay.iter().filter(good).cloned().collect();
+    Catalogue::compile(&good, around).map_err(|_| problems.to_vec())
+}
+
+fn stem_of(file: &str) -> Option<&str> {
+    Path::new(file).file_stem()?.to_str()
+}
+
+/// Whether a problem is about targets of that provider.
+fn names(problem: &Problem, provider: &str) -> bool {
+    problem.message.contains(&format!("{provider}/"))
 }
 
 fn unknown_local(catalogue: &Catalogue, name: &str) -> Problem {

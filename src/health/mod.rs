@@ -68,10 +68,10 @@ impl TargetHealth {
         self.breaker().on(Event::Success, now);
     }
 
-    /// An attempt failed. What is about the request (`Rejected`) or one credential says nothing of the target.
+    /// An attempt failed. What is about the request (`Rejected`), one credential or the client says nothing of the target.
     pub fn failed(&self, now: UnixMillis, failure: &Failure) {
         let event = match failure.kind {
-            FailureKind::Rejected | FailureKind::Credentials => return,
+            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => return,
             FailureKind::RateLimited => Event::Limited(failure.retry_after.unwrap_or(Duration::from_secs(1))),
             FailureKind::Connect
             | FailureKind::Timeout

@@ -179,6 +179,8 @@ pub struct Savings {
     pub cache_hits: (u64, Money),
     /// Requests without a baseline.
     pub without_baseline: u64,
+    /// Requests that gave no answer and cost money all the same, and how much.
+    pub unanswered: (u64, Money),
 }
 
 /// Spend of a period.
@@ -260,9 +262,11 @@ pub fn savings(store: &Store, period: &Period, by: GroupBy) -> Result<Savings, S
         }
     }
     let (cache_hits, without_baseline) = aside(&connection, period)?;
+    let unanswered = unanswered(&connection, period)?;
     let lines = sorted(groups, SavingsLine::saved);
     let baselines = baselines.into_iter().collect();
-    Ok(Savings { span: span(&connection, period)?, by, baselines, lines, total, cache_hits, without_baseline })
+    let span = span(&connection, period)?;
+    Ok(Savings { span, by, baselines, lines, total, cache_hits, without_baseline, unanswered })
 }
 
 /// Cache hits with their savings, and requests without a baseline.
@@ -282,6 +286,23 @@ fn aside(connection: &Connection, period: &Period) -> Result<((u64, Money), u64)
         }
     }
     Ok(((hits, saved), without))
+}
+
+/// Requests that nobody got an answer of. Nothing is saved by them, so they are not compared; they are not hidden either.
+fn unanswered(connection: &Connection, period: &Period) -> Result<(u64, Money), StoreError> {
+    let mut statement = connection.prepare(
+        "SELECT a.cost_pico, a.no = (SELECT min(no) FROM attempt WHERE request_id = r.id AND cost_pico > 0)
+         FROM request r JOIN attempt a ON a.request_id = r.id
+         WHERE r.started_ms >= :from AND r.started_ms < :to AND r.baseline_target IS NULL AND r.status <> 200
+               AND a.cost_pico > 0",
+    )?;
+    let mut rows = statement.query(named_params! { ":from": period.from.0, ":to": period.to.0 })?;
+    let (mut requests, mut cost) = (0, Money::ZERO);
+    while let Some(row) = rows.next()? {
+        requests += u64::from(row.get::<_, bool>(1)?);
+        cost = plus(cost, row.get(0)?)?;
+    }
+    Ok((requests, cost))
 }
 
 fn span(connection: &Connection, period: &Period) -> Result<Option<(UnixMillis, UnixMillis)>, StoreError> {

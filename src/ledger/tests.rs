@@ -126,6 +126,8 @@ async fn savings_are_signed_and_count_failed_attempts_and_leave_out_what_has_no_
                 cache: CacheRecord::Hit { saved: Some(Money::parse("0.25").unwrap()) },
                 ..receipt(5, vec![], None)
             },
+            Receipt { status: 504, ..receipt(6, vec![attempt(1, Some("0.5")), attempt(2, Some("0.25"))], None) },
+            Receipt { status: 502, ..receipt(7, vec![attempt(1, Some("0"))], None) },
         ],
     )
     .await;
@@ -134,10 +136,11 @@ async fn savings_are_signed_and_count_failed_attempts_and_leave_out_what_has_no_
     assert_eq!(found.total.cost.to_string(), "101.50");
     assert_eq!(found.total.saved().to_string(), "-41.50");
     assert_eq!((found.total.dearer, found.total.unpriced, found.without_baseline), (1, 1, 1));
+    assert_eq!(found.unanswered, (1, Money::parse("0.75").unwrap()));
     assert_eq!(found.cache_hits, (1, Money::parse("0.25").unwrap()));
     let spend = query::spend(&store, &ALL, GroupBy::Day).unwrap();
     assert_eq!(spend.lines[0].0, "2025-02-03");
-    assert_eq!((spend.total.cost.to_string(), spend.total.unpriced), ("106.50".to_owned(), 1));
+    assert_eq!((spend.total.cost.to_string(), spend.total.unpriced), ("107.25".to_owned(), 1));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Changed with every change of a frame.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Largest frame: a prompt of a full context is far below.
 pub(super) const MAX_FRAME: u32 = 64 << 20;
 
@@ -94,6 +94,11 @@ pub(super) enum JobEvent {
     Refused {
         reason: String,
         param: Option<String>,
+    },
+    /// The prompt does not fit the context.
+    TooLong {
+        prompt: u64,
+        context: u32,
     },
     /// As many jobs wait as may.
     Busy,

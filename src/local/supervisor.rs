@@ -1,7 +1,7 @@
 //! The gateway's side of a local model: keeps the worker process alive and turns its events into canonical ones.
 //!
-//! Every job has its own bounded queue. A client that reads too slowly fills its queue and loses its job, not the
-//! others. When the worker dies, each open job ends with a failure, and the worker is started again with back-off.
+//! Every job has its own bounded queue. A client that reads too slowly fills its queue and loses its job, which is
+//! cancelled at once; the others go on. When the worker dies, each open job ends with a failure, and the worker is started again with back-off.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ use crate::domain::error::{Failure, FailureKind};
 use crate::domain::usage::{Bucket, Usage};
 
 /// A model to serve.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// Its name.
     pub name: String,
@@ -59,7 +59,6 @@ pub enum ModelState {
 #[derive(Debug)]
 pub struct LocalModel {
     shared: Arc<Shared>,
-    asks: mpsc::Sender<Ask>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,15 +67,18 @@ pub struct LocalModel {
 struct Shared {
     name: Arc<str>,
     state: ArcSwap<ModelState>,
-    jobs: Mutex<HashMap<u64, mpsc::Sender<Counted>>>,
+    asks: mpsc::Sender<Ask>,
+    jobs: Mutex<HashMap<u64, mpsc::Sender<Heard>>>,
     next: AtomicU64,
 }
 
-/// An event with the counts of the job so far.
+/// What a job hears.
 #[derive(Debug)]
-struct Counted {
-    event: JobEvent,
-    usage: Usage,
+enum Heard {
+    /// An event with the counts of the job so far.
+    Event(JobEvent, Usage),
+    /// The queue is full; nothing follows.
+    Cut,
 }
 
 /// Events a job may be ahead of its reader.
@@ -95,16 +97,10 @@ impl LocalModel {
         if cfg!(not(feature = "local")) && exe == std::env::current_exe().unwrap_or_default() {
             return Err(format!("local model `{}`: this build has no embedded runtime (feature `local`)", spec.name));
         }
-        let shared = Arc::new(Shared {
-            name: spec.name.as_str().into(),
-            state: ArcSwap::from_pointee(ModelState::Starting),
-            jobs: Mutex::default(),
-            next: AtomicU64::new(1),
-        });
-        let (asks, asked) = mpsc::channel(256);
+        let (shared, asked) = Shared::new(&spec.name);
         let stop = CancellationToken::new();
         let task = tokio::spawn(keep_alive(spec, exe, Arc::clone(&shared), asked, stop.clone()));
-        Ok(Self { shared, asks, stop, task: Mutex::new(Some(task)) })
+        Ok(Self { shared, stop, task: Mutex::new(Some(task)) })
     }
 
     /// Where it stands.
@@ -124,32 +120,20 @@ impl LocalModel {
         }
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let job: Job = convert::job(id, request, max_output);
-        let (events, received) = mpsc::channel(AHEAD);
-        self.shared.jobs().insert(id, events);
-        let mut generation = Generation {
-            id,
-            model: Arc::clone(&self.shared.name),
-            shared: Arc::clone(&self.shared),
-            asks: self.asks.clone(),
-            received,
-            ready: Vec::new(),
-            usage: Usage::ZERO,
-            calls: 0,
-            over: false,
-        };
+        let mut generation = Generation::new(id, Arc::clone(&self.shared));
         generation.ready.push(ChatEvent::Start {
             id: format!("chatcmpl-{:x}", uuid::Uuid::now_v7().as_u128()),
             model: self.shared.name.to_string(),
             created: None,
         });
-        if self.asks.send(Ask::Job(Box::new(job))).await.is_err() {
+        if self.shared.asks.send(Ask::Job(Box::new(job))).await.is_err() {
             return Err(Failure::new(FailureKind::Worker, "the local model is shutting down"));
         }
         generation.first().await?;
         Ok(generation)
     }
 
-    /// Stops the worker.
+    /// Stops the worker and waits for its end.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -159,8 +143,22 @@ impl LocalModel {
     }
 }
 
+/// A model that a reload has taken out of service goes with the last request that uses it.
+impl Drop for LocalModel {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl Shared {
-    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<u64, mpsc::Sender<Counted>>> {
+    fn new(name: &str) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (asks, asked) = mpsc::channel(256);
+        let state = ArcSwap::from_pointee(ModelState::Starting);
+        let shared = Self { name: name.into(), state, asks, jobs: Mutex::default(), next: AtomicU64::new(1) };
+        (Arc::new(shared), asked)
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<u64, mpsc::Sender<Heard>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -169,10 +167,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct Generation {
     id: u64,
-    model: Arc<str>,
     shared: Arc<Shared>,
-    asks: mpsc::Sender<Ask>,
-    received: mpsc::Receiver<Counted>,
+    received: mpsc::Receiver<Heard>,
     /// Events in reverse order.
     ready: Vec<ChatEvent>,
     usage: Usage,
@@ -181,6 +177,12 @@ pub struct Generation {
 }
 
 impl Generation {
+    fn new(id: u64, shared: Arc<Shared>) -> Self {
+        let (events, received) = mpsc::channel(AHEAD);
+        shared.jobs().insert(id, events);
+        Self { id, shared, received, ready: Vec::new(), usage: Usage::ZERO, calls: 0, over: false }
+    }
+
     /// Exact counts of what has been received so far: what a cancelled or broken answer is settled by.
     #[must_use]
     pub fn usage_so_far(&self) -> Usage {
@@ -189,8 +191,9 @@ impl Generation {
 
     /// Waits until something is there that a client would see.
     async fn first(&mut self) -> Result<(), Failure> {
-        while let Some(counted) = self.received.recv().await {
-            match counted.event {
+        while let Some(heard) = self.received.recv().await {
+            let Heard::Event(event, usage) = heard else { return Err(self.cut()) };
+            match event {
                 JobEvent::Busy => {
                     self.over = true;
                     let mut busy = Failure::new(FailureKind::RateLimited, "the local model's queue is full");
@@ -201,13 +204,17 @@ impl Generation {
                     self.over = true;
                     return Err(Failure { param, ..Failure::new(FailureKind::Rejected, reason) });
                 }
+                JobEvent::TooLong { prompt, context } => {
+                    self.over = true;
+                    return Err(too_long(prompt, context));
+                }
                 JobEvent::Failed { reason } => {
                     self.over = true;
                     return Err(Failure::new(FailureKind::Worker, reason));
                 }
-                JobEvent::Started => self.usage = counted.usage,
-                _ => {
-                    self.take(counted);
+                JobEvent::Started => self.usage = usage,
+                event => {
+                    self.take(event, usage);
                     return Ok(());
                 }
             }
@@ -217,13 +224,18 @@ impl Generation {
 
     fn died(&mut self) -> Failure {
         self.over = true;
-        Failure::new(FailureKind::Worker, format!("the worker of {} died", self.model))
+        Failure::new(FailureKind::Worker, format!("the worker of {} died", self.shared.name))
+    }
+
+    fn cut(&mut self) -> Failure {
+        self.over = true;
+        Failure::new(FailureKind::SlowReader, "the client read too slowly")
     }
 
     /// Turns one event of the worker into canonical ones.
-    fn take(&mut self, counted: Counted) {
-        self.usage = counted.usage;
-        let mut fresh = match counted.event {
+    fn take(&mut self, event: JobEvent, usage: Usage) {
+        self.usage = usage;
+        let mut fresh = match event {
             JobEvent::Started | JobEvent::Busy => Vec::new(),
             JobEvent::Reasoning(text) => vec![ChatEvent::Reasoning { choice: 0, text }],
             JobEvent::Text(text) => vec![ChatEvent::Text { choice: 0, text }],
@@ -252,6 +264,10 @@ impl Generation {
                 self.over = true;
                 vec![ChatEvent::Error(Failure::new(FailureKind::Worker, reason))]
             }
+            JobEvent::TooLong { prompt, context } => {
+                self.over = true;
+                vec![ChatEvent::Error(too_long(prompt, context))]
+            }
         };
         fresh.reverse();
         fresh.append(&mut self.ready);
@@ -271,7 +287,11 @@ impl Stream for Generation {
                 return Poll::Ready(None);
             }
             match self.received.poll_recv(cx) {
-                Poll::Ready(Some(counted)) => self.take(counted),
+                Poll::Ready(Some(Heard::Event(event, usage))) => self.take(event, usage),
+                Poll::Ready(Some(Heard::Cut)) => {
+                    let failure = self.cut();
+                    return Poll::Ready(Some(ChatEvent::Error(failure)));
+                }
                 Poll::Ready(None) => {
                     let failure = self.died();
                     return Poll::Ready(Some(ChatEvent::Error(failure)));
@@ -287,7 +307,7 @@ impl Drop for Generation {
         self.shared.jobs().remove(&self.id);
         if !self.over {
             // If the queue to the worker is full, the worker learns of it by the reader that has gone.
-            let _ = self.asks.try_send(Ask::Cancel { id: self.id });
+            let _ = self.shared.asks.try_send(Ask::Cancel { id: self.id });
         }
     }
 }
@@ -379,15 +399,27 @@ async fn live(
     Err(ended(&mut child, &reason).await)
 }
 
-/// Hands an event to its job. A job that is gone or whose reader is too slow is not waited for.
+/// The planner knows an estimate of the prompt, the worker the truth.
+fn too_long(prompt: u64, context: u32) -> Failure {
+    let message = format!("the prompt has {prompt} tokens, the model's context holds {context}");
+    let failure = Failure::new(FailureKind::Rejected, message).too_long_prompt();
+    Failure { param: Some("messages".to_owned()), ..failure }
+}
+
+/// Hands an event to its job. A job that is gone or whose reader is too slow is not waited for: its last place is for
+/// the word that nothing follows.
 fn deliver(shared: &Shared, id: u64, event: JobEvent, [input, output, reasoning]: [u64; 3]) {
     let usage = Usage::ZERO.with(Bucket::Input, input).with(Bucket::Output, output).with(Bucket::Reasoning, reasoning);
     let mut jobs = shared.jobs();
     let Some(job) = jobs.get(&id) else { return };
-    if job.try_send(Counted { event, usage }).is_err() {
-        tracing::warn!(job = id, "a reader of a local answer is too slow; its answer is cut");
-        jobs.remove(&id);
+    if job.capacity() > 1 {
+        let _ = job.try_send(Heard::Event(event, usage));
+        return;
     }
+    tracing::warn!(model = %shared.name, job = id, "a reader of a local answer is too slow; its answer is cut");
+    let _ = job.try_send(Heard::Cut);
+    jobs.remove(&id);
+    let _ = shared.asks.try_send(Ask::Cancel { id });
 }
 
 async fn ended(child: &mut Child, reason: &str) -> String {
@@ -431,4 +463,34 @@ async fn read(from: &mut OwnedReadHalf) -> std::io::Result<Tell> {
     let mut body = vec![0; protocol::length(head)?];
     from.read_exact(&mut body).await?;
     serde_json::from_slice(&body).map_err(std::io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_loses_its_own_answer_only() {
+        let (shared, mut asked) = Shared::new("m");
+        let (mut slow, mut other) = (Generation::new(1, Arc::clone(&shared)), Generation::new(2, Arc::clone(&shared)));
+        for n in 0..AHEAD as u64 + 10 {
+            deliver(&shared, 1, JobEvent::Text("a".into()), [7, n + 1, 0]);
+        }
+        deliver(&shared, 2, JobEvent::Text("b".into()), [7, 1, 0]);
+        assert!(matches!(asked.try_recv(), Ok(Ask::Cancel { id: 1 })), "the worker is told at once");
+        assert!(asked.try_recv().is_err(), "and once");
+        let next = async |generation: &mut Generation| {
+            std::future::poll_fn(|cx| Pin::new(&mut *generation).poll_next(cx)).await
+        };
+        for _ in 0..AHEAD - 1 {
+            assert!(matches!(next(&mut slow).await, Some(ChatEvent::Text { .. })));
+        }
+        let Some(ChatEvent::Error(failure)) = next(&mut slow).await else { panic!("it is no clean end") };
+        assert_eq!(failure.kind, FailureKind::SlowReader);
+        assert_eq!(slow.usage_so_far().get(Bucket::Output), AHEAD as u64 - 1, "counted is what came through");
+        assert_eq!(next(&mut slow).await, None);
+        assert!(matches!(next(&mut other).await, Some(ChatEvent::Text { .. })));
+        drop(slow);
+        assert!(asked.try_recv().is_err(), "what is over is not cancelled again");
+    }
 }

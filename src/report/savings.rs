@@ -56,7 +56,7 @@ fn sentences(savings: &Savings) -> Vec<String> {
         out.extend(savings.baselines.iter().filter_map(|b| {
             b.retired.map(|at| format!("{} was retired on {}: it can no longer be bought.", b.target, day(at)))
         }));
-        out.push(format!("Method: {METHOD}. Failed attempts count as cost; dearer requests lower the sum."));
+        out.push(format!("Method: {METHOD}. Failed tries before an answer are cost; dearer requests lower the sum."));
     }
     if total.dearer > 0 {
         out.push(format!("Requests where routing cost more than the baseline: {}.", count(total.dearer)));
@@ -68,6 +68,11 @@ fn sentences(savings: &Savings) -> Vec<String> {
             count(hits),
             amount(saved, 6)
         ));
+    }
+    let (requests, cost) = savings.unanswered;
+    if requests > 0 {
+        let cost = amount(cost, places(cost));
+        out.push(format!("Not compared: {} requests without an answer, which cost {cost} USD.", count(requests)));
     }
     if savings.without_baseline > 0 {
         out.push(format!("Not compared: {} requests of routes without a baseline.", count(savings.without_baseline)));
@@ -152,6 +157,7 @@ pub fn savings_json(savings: &Savings) -> String {
         "total": line(&savings.total),
         "cache": {"hits": savings.cache_hits.0, "saved": savings.cache_hits.1.to_string()},
         "without_baseline": savings.without_baseline,
+        "unanswered": {"requests": savings.unanswered.0, "cost": savings.unanswered.1.to_string()},
     })
     .to_string()
 }

@@ -29,6 +29,7 @@ fn worked_day() -> Savings {
         total: line,
         cache_hits: (3, money("0.02")),
         without_baseline: 7,
+        unanswered: (4, money("0.5")),
     }
 }
 
@@ -44,6 +45,7 @@ fn the_worked_day_reads_as_finance_wants_it() {
         "openai/o1@global was retired on 2026-10-23: it can no longer be bought.",
         "Requests where routing cost more than the baseline: 2.",
         "Answered from the cache besides: 3 requests, 0.020000 USD not spent again.",
+        "Not compared: 4 requests without an answer, which cost 0.500000 USD.",
         "Not compared: 7 requests of routes without a baseline.",
         "Incomplete: 1 requests are left out because a price is unknown.",
     ];

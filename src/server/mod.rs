@@ -49,22 +49,29 @@ pub trait Plane: Send + Sync + 'static {
     fn defect(&self) -> Bytes;
 }
 
-/// Serves until `stop`, then drains: no new connections, idle ones close, open answers get their time.
-///
-/// # Errors
-/// None; a failing accept (no file descriptors) waits and goes on.
-pub async fn serve<P: Plane>(listener: TcpListener, plane: Arc<P>, limits: Limits, stop: CancellationToken) {
+/// When a listener ends.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// No new connections; idle ones close, open answers get their time.
+    pub drain: CancellationToken,
+    /// Open answers are cut as well.
+    pub cut: CancellationToken,
+}
+
+/// Serves until told to drain, and returns when no connection is left. A failing accept (no file descriptors) waits and
+/// goes on.
+pub async fn serve<P: Plane>(listener: TcpListener, plane: Arc<P>, limits: Limits, stop: Stop) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let builder = connection_builder(limits);
     loop {
         let slot = tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.drain.cancelled() => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
         };
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.drain.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -76,13 +83,19 @@ pub async fn serve<P: Plane>(listener: TcpListener, plane: Arc<P>, limits: Limit
             }
         };
         let (plane, builder, watcher) = (Arc::clone(&plane), builder.clone(), graceful.watcher());
+        let stop = stop.clone();
         connections.spawn(async move {
             let _slot = slot;
-            if first_byte(&stream, limits.head).await {
-                let connection = builder.serve_connection(TokioIo::new(stream), rim(plane));
-                if let Err(error) = watcher.watch(connection.into_owned()).await {
-                    tracing::debug!(%peer, %error, "connection ended");
-                }
+            if !first_byte(&stream, limits.head, &stop.drain).await {
+                return;
+            }
+            let connection = builder.serve_connection(TokioIo::new(stream), rim(plane));
+            let ended = tokio::select! {
+                () = stop.cut.cancelled() => return,
+                ended = watcher.watch(connection.into_owned()) => ended,
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "connection ended");
             }
         });
     }
@@ -90,8 +103,13 @@ pub async fn serve<P: Plane>(listener: TcpListener, plane: Arc<P>, limits: Limit
     connections.close();
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = tokio::time::sleep(limits.drain) => tracing::warn!("drain time is over, open answers are cut"),
+        () = stop.cut.cancelled() => tracing::warn!("open answers are cut"),
+        () = tokio::time::sleep(limits.drain) => {
+            tracing::warn!("drain time is over, open answers are cut");
+            stop.cut.cancel();
+        }
     }
+    connections.wait().await;
 }
 
 /// The layers at the rim, outermost first.
@@ -129,21 +147,22 @@ fn defect<P: Plane>(plane: &P) -> Response<Body> {
     response
 }
 
-/// hyper's header timeout starts with the first byte; a connection that sends none would stay for ever.
-async fn first_byte(stream: &TcpStream, within: Duration) -> bool {
+/// hyper's header timeout starts with the first byte; a connection that sends none would stay for ever, and would hold
+/// a stop up.
+async fn first_byte(stream: &TcpStream, within: Duration, drain: &CancellationToken) -> bool {
     let _ = stream.set_nodelay(true);
-    matches!(tokio::time::timeout(within, stream.peek(&mut [0])).await, Ok(Ok(1)))
+    let mut byte = [0];
+    tokio::select! {
+        () = drain.cancelled() => false,
+        peeked = tokio::time::timeout(within, stream.peek(&mut byte)) => matches!(peeked, Ok(Ok(1))),
+    }
 }
 
 fn connection_builder(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Buffers bound what a slow reader costs; windows likewise for HTTP/2.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(256 * 1024)
-        .pipeline_flush(true);
+    // Buffers bound what a slow reader costs; windows likewise for HTTP/2. Not `pipeline_flush`: it holds every answer
+    // back, streams too, as long as there are bytes that the client has sent ahead.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(256 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())

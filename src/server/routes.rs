@@ -202,7 +202,10 @@ fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // The gateway has already retried and failed over: three tries of three tries is a storm.
-    let retry = HeaderValue::from_static(if error.retryable() { "true" } else { "false" });
+    // Where nothing is configured or in service, waiting does not help either.
+    let hopeless = error.kind == ErrorKind::Unavailable && error.retry_after.is_none();
+    let again = error.retryable() && !hopeless;
+    let retry = HeaderValue::from_static(if again { "true" } else { "false" });
     headers.insert("x-should-retry", retry);
     if let Some(after) = error.retry_after {
         headers.insert("retry-after-ms", HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));

@@ -118,7 +118,7 @@ async fn keys() {
 #[tokio::test]
 async fn bodies_paths_and_media() {
     let gateway = Gateway::start(None, None, None).await;
-    let large = format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(300 * 1024));
+    let large = format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(1100 * 1024));
     let got = gateway.chat(&large).await;
     assert_eq!((got.status, got.json()["error"]["code"].as_str().unwrap()), (413, "body_too_large"));
 
@@ -190,4 +190,32 @@ async fn an_upstream_line_without_end_is_bounded() {
     let gateway = Gateway::start(Some(&alpha), None, None).await;
     let got = gateway.chat(&crate::harness::hello_stream("cached")).await;
     assert!(got.status == 502 || got.text.contains("\"error\""), "{}: {} bytes", got.status, got.text.len());
+}
+
+#[tokio::test]
+async fn a_large_picture_is_no_long_prompt() {
+    let alpha = Upstream::start(vec![json(200, &completion("a cat", 900, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let picture = |text: &str| {
+        let data = "iVBORw0KGgoAAAANSUhEUg".repeat(30_000);
+        format!(
+            r#"{{"model":"auto","messages":[{{"role":"user","content":[{{"type":"text","text":"{text}"}},{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{data}"}}}}]}}]}}"#
+        )
+    };
+    let got = gateway.chat(&picture("what is it?")).await;
+    assert_eq!(got.status, 200, "660 kB of picture fit a context of 100,000 tokens: {}", got.text);
+    let got = gateway.chat(&hello("auto").replace("hello", &"long text ".repeat(60_000))).await;
+    assert_eq!(got.json()["error"]["code"], "context_length_exceeded", "{}", got.text);
+}
+
+#[tokio::test]
+async fn where_waiting_does_not_help_no_client_is_told_to_try_again() {
+    let gateway = Gateway::start(None, None, None).await;
+    // The policy admits it; there is no key for it on this machine.
+    let got = gateway.chat(&hello("openai-compatible/anything")).await;
+    assert_eq!((got.status, got.header("x-should-retry")), (503, "false"), "{}", got.text);
+    assert_eq!(got.header("retry-after"), "");
+    // A target that is only down comes back.
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-should-retry")), (502, "true"), "{}", got.text);
 }

@@ -93,3 +93,42 @@ async fn a_whole_stream_is_kept_and_a_broken_one_is_not() {
     assert!(third.text.ends_with("data: [DONE]\n\n"));
     assert_eq!(alpha.seen().len(), 2);
 }
+
+#[tokio::test]
+async fn what_stands_beside_the_body_is_part_of_the_question() {
+    let answer = |text| json(200, &completion(text, 1, 1));
+    let delta = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"three\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let stream = || vec![stream_head(), chunk(delta), stream_end()];
+    let scripts = vec![answer("one"), answer("two"), stream(), stream(), answer("five"), answer("six")];
+    let alpha = Upstream::start(scripts).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let root = gateway.base.trim_end_matches("/v1").to_owned();
+    gateway
+        .policy("[[route]]\nname = \"g\"\nmatch = { model = [\"g-*\"] }\ntargets = [\"alpha/*\"]\ncache = \"10m\"\n")
+        .await;
+    let post = |path: &str, body: &'static str, header: (&'static str, &'static str)| {
+        let request = gateway.client.post(format!("{root}{path}")).header("x-api-key", &gateway.key);
+        let request = request.header("content-type", "application/json").header(header.0, header.1).body(body);
+        async { crate::harness::Answer::read(request.send().await.unwrap()).await }
+    };
+    // Gemini: model and form of the answer stand in the path.
+    let gemini = r#"{"contents":[{"role":"user","parts":[{"text":"hello"}]}]}"#;
+    for (path, text) in [
+        ("/v1beta/models/g-a:generateContent", "one"),
+        ("/v1beta/models/g-b:generateContent", "two"),
+        ("/v1beta/models/g-a:streamGenerateContent?alt=sse", "data: "),
+        ("/v1beta/models/g-a:streamGenerateContent", "[{"),
+    ] {
+        for cached in ["", "hit"] {
+            let got = post(path, gemini, ("accept", "*/*")).await;
+            assert_eq!((got.status, got.header("x-stellwerk-cache")), (200, cached), "{path}: {}", got.text);
+            assert!(got.text.contains(text) || got.text.starts_with(text), "{path}: {}", got.text);
+        }
+    }
+    // Anthropic: a header that a provider sees.
+    let anthropic = r#"{"model":"g-a","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}"#;
+    for (beta, text) in [("one-2027", "five"), ("two-2027", "six")] {
+        let got = post("/v1/messages", anthropic, ("anthropic-beta", beta)).await;
+        assert!(got.text.contains(text), "{beta}: {}", got.text);
+    }
+}

@@ -160,3 +160,25 @@ async fn a_redirect_is_never_followed() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(trap.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_for_one_target_goes_to_the_next() {
+    let words = "This model's maximum context length is 8192 tokens. However, your messages have 9000 tokens.";
+    let said =
+        format!(r#"{{"error":{{"message":"{words}","type":"invalid_request_error","param":"messages","code":400}}}}"#);
+    let alpha = Upstream::start(vec![json(400, &said)]).await;
+    let beta = Upstream::start(vec![json(200, &completion("I have room", 9000, 3))]).await;
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-target")), (200, "beta/m-1"), "{}", got.text);
+    let row = gateway.ledger(got.id()).await;
+    assert_eq!(row["attempts"][0]["failure"], "rejected", "{row}");
+    let refused = gateway.chat(&hello("pooled")).await;
+    let error = &refused.json()["error"];
+    assert_eq!(
+        (refused.status, &error["code"], &error["param"]),
+        (400, &"context_length_exceeded".into(), &"messages".into())
+    );
+    assert_eq!(error["message"], words);
+    assert!(gateway.metrics().await.contains(r#"stellwerk_attempts_total{outcome="rejected",target="alpha/m-1"} 1"#));
+}

@@ -104,6 +104,11 @@ targets = ["gamma/*"]
 impl Gateway {
     /// Starts with the upstreams that are given; a provider without one is not there.
     pub(crate) async fn start(alpha: Option<&Upstream>, beta: Option<&Upstream>, gamma: Option<&Upstream>) -> Self {
+        Self::start_in(Self::files(alpha, beta, gamma)).await
+    }
+
+    /// The files of a gateway with these upstreams.
+    pub(crate) fn files(alpha: Option<&Upstream>, beta: Option<&Upstream>, gamma: Option<&Upstream>) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         let providers = dir.path().join("providers");
         let policies = dir.path().join("policies");
@@ -128,14 +133,21 @@ impl Gateway {
         let any = provider("any", "openai-chat", &url(alpha), "DE", "1", "2").replace("id = \"m-1\"", "id = \"*\"");
         fs::write(providers.join("any.toml"), any).unwrap();
         fs::write(policies.join("default.toml"), POLICY).unwrap();
-        Self::start_in(dir).await
+        dir
     }
 
     /// Starts with the files of a directory.
     pub(crate) async fn start_in(dir: TempDir) -> Self {
-        let config = "[server]\nlisten = \"127.0.0.1:0\"\ndrain = \"1s\"\nmax_body = \"256 KiB\"\nbody_timeout = \"2s\"\n\
-                      [admin]\nlisten = \"127.0.0.1:0\"\n[data]\ndir = \"data\"\n\
-                      [catalogue]\ndir = \"providers\"\n[policies]\ndir = \"policies\"\n";
+        Self::start_draining(dir, "30s").await
+    }
+
+    /// Starts with the files of a directory; open answers have so long at a stop.
+    pub(crate) async fn start_draining(dir: TempDir, drain: &str) -> Self {
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndrain = \"{drain}\"\nmax_body = \"1 MiB\"\nbody_timeout = \"2s\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"stellwerk.test\"]\n[data]\ndir = \"data\"\n\
+             [catalogue]\ndir = \"providers\"\n[policies]\ndir = \"policies\"\n"
+        );
         fs::write(dir.path().join("stellwerk.toml"), config).unwrap();
         let path = dir.path().join("stellwerk.toml");
         let sources = Sources::new(move || {

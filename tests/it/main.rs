@@ -11,6 +11,7 @@ mod failover;
 mod harness;
 mod reload;
 mod residency;
+mod rim;
 mod shutdown;
 mod stream;
 mod tidy;

@@ -51,5 +51,57 @@ async fn the_admin_plane_wants_its_token_and_a_host_of_this_machine() {
     assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
     assert_eq!(get("/admin/v1/targets").send().await.unwrap().status(), 401);
     assert_eq!(get("/admin/v1/targets").bearer_auth(&gateway.key).send().await.unwrap().status(), 401);
-    assert_eq!(get("/healthz").header("host", "evil.test").send().await.unwrap().status(), 403);
+    for (host, status) in [("evil.test", 403), ("localhost:1", 200), ("[::1]", 200), ("stellwerk.test:9", 200)] {
+        assert_eq!(get("/healthz").header("host", host).send().await.unwrap().status(), status, "{host}");
+    }
+    let h2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
+    let address: std::net::SocketAddr = gateway.admin.trim_start_matches("http://").parse().unwrap();
+    let h2 = h2.resolve("evil.test", address).resolve("localhost", address).build().unwrap();
+    for (host, status) in [("evil.test", 403), ("localhost", 200)] {
+        let url = format!("http://{host}:{}/healthz", address.port());
+        assert_eq!(h2.get(url).send().await.unwrap().status(), status, "{host} by HTTP/2");
+    }
+}
+
+#[tokio::test]
+async fn problems_of_all_files_are_told_at_once_and_none_that_only_follows() {
+    let gateway = Gateway::start(None, None, None).await;
+    fs::write(gateway.path("providers/beta.toml"), "name = 5\n").unwrap();
+    let bad = POLICY.replace("[\"gamma/*\"]", "[\"gama/*\"]");
+    fs::write(gateway.path("policies/default.toml"), bad).unwrap();
+    let config = fs::read_to_string(gateway.path("stellwerk.toml")).unwrap();
+    let local = "[[local.model]]\nname = \"smollm2-135m-instruct\"\npath = \"nothing.gguf\"\n";
+    let (status, told) = gateway.reload().await;
+    let problems = told["problems"].as_array().unwrap();
+    // The policy names `beta/*` too, which is there but for its broken file.
+    assert_eq!((status, problems.len()), (422, 2), "{told}");
+    assert!(problems.iter().any(|p| p.as_str().unwrap().contains("providers/beta.toml:1:8")), "{told}");
+    assert!(problems.iter().any(|p| p.as_str().unwrap().contains("gama/*")), "{told}");
+    fs::write(gateway.path("stellwerk.toml"), format!("{config}{local}")).unwrap();
+    let (status, told) = gateway.reload().await;
+    assert_eq!(status, 422, "{told}");
+    assert!(told["problems"][0].as_str().unwrap().contains("there is no file"), "{told}");
+}
+
+#[tokio::test]
+async fn a_key_in_a_file_is_exchanged_while_running() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 1, 1))]).await;
+    let dir = Gateway::files(Some(&alpha), None, None);
+    let (key, file) = (dir.path().join("key"), dir.path().join("providers/alpha.toml"));
+    fs::write(&key, "first-secret\n").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let keys = format!("keys = [{{ file = \"{}\" }}]", key.display());
+    fs::write(&file, text.replace("keys = [{ env = \"PATH\" }]", &keys)).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    gateway.chat(&hello("auto")).await;
+    assert_eq!(alpha.seen()[0].header("authorization"), "Bearer first-secret");
+    fs::write(&key, "second-secret\n").unwrap();
+    for _ in 0..500 {
+        gateway.chat(&hello("auto")).await;
+        if alpha.seen().last().unwrap().header("authorization") == "Bearer second-secret" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the new key was never used");
 }

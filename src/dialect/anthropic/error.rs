@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::types::{ErrorBody, WireError};
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LONG};
 
 /// The event that ends a stream which broke.
 pub(super) fn event(error: &Error) -> Bytes {
@@ -93,7 +93,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         if message.contains("credit balance is too low") {
             kind = FailureKind::Credentials;
         } else if message.starts_with("prompt is too long") || message.contains("exceed context limit") {
-            code = Some("context_length_exceeded".to_owned());
+            code = Some(PROMPT_TOO_LONG.to_owned());
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };

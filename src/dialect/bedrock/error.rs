@@ -8,7 +8,7 @@
 //! Source: Bedrock Runtime API, errors of Converse and members of `ConverseStreamOutput`.
 
 use super::reply::WireError;
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Failure, FailureKind, PROMPT_TOO_LONG};
 
 /// How much of a body that is no JSON is kept.
 const MAX_TEXT: usize = 300;
@@ -66,7 +66,7 @@ fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failur
         let words = message.to_lowercase();
         let says = |list: &[&str]| list.iter().any(|w| words.contains(w));
         if says(&TOO_LONG) {
-            code = Some("context_length_exceeded".to_owned());
+            code = Some(PROMPT_TOO_LONG.to_owned());
         } else if says(&NO_MODEL) {
             kind = FailureKind::Upstream;
         } else if words.trim_end_matches('.') == "operation not allowed" {

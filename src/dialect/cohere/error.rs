@@ -10,7 +10,7 @@
 use serde::Deserialize;
 
 use crate::dialect::common::excerpt;
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Failure, FailureKind, PROMPT_TOO_LONG};
 
 #[derive(Default, Deserialize)]
 struct Body {
@@ -30,7 +30,7 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
     };
     let code = match read.error_type {
         code if kind == FailureKind::Rejected && too_long(&message, code.as_deref()) => {
-            Some("context_length_exceeded".to_owned())
+            Some(PROMPT_TOO_LONG.to_owned())
         }
         code => code,
     };
@@ -40,7 +40,7 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
 /// An error inside a stream or under a good status. The request had been accepted, so another target may do better:
 /// it never counts as rejected.
 pub(super) fn in_band(message: String) -> Failure {
-    let code = too_long(&message, None).then(|| "context_length_exceeded".to_owned());
+    let code = too_long(&message, None).then(|| PROMPT_TOO_LONG.to_owned());
     Failure { code, ..Failure::new(FailureKind::Upstream, message) }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LONG};
 
 /// How much of a message is kept.
 const MAX_TEXT: usize = 512;
@@ -74,7 +74,7 @@ fn classify(error: WireError, status: u16) -> Failure {
     };
     let message = error.message.unwrap_or_else(|| format!("the provider answered {status}"));
     let too_long = message.contains("exceeds the maximum number of tokens");
-    let code = if too_long { Some("context_length_exceeded".to_owned()) } else { reason.or(error.status) };
+    let code = if too_long { Some(PROMPT_TOO_LONG.to_owned()) } else { reason.or(error.status) };
     let message = message.chars().take(MAX_TEXT).collect();
     Failure { kind, status: None, code, param: field, message, retry_after: retry }
 }

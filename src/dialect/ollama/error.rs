@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::common::excerpt;
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Failure, FailureKind, PROMPT_TOO_LONG};
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -52,7 +52,7 @@ fn words(error: &RawValue) -> Option<String> {
 }
 
 fn code(message: &str) -> Option<String> {
-    TOO_LONG.iter().any(|words| message.contains(words)).then(|| "context_length_exceeded".to_owned())
+    TOO_LONG.iter().any(|words| message.contains(words)).then(|| PROMPT_TOO_LONG.to_owned())
 }
 
 fn by_status(status: u16) -> FailureKind {

@@ -63,6 +63,7 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
     let newer = body.count("max_completion_tokens", MAX_OUTPUT)?;
     let max_output = if newer.is_some() { newer } else { body.count("max_tokens", MAX_OUTPUT)? };
     let choices = body.count("n", MAX_CHOICES)?.unwrap_or(1);
+    let needs = needs(&body, messages, stream, choices)?;
     Ok(Envelope {
         model,
         stream,
@@ -70,8 +71,8 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
         array: false,
         max_output,
         choices: u32::try_from(choices).unwrap_or(u32::MAX),
-        needs: needs(&body, messages, stream, choices)?,
-        prompt_bytes: body.bytes_of(&["messages", "tools", "functions", "response_format"]),
+        needs,
+        prompt_bytes: body.prompt_bytes(&["messages", "tools", "functions", "response_format"], needs),
         members: body.names(),
         cacheable: true,
         spans: body.spans,

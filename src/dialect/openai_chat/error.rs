@@ -158,6 +158,15 @@ pub(super) fn inside(json: &str) -> Failure {
     members.inside()
 }
 
+/// What imitators say of a prompt that is too long: OpenRouter and vLLM, llama.cpp, Perplexity and others.
+const TOO_LONG: [&str; 5] = [
+    "maximum context length",
+    "exceeds the available context size",
+    "exceeds the context window",
+    "prompt is too long",
+    "prompt too long",
+];
+
 impl Members {
     /// Classifies by status, then by what the provider calls it.
     pub(super) fn failure(self, status: u16) -> Failure {
@@ -181,15 +190,16 @@ impl Members {
             _ => FailureKind::Upstream,
         };
         let message = text(self.message).unwrap_or_else(|| format!("the provider answered {status}"));
-        let message = message.chars().take(512).collect();
-        Failure {
+        let too_long = kind == FailureKind::Rejected && TOO_LONG.iter().any(|words| message.contains(words));
+        let failure = Failure {
             kind,
             status: Some(status),
             code: code.or(kind_text),
             param: text(self.param),
-            message,
+            message: message.chars().take(512).collect(),
             retry_after: None,
-        }
+        };
+        if too_long { failure.too_long_prompt() } else { failure }
     }
 
     /// An error inside an answer: its own code may be a status.

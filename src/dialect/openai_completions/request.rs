@@ -42,7 +42,7 @@ pub(super) fn envelope(bytes: &Bytes) -> Result<Envelope, Error> {
         max_output: body.count("max_tokens", MAX_OUTPUT)?,
         choices: u32::try_from(choices).unwrap_or(u32::MAX),
         needs,
-        prompt_bytes: body.bytes_of(&["prompt", "suffix"]),
+        prompt_bytes: body.prompt_bytes(&["prompt", "suffix"], Capabilities::NONE),
         members: body.names(),
         cacheable: true,
         spans: body.spans,

@@ -33,6 +33,7 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
     let stream = body.boolean("stream")?;
     let background = body.boolean("background")?;
     let nested = Nested::read(&body)?;
+    let needs = needs(&body, input, stream, &nested)?;
     Ok(Envelope {
         model,
         stream,
@@ -40,8 +41,8 @@ pub(super) fn read(body: &Bytes) -> Result<Envelope, Error> {
         array: false,
         max_output: body.count("max_output_tokens", MAX_OUTPUT)?,
         choices: 1,
-        needs: needs(&body, input, stream, &nested)?,
-        prompt_bytes: body.bytes_of(&["input", "instructions", "tools", "text"]),
+        needs,
+        prompt_bytes: body.prompt_bytes(&["input", "instructions", "tools", "text"], needs),
         members: members(&body, background, nested),
         cacheable: !state && !background,
         spans: body.spans,

@@ -124,8 +124,7 @@ fn take(
     };
     let input = prompt.tokens.len() as u64;
     if input + 16 > u64::from(context) {
-        let reason = format!("the prompt has {input} tokens, the model's context holds {context}");
-        return tell(JobEvent::Refused { reason, param: Some("messages".to_owned()) }, 0);
+        return tell(JobEvent::TooLong { prompt: input, context }, 0);
     }
     let cancelled = Arc::new(AtomicBool::new(false));
     flags.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&cancelled));

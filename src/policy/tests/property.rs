@@ -192,8 +192,13 @@ fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>) -> bo
 const PREFER: [&str; 4] =
     ["{}", "{ order = \"listed\" }", "{ second_is_worth = \"inf\" }", "{ second_is_worth = \"0.001 USD\" }"];
 
+/// At least so many; more where the environment asks for more.
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn narrowing_only_narrows(a in requirement(), b in requirement(), c in requirement(), one in made()) {

@@ -58,10 +58,15 @@ class Gateway:
         raise AssertionError(f"{id} never came to the ledger")
 
     def workers(self) -> list[int]:
-        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
-        if not tasks.exists():
-            return []
-        return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+        return children(self.process.pid)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    if not tasks.exists():
+        return []
+    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
 
 
 def free_port() -> int:

@@ -171,3 +171,11 @@ def test_a_dead_worker_ends_the_stream_with_an_error_and_comes_back(gateway, cli
             assert error.status_code in (502, 503), error
             time.sleep(0.2)
     raise AssertionError("the worker never came back")
+
+
+def test_a_prompt_that_is_longer_than_it_looks(client):
+    # Each digit is a token: three times what four bytes a token would give.
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, "1" * 12_000)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    assert "4096" in caught.value.message

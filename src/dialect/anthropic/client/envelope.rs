@@ -17,6 +17,7 @@ pub(super) fn read(bytes: &Bytes) -> Result<Envelope, Error> {
     if messages.first() != Some(&b'[') || !body.filled("messages") {
         return Err(wrong("messages", "an array with at least one message"));
     }
+    let needs = needs(&body, messages)?;
     Ok(Envelope {
         model: body.model()?,
         stream: body.boolean("stream")?,
@@ -25,8 +26,8 @@ pub(super) fn read(bytes: &Bytes) -> Result<Envelope, Error> {
         array: false,
         max_output: body.count("max_tokens", MAX_OUTPUT)?,
         choices: 1,
-        needs: needs(&body, messages)?,
-        prompt_bytes: body.bytes_of(&["messages", "system", "tools"]),
+        needs,
+        prompt_bytes: body.prompt_bytes(&["messages", "system", "tools"], needs),
         members: members(&body),
         cacheable: true,
         spans: body.spans,

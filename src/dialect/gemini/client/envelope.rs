@@ -35,6 +35,8 @@ pub(super) fn read(bytes: &Bytes, located: &Located) -> Result<Envelope, Error> 
         config.get(name).map(|raw| count(raw.get().as_bytes(), path, most)).transpose()
     };
     let choices = number("candidateCount", "generationConfig.candidateCount", MAX_CHOICES)?.unwrap_or(1);
+    let needs = needs(&body, contents, &config, located.stream, choices);
+    let prompt = ["contents", "systemInstruction", "system_instruction", "tools"];
     Ok(Envelope {
         model,
         stream: located.stream,
@@ -43,8 +45,8 @@ pub(super) fn read(bytes: &Bytes, located: &Located) -> Result<Envelope, Error> 
         array: located.array,
         max_output: number("maxOutputTokens", "generationConfig.maxOutputTokens", MAX_OUTPUT)?,
         choices: u32::try_from(choices).unwrap_or(u32::MAX),
-        needs: needs(&body, contents, &config, located.stream, choices),
-        prompt_bytes: body.bytes_of(&["contents", "systemInstruction", "system_instruction", "tools"]),
+        needs,
+        prompt_bytes: body.prompt_bytes(&prompt, needs),
         members: members(&body, &config),
         cacheable: true,
         spans: body.spans,
