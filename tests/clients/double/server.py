@@ -47,6 +47,15 @@ def speaker(provider: str, path: str):
     return None, None
 
 
+# How each provider says that a prompt is too long: the first whose name begins so, the last for the others.
+TOO_LONG = {
+    "anthropic": "prompt is too long: 250000 tokens > 200000 maximum",
+    "gemini": "The input token count (250000) exceeds the maximum number of tokens allowed (128000).",
+    "cohere": "too many tokens: size limit exceeded by 122000 tokens. Try using shorter or fewer inputs. The limit for this model is 128000 tokens.",
+    "": "This model's maximum context length is 128000 tokens. However, your messages resulted in 250000 tokens.",
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -153,7 +162,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "quota":
             return self.fault(speaks, 429, "You exceeded your current quota, please check your plan and billing details.", "insufficient_quota", None)
         if kind == "context":
-            words = "prompt is too long: 250000 tokens > 200000 maximum" if speaks.name == "anthropic" else "This model's maximum context length is 128000 tokens. However, your messages resulted in 250000 tokens."
+            words = next((words for name, words in TOO_LONG.items() if speaks.name.startswith(name)), TOO_LONG[""])
             return self.fault(speaks, 400, words, "context_length_exceeded", "messages")
         status = int(kind)
         headers = {"retry-after": "7"} if status == 429 and not speaks.name.startswith("gemini") else {}
