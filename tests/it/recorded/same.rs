@@ -68,7 +68,7 @@ pub(crate) async fn check(stand: &Stand, exchanges: &[Arc<Exchange>], want: &BTr
             let mut found = Vec::new();
             let failed = want[&exchange.id].error.is_some();
             match stand.replay.seen(&bare) {
-                Some(body) => requests(dialect, &sent, &body, &bare, &mut found),
+                Some(body) => requests(exchange, dialect, &sent, &body, &bare, &mut found),
                 // What the provider refused, the gateway may refuse as well.
                 None if exchange.status == 400 && got.status == 400 => {}
                 None => {
@@ -95,12 +95,20 @@ pub(crate) async fn check(stand: &Stand, exchanges: &[Arc<Exchange>], want: &BTr
 }
 
 /// The members of a request that the gateway owns, and the others, which pass.
-fn requests(dialect: DialectId, sent: &Members, body: &str, model: &str, found: &mut Vec<Difference>) {
+fn requests(
+    exchange: &Exchange,
+    dialect: DialectId,
+    sent: &Members,
+    body: &str,
+    model: &str,
+    found: &mut Vec<Difference>,
+) {
     let mut want = sent.clone();
     // Counts and batches name the model once more inside.
     if dialect == DialectId::Gemini {
-        let marked = |text: &str| serde_json::from_str::<Members>(&renamed(text, model)).unwrap();
-        want = marked(&want.text());
+        if exchange.dialect().is_none() {
+            want = serde_json::from_str(&renamed(&want.text(), model)).unwrap();
+        }
     } else {
         want.set("model", &Value::from(model).to_string());
     }
