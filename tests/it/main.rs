@@ -9,6 +9,7 @@ mod config;
 mod dialects;
 mod failover;
 mod harness;
+mod media;
 mod reload;
 mod residency;
 mod rim;
