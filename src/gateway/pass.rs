@@ -63,7 +63,7 @@ struct Passed {
 
 /// An answer that is there, or one that has begun.
 enum Answer {
-    Whole { body: Bytes, observed: Observed },
+    Whole { body: Bytes, observed: Box<Observed> },
     Stream { pump: Box<Pump>, pending: VecDeque<Bytes>, target: Arc<str> },
 }
 
@@ -296,7 +296,7 @@ impl Pass {
             observed.usage = Some(Usage::ZERO);
         }
         observed.finished = true;
-        Ok(Passed { answer: Answer::Whole { body, observed }, content_type, dropped })
+        Ok(Passed { answer: Answer::Whole { body, observed: Box::new(observed) }, content_type, dropped })
     }
 
     /// What watches an answer that is passed on as it comes; none = it is read whole.
@@ -326,7 +326,7 @@ impl Pass {
                 Step::End => {
                     let mut body = BytesMut::new();
                     pending.iter().for_each(|piece| body.extend_from_slice(piece));
-                    return Ok(Answer::Whole { body: body.freeze(), observed: pump.observed() });
+                    return Ok(Answer::Whole { body: body.freeze(), observed: Box::new(pump.observed()) });
                 }
             }
         }
@@ -375,7 +375,7 @@ impl Pass {
         };
         let body = client.encode(&answer, request, &self.call.envelope.model, self.call.input_estimate());
         let content_type = Some(HeaderValue::from_static("application/json"));
-        Ok(Passed { answer: Answer::Whole { body, observed }, content_type, dropped })
+        Ok(Passed { answer: Answer::Whole { body, observed: Box::new(observed) }, content_type, dropped })
     }
 
     /// The client's body with the model's name on the wire.
