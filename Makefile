@@ -42,9 +42,10 @@ clients: ## the tests with clients only; PART=new runs one part (see tests/clien
 	@cargo build --locked --release --quiet
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh $(PART)
 
-soak: ## what takes long: properties with many cases (CASES=100000)
+soak: ## what takes long: properties with many cases (CASES=100000), upstreams in chaos (REQUESTS=60000)
 	@scripts/setup.sh
 	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
+	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
 
 bench: ## micro-benchmarks
 	@scripts/setup.sh

@@ -13,6 +13,7 @@ mod reload;
 mod residency;
 mod rim;
 mod shutdown;
+mod storm;
 mod stream;
 mod tidy;
 mod upstream;
