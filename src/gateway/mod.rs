@@ -15,8 +15,10 @@ mod relay;
 mod retry;
 mod settle;
 mod snapshot;
+mod trail;
 mod views;
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,12 +34,12 @@ use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::id::{DialectId, RequestId};
+use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::plan::Operation;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{Signal, UnixMillis};
 use crate::health::Registry;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
 
@@ -161,6 +163,8 @@ pub struct Incoming {
     pub require: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
+    /// `x-stellwerk-dry-run: true`: only the plan is wanted.
+    pub dry_run: bool,
 }
 
 impl Gateway {
@@ -202,8 +206,12 @@ impl Gateway {
     async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
+        let dry_run = incoming.dry_run;
         let call = parse(incoming, &self.shared.items)?;
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
+        if dry_run {
+            return self.rehearse(&call, &snapshot);
+        }
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
@@ -224,10 +232,16 @@ impl Gateway {
     }
 
     /// Decides, and tells the settlement: a refusal has a route as well.
-    fn decide(&self, call: Call, snapshot: &Snapshot, settlement: &mut Settlement) -> (Call, Result<Decision, Error>) {
-        let planned = self.plan(&call, snapshot);
+    fn decide(
+        &self,
+        call: Call,
+        snapshot: &Snapshot,
+        settlement: &mut Settlement,
+    ) -> (Call, Result<Arc<Decision>, Error>) {
+        let mut seen = Vec::new();
+        let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision);
+            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -239,7 +253,8 @@ impl Gateway {
         (call, decided)
     }
 
-    fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
+    /// Plans. `seen` gets what was known of the targets that were looked at.
+    fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Vec<(TargetId, Signal)>) -> Result<Decision, Error> {
         let now = self.shared.now();
         let market = &*snapshot.catalogue;
         let mut own = Requirement::ANY;
@@ -257,14 +272,7 @@ impl Gateway {
                 Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
             })?;
         }
-        let inexpressible = |to: DialectId| match call.operation {
-            _ if to == call.dialect => Vec::new(),
-            Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),
-            // Counting is done here where nobody else can.
-            Operation::CountTokens => Vec::new(),
-            // The others are not translated.
-            _ => vec!["model".to_owned()],
-        };
+        let inexpressible = |to| ledger::trail::inexpressible(call.operation, &call.envelope, call.dialect, to);
         let ask = Ask {
             model: &call.envelope.model,
             operation: call.operation,
@@ -280,7 +288,13 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        Ok(policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice())))
+        let looked_at = RefCell::new(seen);
+        let signals = |id| {
+            let signal = snapshot.signal(id, now);
+            looked_at.borrow_mut().push((id, signal));
+            signal
+        };
+        Ok(policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice())))
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -324,7 +338,7 @@ impl Gateway {
         &self,
         call: Call,
         snapshot: Arc<Snapshot>,
-        decision: Decision,
+        decision: Arc<Decision>,
         settlement: Settlement,
         lead: Option<(Lead, Duration)>,
         accepted: Instant,
@@ -406,7 +420,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         principal: incoming.principal,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
-        envelope,
+        envelope: Arc::new(envelope),
         require: incoming.require,
         show_cost: incoming.show_cost,
     })

@@ -15,4 +15,5 @@ mod rim;
 mod shutdown;
 mod stream;
 mod tidy;
+mod trail;
 mod upstream;
