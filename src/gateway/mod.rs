@@ -34,12 +34,12 @@ use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::id::{DialectId, RequestId, TargetId};
+use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
-use crate::domain::target::{Signal, UnixMillis};
+use crate::domain::target::UnixMillis;
 use crate::health::Registry;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
 
@@ -47,6 +47,7 @@ use call::Call;
 use detached::Detached;
 use dispatch::{Answer, Dispatch, Dispatched};
 use settle::{Settled, Settlement};
+use trail::Seen;
 
 pub use body::Body;
 pub use locals::LocalModels;
@@ -238,7 +239,7 @@ impl Gateway {
         snapshot: &Snapshot,
         settlement: &mut Settlement,
     ) -> (Call, Result<Arc<Decision>, Error>) {
-        let mut seen = Vec::new();
+        let mut seen = Seen::default();
         let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
             settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
@@ -253,8 +254,8 @@ impl Gateway {
         (call, decided)
     }
 
-    /// Plans. `seen` gets what was known of the targets that were looked at.
-    fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Vec<(TargetId, Signal)>) -> Result<Decision, Error> {
+    /// Plans. `seen` gets what the planner asked about.
+    fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Seen) -> Result<Decision, Error> {
         let now = self.shared.now();
         let market = &*snapshot.catalogue;
         let mut own = Requirement::ANY;
@@ -272,7 +273,21 @@ impl Gateway {
                 Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
             })?;
         }
-        let inexpressible = |to| ledger::trail::inexpressible(call.operation, &call.envelope, call.dialect, to);
+        let inexpressible = |to: DialectId| match call.operation {
+            _ if to == call.dialect => Vec::new(),
+            Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),
+            // Counting is done here where nobody else can.
+            Operation::CountTokens => Vec::new(),
+            Operation::Embeddings => call.vectors_missing(to).0,
+            // The others are not translated.
+            _ => vec!["model".to_owned()],
+        };
+        let seen = RefCell::new(seen);
+        let inexpressible = |to| {
+            let names = inexpressible(to);
+            seen.borrow_mut().inexpressible.push((to, names.first().cloned()));
+            names
+        };
         let ask = Ask {
             model: &call.envelope.model,
             operation: call.operation,
@@ -288,10 +303,9 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        let looked_at = RefCell::new(seen);
         let signals = |id| {
             let signal = snapshot.signal(id, now);
-            looked_at.borrow_mut().push((id, signal));
+            seen.borrow_mut().signals.push((id, signal));
             signal
         };
         Ok(policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice())))
@@ -415,6 +429,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         request: incoming.request,
         dialect,
         operation: incoming.operation,
+        path: incoming.path,
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
@@ -423,6 +438,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         envelope: Arc::new(envelope),
         require: incoming.require,
         show_cost: incoming.show_cost,
+        vectors: OnceLock::new(),
     })
 }
 

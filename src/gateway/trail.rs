@@ -11,18 +11,22 @@ use super::call::Call;
 use super::snapshot::Snapshot;
 use super::{Gateway, JSON, insert};
 use crate::domain::error::Error;
-use crate::domain::id::TargetId;
+use crate::domain::id::{DialectId, TargetId};
 use crate::domain::target::Signal;
 use crate::ledger::Trail;
 use crate::policy::{self, Decision};
 
+/// What a plan asked about.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Measurements of targets.
+    pub signals: Vec<(TargetId, Signal)>,
+    /// Dialects, with the first parameter that each can't express.
+    pub inexpressible: Vec<(DialectId, Option<String>)>,
+}
+
 /// What the ledger keeps of a decision; nothing where it keeps none.
-pub(super) fn of(
-    call: &Call,
-    snapshot: &Snapshot,
-    decision: &Arc<Decision>,
-    signals: Vec<(TargetId, Signal)>,
-) -> Option<Box<Trail>> {
+pub(super) fn of(call: &Call, snapshot: &Snapshot, decision: &Arc<Decision>, seen: Seen) -> Option<Box<Trail>> {
     (snapshot.config.decision_days > 0).then(|| {
         Box::new(Trail {
             catalogue: Arc::clone(&snapshot.catalogue),
@@ -34,7 +38,8 @@ pub(super) fn of(
             input_tokens: call.input_estimate(),
             key_requires: Arc::clone(&call.principal.requirements),
             request_requires: call.require.clone(),
-            signals,
+            signals: seen.signals,
+            inexpressible: seen.inexpressible,
         })
     })
 }
@@ -46,7 +51,7 @@ impl Gateway {
     /// # Errors
     /// What can't be planned at all: a requirement that can't be read, a policy that does not exist.
     pub(super) fn rehearse(&self, call: &Call, snapshot: &Snapshot) -> Result<Response<Body>, Error> {
-        let mut decision = self.plan(call, snapshot, &mut Vec::new())?;
+        let mut decision = self.plan(call, snapshot, &mut Seen::default())?;
         decision.refusal = decision.refusal.map(|error| call.in_its_words(error));
         let mut plan = policy::shown(&*snapshot.catalogue, &call.envelope.model, &decision);
         plan["dry_run"] = true.into();

@@ -40,7 +40,7 @@ pub struct DecisionRow {
     pub stream: bool,
     /// What the target had to be able to do.
     pub needs: Vec<String>,
-    /// The first parameter that a dialect could not express, by dialect.
+    /// The first parameter that a dialect could not express, by dialect; empty text: it could express all.
     pub inexpressible: BTreeMap<String, String>,
     /// The requirements of tenant, team and key; none = too long to be kept.
     pub key_requires: Option<Vec<String>>,

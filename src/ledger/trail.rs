@@ -47,6 +47,8 @@ pub struct Trail {
     pub request_requires: Option<String>,
     /// What the plan saw of targets.
     pub signals: Vec<(TargetId, Signal)>,
+    /// Dialects that the plan asked about, with the first parameter that each can't express.
+    pub inexpressible: Vec<(DialectId, Option<String>)>,
 }
 
 /// An admitted target in a row. The short names are the column's.
@@ -114,13 +116,31 @@ impl Trail {
         self.catalogue.targets().get(id.index()).map_or("?", |target| &target.name)
     }
 
-    /// The first parameter that each dialect can't express, where there is one.
+    /// Dialects with the first parameter that they can't express; empty text: they can express all. Of conversations every
+    /// dialect that can't, of other operations those that the plan asked about.
     fn inexpressible(&self) -> BTreeMap<&'static str, String> {
-        let first = |to: DialectId| {
-            let first = inexpressible(self.operation, &self.envelope, self.dialect, to).into_iter().next()?;
-            Some((to.name(), clipped(first, WHY)))
-        };
-        DialectId::ALL.into_iter().filter_map(first).collect()
+        let first = |to: DialectId| Some((to.name(), clipped(self.missing(to).into_iter().next()?, WHY)));
+        if self.is_conversation() {
+            return DialectId::ALL.into_iter().filter_map(first).collect();
+        }
+        let asked = self.inexpressible.iter();
+        asked.map(|(to, first)| (to.name(), clipped(first.clone().unwrap_or_default(), WHY))).collect()
+    }
+
+    fn is_conversation(&self) -> bool {
+        matches!(self.operation, Operation::Chat | Operation::Completions)
+    }
+
+    fn missing(&self, to: DialectId) -> Vec<String> {
+        if to == self.dialect {
+            return Vec::new();
+        }
+        if self.is_conversation() {
+            return dialect::inexpressible(&self.envelope, self.dialect, to);
+        }
+        let unknown = || vec!["model".to_owned()];
+        let asked = self.inexpressible.iter().find(|(asked, _)| *asked == to);
+        asked.map_or_else(unknown, |(_, first)| first.iter().cloned().collect())
     }
 
     fn admitted(&self) -> Vec<Admitted<&str>> {
@@ -164,7 +184,7 @@ impl Trail {
     }
 
     fn premium(&self) -> Option<(Option<i64>, Option<&str>)> {
-        let inexpressible = |to| inexpressible(self.operation, &self.envelope, self.dialect, to);
+        let inexpressible = |to| self.missing(to);
         let ask = Ask {
             model: &self.envelope.model,
             operation: self.operation,
@@ -181,19 +201,6 @@ impl Trail {
         };
         let premium = policy::premium(&self.decision, &*self.catalogue, &ask)?;
         Some((pico(premium.over), premium.cheapest.map(|id| self.name(id))))
-    }
-}
-
-/// Parameters that a dialect can't express, of an operation.
-#[must_use]
-pub fn inexpressible(operation: Operation, envelope: &Envelope, from: DialectId, to: DialectId) -> Vec<String> {
-    match operation {
-        _ if to == from => Vec::new(),
-        Operation::Chat | Operation::Completions => dialect::inexpressible(envelope, from, to),
-        // Counting is done here where nobody else can.
-        Operation::CountTokens => Vec::new(),
-        // The others are not translated.
-        _ => vec!["model".to_owned()],
     }
 }
 

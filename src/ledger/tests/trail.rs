@@ -25,7 +25,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
     let catalogue = Catalogue::compile(&[], &Surroundings { env: &env, served: &[] }).unwrap();
     let policy = Policy::compile("default", "default.toml", POLICY, &catalogue).unwrap();
     let needs = Capabilities::NONE.with(Capability::Tools);
-    let members = ["model", "messages", "tools", "logit_bias"].map(Into::into).to_vec();
+    let members = ["model", "messages", "tools", "seed"].map(Into::into).to_vec();
     let envelope = Envelope { model: "auto".into(), needs, choices: 1, members, ..Envelope::default() };
     let ask = Ask {
         model: "auto",
@@ -54,6 +54,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
         key_requires: Arc::from(["training=no,opt-out,yes".into()]),
         request_requires: Some("processing=CN".to_owned()),
         signals: vec![(first, Signal { in_flight: 3, ttft_ms: Some(70), ..Signal::COLD }), (TargetId(0), Signal::COLD)],
+        inexpressible: Vec::new(),
     }
 }
 
@@ -74,7 +75,7 @@ async fn a_decision_comes_back_with_every_candidate() {
     assert_eq!(row.rejected.len(), decision.rejected.len());
     assert_eq!(row.admitted[0].cost(), decision.admitted[0].expected_cost);
     assert!(row.rejected.iter().any(|r| r.reason == "processing" && r.why.contains("is not allowed")), "{row:?}");
-    assert_eq!(row.inexpressible.get("anthropic").map(String::as_str), Some("logit_bias"));
+    assert_eq!(row.inexpressible.get("anthropic").map(String::as_str), Some("seed"));
     assert!(!row.inexpressible.contains_key("openai-chat"));
     assert_eq!(row.signals.len(), 1, "what is not known is not written");
     assert_eq!((row.signals[0].in_flight, row.signals[0].ttft_ms, row.signals[0].down), (3, Some(70), false));
