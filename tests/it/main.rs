@@ -16,4 +16,5 @@ mod shutdown;
 mod storm;
 mod stream;
 mod tidy;
+mod trail;
 mod upstream;
