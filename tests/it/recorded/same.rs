@@ -68,7 +68,7 @@ pub(crate) async fn check(stand: &Stand, exchanges: &[Arc<Exchange>], want: &BTr
             let mut found = Vec::new();
             let failed = want[&exchange.id].error.is_some();
             match stand.replay.seen(&bare) {
-                Some(body) => requests(dialect, &sent, &body, &bare, &mut found),
+                Some(body) => requests(exchange, dialect, &sent, &body, &bare, &mut found),
                 // What the provider refused, the gateway may refuse as well.
                 None if exchange.status == 400 && got.status == 400 => {}
                 None => {
@@ -95,9 +95,21 @@ pub(crate) async fn check(stand: &Stand, exchanges: &[Arc<Exchange>], want: &BTr
 }
 
 /// The members of a request that the gateway owns, and the others, which pass.
-fn requests(dialect: DialectId, sent: &Members, body: &str, model: &str, found: &mut Vec<Difference>) {
+fn requests(
+    exchange: &Exchange,
+    dialect: DialectId,
+    sent: &Members,
+    body: &str,
+    model: &str,
+    found: &mut Vec<Difference>,
+) {
     let mut want = sent.clone();
-    if dialect != DialectId::Gemini {
+    // Counts and batches name the model once more inside.
+    if dialect == DialectId::Gemini {
+        if exchange.dialect().is_none() {
+            want = serde_json::from_str(&renamed(&want.text(), model)).unwrap();
+        }
+    } else {
         want.set("model", &Value::from(model).to_string());
     }
     let owned = |name: &str| {
@@ -126,6 +138,17 @@ fn requests(dialect: DialectId, sent: &Members, body: &str, model: &str, found: 
     } else if body != want.text() {
         found.push(Difference { field: "request", got: body.to_owned(), want: want.text() });
     }
+}
+
+/// With another name for the model wherever a resource of that kind is named.
+fn renamed(text: &str, model: &str) -> String {
+    let mark = "\"model\": \"models/";
+    let mut parts = text.split(mark);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| {
+        let rest = part.split_once('"').map_or("", |(_, rest)| rest);
+        format!("{out}{mark}{model}\"{rest}")
+    })
 }
 
 fn shows_usage(dialect: DialectId, sent: &Members) -> bool {
