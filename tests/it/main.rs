@@ -1,6 +1,12 @@
 //! Integration tests: the whole gateway on loopback, in front of scripted upstreams.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may fail loudly"
+)]
 
 mod bad_input;
 mod cache;

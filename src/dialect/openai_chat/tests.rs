@@ -294,6 +294,16 @@ fn a_request_is_decoded_whole() {
 }
 
 #[test]
+fn sound_may_be_base64_alone() {
+    let body =
+        user(json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": "UklGRg=="}]}]}));
+    let request = OpenAiChat.decode_request(body.to_string().as_bytes(), &Envelope::default()).unwrap();
+    let Part::Audio(media) = &request.messages[0].content[0] else { panic!("{request:?}") };
+    let want = MediaSource::Base64 { media_type: "audio/wav".into(), data: "UklGRg==".into() };
+    assert_eq!(media.source, want);
+}
+
+#[test]
 fn wrong_types_are_told_with_their_path() {
     let error =
         |extra: Value| OpenAiChat.decode_request(user(extra).to_string().as_bytes(), &Envelope::default()).unwrap_err();

@@ -105,6 +105,9 @@ fn read(got: &[(Arc<Exchange>, DialectId, Got)]) -> BTreeMap<String, Digest> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("got.jsonl");
     std::fs::write(&file, lines.join("\n")).unwrap();
+    if let Some(dump) = super::dump() {
+        std::fs::copy(&file, dump.join("answers.jsonl")).unwrap();
+    }
     digests(Some(file))
 }
 

@@ -6,12 +6,18 @@ mod answers;
 mod exchange;
 mod replay;
 mod report;
+mod requests;
 mod same;
 mod stand;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Where requests and answers are to be written as they would be sent; none = nowhere.
+fn dump() -> Option<PathBuf> {
+    std::env::var_os("STELLWERK_DUMP").map(PathBuf::from)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_exchanges_by_every_client() {
@@ -27,7 +33,14 @@ async fn recorded_exchanges_by_every_client() {
     println!("same dialect after {:?}", started.elapsed());
     checks.extend(answers::check(&stand, &exchanges, &want).await);
     println!("{} checks in {:?}", checks.len(), started.elapsed());
-    let report = report::report(&checks);
+    let mut report = report::report(&checks);
+    let translated = requests::translate(&exchanges);
+    if let Some(dir) = dump() {
+        requests::dump(&translated, &dir);
+    }
+    let (text, wrong) = requests::report(&translated);
+    report.text.push_str(&text);
+    report.wrong.extend(wrong);
     if exchange::others().is_some() {
         let wrong: Vec<&String> = report.wrong.iter().filter(|w| !w.starts_with(report::UNUSED)).collect();
         println!("{}", report.text);

@@ -305,10 +305,8 @@ impl EncodeStream for Encoder {
                 self.call(*index, id, name, out);
             }
             ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
-            ChatEvent::Citation { choice: 0, citation } => {
-                if self.open == Open::Text {
-                    self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
-                }
+            ChatEvent::Citation { choice: 0, citation } if self.open == Open::Text => {
+                self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
             }
             ChatEvent::Media { choice: 0, part: Part::Image(media) } => self.text(&picture(media), out),
             ChatEvent::Finish { choice: 0, reason, stop_sequence } => {
