@@ -128,7 +128,7 @@ impl Relay {
         self.cut = words.is_empty();
         self.pending.extend((!words.is_empty()).then_some(words));
         let observed = pump.observed();
-        settlement.streamed(Outcome::Truncated, &observed, Some(failure));
+        settlement.streamed(Outcome::Truncated(failure.kind), &observed, Some(failure));
     }
 }
 
