@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::raw;
 use super::keys::{auth, dialable, keys, present};
+use super::raw;
 use super::read::Reader;
 use super::{AlsoSpoken, Catalogue, Endpoint, KeyGrant, Provider, SourceFile, Surroundings, TIERS, TokenPlace};
 use crate::dialect::{Quirks, StreamUsage};
@@ -106,7 +106,8 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
         };
         let residency = Arc::new(residency(reader, raw, endpoint));
         // Where a key asks nobody for a token, the place of tokens does not matter.
-        let asks = built.keys.iter().any(|key| key.grant.as_ref().is_some_and(KeyGrant::asks) && present(&built, key, around));
+        let asks =
+            built.keys.iter().any(|key| key.grant.as_ref().is_some_and(KeyGrant::asks) && present(&built, key, around));
         let token_residency = raw.token.as_ref().filter(|_| asks);
         let token_residency = token_residency.map(|token| Arc::new(token_facts(reader, raw, token)));
         endpoints.push(Built {

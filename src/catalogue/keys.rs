@@ -16,7 +16,8 @@ pub(super) fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroun
     if signs && endpoint.region.is_none() {
         return false;
     }
-    endpoint.base_url.is_some() && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(|key| present(endpoint, key, around)))
+    endpoint.base_url.is_some()
+        && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(|key| present(endpoint, key, around)))
 }
 
 /// Whether a key is there, with all that it needs.
@@ -91,4 +92,3 @@ pub(super) fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
         }
     }
 }
-

@@ -214,9 +214,7 @@ impl TokenSource {
 
     async fn ask(&self, now: i64) -> Result<Granted, Failure> {
         let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         *request.body_mut() = Some(self.form(now)?.into());
         let response = self.client.execute(request).await.map_err(|error| failure(&error))?;
         let status = response.status().as_u16();

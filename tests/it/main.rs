@@ -17,5 +17,6 @@ mod shutdown;
 mod storm;
 mod stream;
 mod tidy;
+mod tokens;
 mod trail;
 mod upstream;

@@ -1,3 +1,5 @@
+//! A token endpoint on loopback, a clock in the hand.
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
@@ -118,12 +120,12 @@ async fn a_service_account_signs_who_it_is() {
     let (signed, signature) = assertion.rsplit_once('.').unwrap();
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
-    let json = |part: &str| -> serde_json::Value {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-    };
+    let json =
+        |part: &str| -> serde_json::Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
     let (header, claims) = signed.split_once('.').unwrap();
     assert_eq!(json(header), serde_json::json!({"alg": "RS256", "typ": "JWT", "kid": "k1"}));
-    let want = serde_json::json!({"iss": "a@b.iam", "scope": "scope-1", "aud": url, "iat": 1_000_000, "exp": 1_003_600});
+    let want =
+        serde_json::json!({"iss": "a@b.iam", "scope": "scope-1", "aud": url, "iat": 1_000_000, "exp": 1_003_600});
     assert_eq!(json(claims), want);
 }
 
