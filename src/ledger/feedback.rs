@@ -125,15 +125,14 @@ pub struct Verdicts {
     pub all: u64,
 }
 
+/// Route, target and label.
+pub type Judged = (String, String, String);
+
 /// The latest feedback of requests of a period, by route, target and label.
 ///
 /// # Errors
 /// The database can't be read.
-pub fn verdicts(
-    store: &Store,
-    from: UnixMillis,
-    to: UnixMillis,
-) -> Result<Vec<((String, String, String), Verdicts)>, StoreError> {
+pub fn verdicts(store: &Store, from: UnixMillis, to: UnixMillis) -> Result<Vec<(Judged, Verdicts)>, StoreError> {
     let connection = store.connect()?;
     let mut statement = connection.prepare(
         "SELECT coalesce(nullif(r.route, ''), 'direct'), a.target, f.label, sum(f.score_millionths >= 500000), count(*)

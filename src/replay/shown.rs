@@ -39,7 +39,7 @@ pub fn backtest_text(found: &Backtest) -> String {
         "moved",
     ];
     let cells = |names: [&str; 2], line: &Line| -> Vec<String> {
-        let mean = |sum: u64| if line.timed == 0 { "–".to_owned() } else { (sum / line.timed).to_string() };
+        let mean = |sum: u64| sum.checked_div(line.timed).map_or_else(|| "–".to_owned(), |mean| mean.to_string());
         let mut cells = names.map(ToOwned::to_owned).to_vec();
         cells.extend([
             count(line.requests),
