@@ -24,5 +24,6 @@ mod shutdown;
 mod storm;
 mod stream;
 mod tidy;
+mod tokens;
 mod trail;
 mod upstream;
