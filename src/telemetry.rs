@@ -39,6 +39,7 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
+    policy_errors: IntCounterVec,
 }
 
 /// Handles of one route and target.
@@ -120,6 +121,11 @@ impl Metrics {
                 )?,
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
+            policy_errors: ints(
+                "stellwerk_policy_errors_total",
+                "Requests refused because a route's condition could not be evaluated.",
+                &["policy", "route"],
+            )?,
             registry,
         })
     }
@@ -145,6 +151,11 @@ impl Metrics {
     /// A request was refused before any attempt.
     pub fn refused(&self, code: &str) {
         self.refused.with_label_values(&[code]).inc();
+    }
+
+    /// The condition of a route could not be evaluated.
+    pub fn policy_error(&self, policy: &str, route: &str) {
+        self.policy_errors.with_label_values(&[policy, route]).inc();
     }
 
     /// An attempt ended.

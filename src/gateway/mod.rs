@@ -8,6 +8,7 @@ mod cost;
 mod detached;
 mod dispatch;
 mod locals;
+mod origin;
 mod pass;
 mod pools;
 mod pump;
@@ -48,6 +49,7 @@ use settle::{Settled, Settlement};
 
 pub use body::Body;
 pub use locals::LocalModels;
+pub use origin::asker;
 pub use relay::Relay;
 pub use snapshot::{Compiled, Snapshot};
 
@@ -159,6 +161,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-session`: which conversation the request belongs to, in the client's words.
+    pub session: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
 }
@@ -265,6 +269,7 @@ impl Gateway {
             // The others are not translated.
             _ => vec!["model".to_owned()],
         };
+        let user = origin::user(call);
         let ask = Ask {
             model: &call.envelope.model,
             operation: call.operation,
@@ -275,12 +280,18 @@ impl Gateway {
             stream: call.envelope.stream,
             needs: call.envelope.needs,
             inexpressible: &inexpressible,
-            principal: policy::Principal { require: &own, ..policy::Principal::ANONYMOUS },
+            user: user.as_deref(),
+            session: &|| origin::session(call),
+            principal: asker(&call.principal, &own),
             require: &header,
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        Ok(policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice())))
+        let decision = policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice()));
+        if decision.refusal.as_ref().is_some_and(|error| error.kind == ErrorKind::PolicyFailed) {
+            self.shared.metrics.policy_error(&decision.policy, &decision.route);
+        }
+        Ok(decision)
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -408,6 +419,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope,
         require: incoming.require,
+        session: incoming.session,
         show_cost: incoming.show_cost,
     })
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod cache;
 mod chat;
 mod config;
+mod decide;
 mod dialects;
 mod failover;
 mod harness;
