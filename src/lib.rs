@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod domain;
+pub mod forecast;
 pub mod gateway;
 pub mod health;
 pub mod ledger;

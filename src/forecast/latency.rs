@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::quantiles::{Quantiles, Turn};
+use super::quantiles::{Quantiles, STALE_MS, Turn};
 use crate::domain::target::UnixMillis;
 
 /// The middle must follow within about ten requests when a target degrades; the tail needs many samples and changes
@@ -44,9 +44,19 @@ pub struct Speed {
     pub crowd_permille: u32,
 }
 
+/// What is read from the sketches, once a sample and not once a question.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    middle: Option<f64>,
+    tail: Option<f64>,
+    per_token: Option<f64>,
+    last: UnixMillis,
+}
+
 /// One target's latency.
 #[derive(Clone, Debug)]
 pub struct Latency {
+    reading: Reading,
     /// Time to the first token without what the size of the prompt adds, in microseconds.
     middle: Quantiles,
     tail: Quantiles,
@@ -59,7 +69,7 @@ pub struct Latency {
 impl Default for Latency {
     fn default() -> Self {
         let (middle, tail, per_token) = (Quantiles::new(MIDDLE), Quantiles::new(TAIL), Quantiles::new(MIDDLE));
-        Self { middle, tail, per_token, slope: Slope::default(), usual: 0.0 }
+        Self { reading: Reading::default(), middle, tail, per_token, slope: Slope::default(), usual: 0.0 }
     }
 }
 
@@ -77,18 +87,34 @@ impl Latency {
         if let Some(per_token) = sample.per_token {
             self.per_token.observe(micros(per_token), at);
         }
+        self.read(at);
+    }
+
+    fn read(&mut self, at: UnixMillis) {
+        let told = self.tail.count();
+        if told < 64 || told.is_multiple_of(16) {
+            self.reading.tail = self.tail.read(0.95, at).filter(|_| told >= ENOUGH);
+        }
+        self.reading.middle = self.middle.read(0.5, at);
+        self.reading.per_token = self.per_token.read(0.5, at);
+        self.reading.last = at;
     }
 
     /// What is expected of a prompt of that size with so many requests in flight.
     #[must_use]
     pub fn expect(&self, input_tokens: u64, in_flight: u32, at: UnixMillis) -> Speed {
+        let crowd_permille = whole(self.crowd(in_flight) * 1_000.0);
+        let Reading { middle, tail, per_token, last } = self.reading;
+        if at.0.saturating_sub(last.0) > STALE_MS {
+            return Speed { crowd_permille, ..Speed::default() };
+        }
         let growth = self.slope.per_kilotoken() * kilo(input_tokens);
-        let ttft = |quantiles: &Quantiles, q| quantiles.read(q, at).map(|base| whole((base + growth) / 1_000.0));
+        let ttft = |base: f64| whole((base + growth) / 1_000.0);
         Speed {
-            ttft_ms: ttft(&self.middle, 0.5),
-            ttft_p95_ms: if self.tail.count() >= ENOUGH { ttft(&self.tail, 0.95) } else { None },
-            tpot_us: self.per_token.read(0.5, at).map(whole),
-            crowd_permille: whole(self.crowd(in_flight) * 1_000.0),
+            ttft_ms: middle.map(ttft),
+            ttft_p95_ms: tail.map(ttft),
+            tpot_us: per_token.map(whole),
+            crowd_permille,
         }
     }
 
@@ -127,6 +153,7 @@ impl Latency {
         middle(&kept.base_us).into_iter().for_each(|base| latency.middle.observe(base, kept.last));
         middle(&kept.per_token_us).into_iter().for_each(|each| latency.per_token.observe(each, kept.last));
         latency.slope.known = f64::from(kept.per_kilotoken_us);
+        latency.read(kept.last);
         latency
     }
 }

@@ -9,7 +9,7 @@ const ACCURACY: f64 = 0.02;
 /// From a microsecond to weeks in steps of the accuracy; the smallest are joined first.
 const BINS: u32 = 512;
 /// What was last seen so long ago says nothing of now.
-const STALE_MS: i64 = 3_600_000;
+pub(super) const STALE_MS: i64 = 3_600_000;
 
 /// When the sketches take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
