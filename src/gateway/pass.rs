@@ -46,7 +46,7 @@ struct Pass {
     call: Call,
     form: Form,
     content_type: Option<HeaderValue>,
-    decision: Decision,
+    decision: Arc<Decision>,
     deadline: Instant,
 }
 
@@ -92,9 +92,13 @@ impl Gateway {
         let snapshot = self.snapshot();
         let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
+        let dry_run = incoming.dry_run;
         let (call, form) = read(incoming)?;
         let shared = Arc::clone(self.shared());
         let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
+        if dry_run {
+            return self.rehearse(&call, &snapshot);
+        }
         let receipt = receipt(&call, &snapshot, shared.now());
         let mut settlement = Settlement::new(Arc::clone(&shared), Arc::clone(&snapshot), permit, receipt, accepted);
         let (call, planned) = self.decide(call, &snapshot, &mut settlement);
@@ -150,7 +154,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         principal: incoming.principal,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
-        envelope,
+        envelope: Arc::new(envelope),
         require: incoming.require,
         session: incoming.session,
         show_cost: false,

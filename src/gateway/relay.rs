@@ -119,7 +119,7 @@ impl Relay {
         let mut pump = pump;
         self.pending.push_back(pump.broken(&error));
         let observed = pump.observed();
-        settlement.streamed(Outcome::Truncated, &observed, Some(failure));
+        settlement.streamed(Outcome::Truncated(failure.kind), &observed, Some(failure));
     }
 }
 

@@ -14,6 +14,8 @@ mod reload;
 mod residency;
 mod rim;
 mod shutdown;
+mod storm;
 mod stream;
 mod tidy;
+mod trail;
 mod upstream;
