@@ -10,6 +10,7 @@ mod decide;
 mod dialects;
 mod failover;
 mod harness;
+mod media;
 mod reload;
 mod residency;
 mod rim;
