@@ -4,6 +4,7 @@ mod banner;
 mod check;
 mod explain;
 mod keys;
+mod past;
 mod policy;
 mod report;
 mod serve;
@@ -52,8 +53,8 @@ enum Command {
     Serve(serve::Serve),
     /// Check config, catalogue and policies; report all problems at once.
     Check(check::Check),
-    /// Show how a request would be decided, and why.
-    Explain(explain::Explain),
+    /// Show how a request would be or was decided, and why.
+    Explain(Box<explain::Explain>),
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),

@@ -16,8 +16,10 @@ mod relay;
 mod retry;
 mod settle;
 mod snapshot;
+mod trail;
 mod views;
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,6 +48,7 @@ use call::Call;
 use detached::Detached;
 use dispatch::{Answer, Dispatch, Dispatched};
 use settle::{Settled, Settlement};
+use trail::Seen;
 
 pub use body::Body;
 pub use locals::LocalModels;
@@ -165,6 +168,8 @@ pub struct Incoming {
     pub session: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
+    /// `x-stellwerk-dry-run: true`: only the plan is wanted.
+    pub dry_run: bool,
 }
 
 impl Gateway {
@@ -206,8 +211,12 @@ impl Gateway {
     async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
+        let dry_run = incoming.dry_run;
         let call = parse(incoming, &self.shared.items)?;
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
+        if dry_run {
+            return self.rehearse(&call, &snapshot);
+        }
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
@@ -228,10 +237,16 @@ impl Gateway {
     }
 
     /// Decides, and tells the settlement: a refusal has a route as well.
-    fn decide(&self, call: Call, snapshot: &Snapshot, settlement: &mut Settlement) -> (Call, Result<Decision, Error>) {
-        let planned = self.plan(&call, snapshot);
+    fn decide(
+        &self,
+        call: Call,
+        snapshot: &Snapshot,
+        settlement: &mut Settlement,
+    ) -> (Call, Result<Arc<Decision>, Error>) {
+        let mut seen = Seen::default();
+        let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision);
+            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -243,7 +258,8 @@ impl Gateway {
         (call, decided)
     }
 
-    fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
+    /// Plans. `seen` gets what the planner asked about.
+    fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Seen) -> Result<Decision, Error> {
         let now = self.shared.now();
         let market = &*snapshot.catalogue;
         let mut own = Requirement::ANY;
@@ -271,6 +287,12 @@ impl Gateway {
             _ => vec!["model".to_owned()],
         };
         let user = origin::user(call);
+        let seen = RefCell::new(seen);
+        let inexpressible = |to| {
+            let names = inexpressible(to);
+            seen.borrow_mut().inexpressible.push((to, names.first().cloned()));
+            names
+        };
         let ask = Ask {
             model: &call.envelope.model,
             operation: call.operation,
@@ -288,7 +310,12 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        let decision = policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice()));
+        let signals = |id| {
+            let signal = snapshot.signal(id, now);
+            seen.borrow_mut().signals.push((id, signal));
+            signal
+        };
+        let decision = policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice()));
         if decision.refusal.as_ref().is_some_and(|error| error.kind == ErrorKind::PolicyFailed) {
             self.shared.metrics.policy_error(&decision.policy, &decision.route);
         }
@@ -336,7 +363,7 @@ impl Gateway {
         &self,
         call: Call,
         snapshot: Arc<Snapshot>,
-        decision: Decision,
+        decision: Arc<Decision>,
         settlement: Settlement,
         lead: Option<(Lead, Duration)>,
         accepted: Instant,
@@ -419,7 +446,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         principal: incoming.principal,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
-        envelope,
+        envelope: Arc::new(envelope),
         require: incoming.require,
         session: incoming.session,
         show_cost: incoming.show_cost,

@@ -2,6 +2,7 @@
 
 mod compile;
 mod decide;
+mod premium;
 mod property;
 mod require;
 mod shares;
