@@ -110,12 +110,7 @@ impl Latency {
         }
         let growth = self.slope.per_kilotoken() * kilo(input_tokens);
         let ttft = |base: f64| whole((base + growth) / 1_000.0);
-        Speed {
-            ttft_ms: middle.map(ttft),
-            ttft_p95_ms: tail.map(ttft),
-            tpot_us: per_token.map(whole),
-            crowd_permille,
-        }
+        Speed { ttft_ms: middle.map(ttft), ttft_p95_ms: tail.map(ttft), tpot_us: per_token.map(whole), crowd_permille }
     }
 
     /// Where more is in flight than the target has shown to bear, each part more than that waits for its turn.

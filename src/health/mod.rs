@@ -5,6 +5,7 @@
 //! them.
 
 mod breaker;
+mod memory;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,9 +15,10 @@ use std::time::Duration;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::target::{Expectation, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
-use crate::forecast::{Kept, Latency, Sample, Volume};
+use crate::forecast::{Latency, Sample, Volume};
 
 pub use breaker::{Breaker, Event};
+pub use memory::{Memory, load, save};
 
 /// Most routes that a target learns apart; further ones use the prior.
 const ROUTES: usize = 256;
@@ -45,22 +47,6 @@ impl Registry {
         let entries: Vec<_> = lock(&self.targets).iter().map(|(n, entry)| (Arc::clone(n), Arc::clone(entry))).collect();
         entries.into_iter().filter_map(|(name, entry)| Some((name, entry.keep(now)?))).collect()
     }
-
-    /// Takes what was kept, for targets by name. Comes before the first snapshot asks for their entries.
-    pub fn restore(&self, kept: impl Iterator<Item = (Arc<str>, Memory)>, places: impl Fn(&str) -> Option<Target>) {
-        for (name, memory) in kept {
-            if let Some(target) = places(&name) {
-                self.entry(&target).restore(&memory);
-            }
-        }
-    }
-}
-
-/// A target's measurements, as they outlive the process.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub struct Memory {
-    speed: Option<Kept>,
-    routes: Vec<(String, Volume)>,
 }
 
 /// One target's measurements.
@@ -133,18 +119,21 @@ impl TargetHealth {
     /// An attempt failed. What is about the request (`Rejected`), one credential or the client says nothing of the target.
     pub fn failed(&self, now: UnixMillis, failure: &Failure) {
         match failure.kind {
-            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => self.both(Event::Nothing, now),
-            FailureKind::Connect => lock(&self.endpoint).on(Event::Failure(failure.retry_after), now),
+            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => {
+                self.both(Event::Nothing, now)
+            }
+            FailureKind::Connect => self.each(Event::Nothing, Event::Failure(failure.retry_after), now),
             FailureKind::RateLimited => {
                 let rest = failure.retry_after.unwrap_or(Duration::from_secs(1));
-                lock(&self.breaker).on(Event::Limited(rest), now);
+                self.each(Event::Limited(rest), Event::Success, now);
             }
-            FailureKind::Timeout
-            | FailureKind::Upstream
-            | FailureKind::NoModel
-            | FailureKind::Malformed
-            | FailureKind::Truncated
-            | FailureKind::Worker => lock(&self.breaker).on(Event::Failure(failure.retry_after), now),
+            // Whether anybody listens there is not known.
+            FailureKind::Timeout | FailureKind::Worker => {
+                self.each(Event::Failure(failure.retry_after), Event::Nothing, now);
+            }
+            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => {
+                self.each(Event::Failure(failure.retry_after), Event::Success, now);
+            }
         }
     }
 
@@ -154,8 +143,12 @@ impl TargetHealth {
     }
 
     fn both(&self, event: Event, now: UnixMillis) {
-        lock(&self.breaker).on(event, now);
-        lock(&self.endpoint).on(event, now);
+        self.each(event, event, now);
+    }
+
+    fn each(&self, own: Event, endpoint: Event, now: UnixMillis) {
+        lock(&self.breaker).on(own, now);
+        lock(&self.endpoint).on(endpoint, now);
     }
 
     fn keep(&self, now: UnixMillis) -> Option<Memory> {
@@ -165,7 +158,8 @@ impl TargetHealth {
         (speed.is_some() || !routes.is_empty()).then_some(Memory { speed, routes })
     }
 
-    fn restore(&self, memory: &Memory) {
+    /// Takes what was kept over a restart.
+    pub fn restore(&self, memory: &Memory) {
         if let Some(kept) = &memory.speed {
             *lock(&self.latency) = Latency::restore(kept);
         }
