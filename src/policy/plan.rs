@@ -287,10 +287,8 @@ pub fn plan(
         decision.refusal = Some(refuse::above_cap(&decision, asked, cap));
         return decision;
     }
-    let prefer = route.map_or(Preference::Exchange { second: Money::ZERO }, |r| r.prefer);
-    let ranks = route.and_then(|r| Some((r.split.as_deref()?, r)));
-    let ranks = ranks.map(|(split, r)| (split, split.ranks(&r.name, ask, dice)));
     let name = Arc::clone(&decision.route);
+    let ranks = route.and_then(|r| r.split.as_deref().map(|split| (split, split.ranks(&r.name, ask, dice))));
     let mut examiner = Examiner {
         route: &name,
         market,
@@ -298,11 +296,34 @@ pub fn plan(
         requirement: &decision.requirement,
         lossy: decision.lossy,
         default_output: decision.max_output,
-        prefer,
+        prefer: route.map_or(Preference::Exchange { second: Money::ZERO }, |r| r.prefer),
         ranks: ranks.as_ref().map(|(split, ranks)| (*split, ranks.as_slice())),
         inexpressible: Default::default(),
     };
-    let canary = route.and_then(|r| r.canary.filter(|canary| canary.takes(&r.name, ask, dice)));
+    let chosen = choose(&mut examiner, route, picks, signals, dice);
+    let Chosen { admitted, rejected, lead } = chosen;
+    (decision.admitted, decision.rejected, decision.lead) = (admitted, rejected, lead);
+    if decision.admitted.is_empty() {
+        decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
+    }
+    decision
+}
+
+/// Candidates, examined and ordered.
+struct Chosen {
+    admitted: Vec<Candidate>,
+    rejected: Vec<Rejection>,
+    lead: Lead,
+}
+
+fn choose(
+    examiner: &mut Examiner<'_>,
+    route: Option<&Route>,
+    picks: &[Pick],
+    signals: &dyn Fn(TargetId) -> Signal,
+    dice: Dice,
+) -> Chosen {
+    let canary = route.and_then(|r| r.canary.filter(|canary| canary.takes(&r.name, examiner.ask, dice)));
     let canary = canary.map(|canary| canary.target);
     // It need not be one of the route's targets.
     let outside = canary.filter(|target| picks.iter().all(|pick| pick.target != *target));
@@ -315,10 +336,10 @@ pub fn plan(
             Err(reason) => rejected.push(Rejection { target: pick.target, reason }),
         }
     }
-    decision.lead = order(&mut admitted, prefer, dice);
+    let mut lead = order(&mut admitted, examiner.prefer, dice);
     if let Some(first) = canary.and_then(|canary| admitted.iter().position(|c| c.target == canary)) {
         admitted[..=first].rotate_right(1);
-        decision.lead = Lead::Canary;
+        lead = Lead::Canary;
     }
     if admitted.is_empty()
         && let Some(soonest) = soonest_of_own_rests(&rejected)
@@ -326,16 +347,13 @@ pub fn plan(
         let target = rejected[soonest].target;
         let pick = picks.iter().chain(&outside).find(|pick| pick.target == target);
         let up = Signal { state: Health::Up, ..signals(target) };
-        admitted.extend(pick.and_then(|pick| examiner.examine(*pick, &up).ok()));
-        rejected.remove(soonest);
-        decision.lead = Lead::LastResort;
+        if let Some(candidate) = pick.and_then(|pick| examiner.examine(*pick, &up).ok()) {
+            admitted.push(candidate);
+            rejected.remove(soonest);
+            lead = Lead::LastResort;
+        }
     }
-    decision.admitted = admitted;
-    decision.rejected = rejected;
-    if decision.admitted.is_empty() {
-        decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
-    }
-    decision
+    Chosen { admitted, rejected, lead }
 }
 
 /// Which of these rests by our own guess alone and is the first to be up again: better tried than refused.
