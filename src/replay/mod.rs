@@ -16,7 +16,7 @@ use crate::catalogue::{Catalogue, Target};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capabilities, Capability, Health, Signal, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 use crate::ledger::decisions::Recorded;
 use crate::ledger::trail::Seen;
@@ -144,8 +144,8 @@ impl<'a> Past<'a> {
             // Nobody asked then, so nobody knows.
             None => vec!["model".to_owned()],
         };
+        let tags: Vec<std::sync::Arc<str>> = recorded.tags.iter().map(|tag| tag.as_str().into()).collect();
         let ask = Ask {
-            model: &recorded.model_asked,
             operation,
             dialect,
             input_tokens: row.input_tokens,
@@ -154,9 +154,15 @@ impl<'a> Past<'a> {
             stream: row.stream,
             needs,
             inexpressible: &inexpressible,
-            principal: Principal { require: &own, ..Principal::ANONYMOUS },
+            principal: Principal {
+                key: &recorded.key_id,
+                team: &recorded.team,
+                tenant: &recorded.tenant,
+                tags: &tags,
+                require: &own,
+            },
             require: &of_request,
-            at: row.at,
+            ..Ask::of(&recorded.model_asked, row.at)
         };
         Ok(plan(policy, self, &ask, &|id| self.signal(id, row.at), Dice(row.dice)))
     }
@@ -184,7 +190,7 @@ fn needs(names: &[String]) -> Option<Capabilities> {
 fn signal(seen: &Seen) -> Signal {
     let mut signal = Signal::COLD;
     if seen.down {
-        signal.state = Health::Down { until: seen.until.map(UnixMillis) };
+        signal.state = Health::Down { until: seen.until.map(UnixMillis), rest: Rest::Firm };
     }
     signal.ttft_ms = seen.ttft_ms;
     signal.tpot_us = seen.tpot_us;
