@@ -11,6 +11,7 @@ mod shown;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::catalogue::{Catalogue, Target};
 use crate::domain::id::{DialectId, TargetId};
@@ -144,7 +145,9 @@ impl<'a> Past<'a> {
             // Nobody asked then, so nobody knows.
             None => vec!["model".to_owned()],
         };
-        let tags: Vec<std::sync::Arc<str>> = recorded.tags.iter().map(|tag| tag.as_str().into()).collect();
+        let tags: Vec<Arc<str>> = recorded.tags.iter().map(|tag| tag.as_str().into()).collect();
+        let (key, team, tenant) = (&recorded.key_id, &recorded.team, &recorded.tenant);
+        let principal = Principal { key, team, tenant, tags: &tags, require: &own };
         let ask = Ask {
             operation,
             dialect,
@@ -154,13 +157,7 @@ impl<'a> Past<'a> {
             stream: row.stream,
             needs,
             inexpressible: &inexpressible,
-            principal: Principal {
-                key: &recorded.key_id,
-                team: &recorded.team,
-                tenant: &recorded.tenant,
-                tags: &tags,
-                require: &own,
-            },
+            principal,
             require: &of_request,
             ..Ask::of(&recorded.model_asked, row.at)
         };
@@ -190,9 +187,11 @@ fn needs(names: &[String]) -> Option<Capabilities> {
 fn signal(seen: &Seen) -> Signal {
     let mut signal = Signal::COLD;
     if seen.down {
-        signal.state = Health::Down { until: seen.until.map(UnixMillis), rest: Rest::Firm };
+        let rest = if seen.own_rest { Rest::Breaker } else { Rest::Firm };
+        signal.state = Health::Down { until: seen.until.map(UnixMillis), rest };
     }
     signal.ttft_ms = seen.ttft_ms;
+    signal.ttft_p95_ms = seen.ttft_p95_ms;
     signal.tpot_us = seen.tpot_us;
     signal.in_flight = seen.in_flight;
     signal
