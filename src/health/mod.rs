@@ -27,8 +27,11 @@ const ROUTES: usize = 256;
 #[derive(Debug, Default)]
 pub struct Registry {
     targets: Mutex<HashMap<Arc<str>, Arc<TargetHealth>>>,
-    endpoints: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Mutex<Breaker>>>>,
+    endpoints: Mutex<HashMap<Place, Arc<Mutex<Breaker>>>>,
 }
+
+/// Provider and endpoint.
+type Place = (Arc<str>, Arc<str>);
 
 impl Registry {
     /// The entry of a target, made on first sight.
