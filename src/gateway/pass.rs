@@ -130,7 +130,7 @@ fn counts(snapshot: &Snapshot, decision: &Decision, dialect: DialectId) -> bool 
 fn counted(call: &Call, decision: &Decision, settlement: Settlement) -> Response<Body> {
     let mut response = Response::new(Body::whole(call.ingress.encode_count(call.input_estimate())));
     settlement.answered_here();
-    head(&mut response, call.request, "application/json", decision, &Settled::default(), &[]);
+    head(&mut response, "application/json", decision, &Settled::default(), &[]);
     insert(&mut response, "x-stellwerk-count", "estimated");
     response
 }
@@ -219,7 +219,7 @@ impl Pass {
     fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
         let settled = settlement.completed(&passed.observed);
         let mut response = Response::new(Body::whole(passed.body));
-        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
+        head(&mut response, "application/json", &self.decision, &settled, &passed.dropped);
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }

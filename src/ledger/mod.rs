@@ -5,6 +5,7 @@
 //! refused: the queue neither drops nor grows.
 
 pub mod decisions;
+mod insert;
 pub mod query;
 mod rows;
 pub mod trail;
