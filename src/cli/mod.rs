@@ -1,5 +1,7 @@
 //! The command line: data on stdout, logs on stderr, `--json` where there is data.
 
+mod advise;
+mod backtest;
 mod banner;
 mod check;
 mod explain;
@@ -8,6 +10,7 @@ mod past;
 mod policy;
 mod report;
 mod serve;
+mod since;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +61,8 @@ enum Command {
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say which requests could have gone to a cheaper admitted target, and what is not known.
+    Advise(advise::Advise),
     /// Read the ledger.
     #[command(subcommand)]
     Report(report::Report),
@@ -108,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.run(&cli.common),
         Command::Explain(command) => command.run(&cli.common),
         Command::Policy(command) => command.run(&cli.common),
+        Command::Advise(command) => command.run(&cli.common),
         Command::Report(command) => command.run(&cli.common),
         Command::Keys(command) => command.run(&cli.common),
         Command::LocalWorker(args) => return crate::local::worker_main(args),

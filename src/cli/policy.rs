@@ -1,10 +1,10 @@
-//! `stellwerk policy test`: the unit tests inside policy files.
+//! `stellwerk policy`: the unit tests inside policy files; what policies would have done.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Common, Failed, say};
+use super::{Common, Failed, backtest, say};
 use crate::app;
 use crate::gateway::now;
 use crate::policy::run_tests;
@@ -18,11 +18,16 @@ pub(super) enum Policy {
         #[arg(long)]
         json: bool,
     },
+    /// Decide recorded requests again with the policies of a directory, and compare.
+    Backtest(backtest::Backtest),
 }
 
 impl Policy {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
-        let Self::Test { json } = self;
+        let json = match self {
+            Self::Test { json } => json,
+            Self::Backtest(command) => return command.run(common),
+        };
         let checked = app::compile(&common.load()?)?;
         let compiled = checked.compiled();
         let (mut lines, mut rows, mut failed, mut count) = (Vec::new(), Vec::new(), 0, 0);

@@ -257,7 +257,11 @@ impl Settlement {
             Some(counted) => (counted, Basis::Counted),
             None => self.usage(outcome, observed, attempt.status),
         };
-        let charge = self.charge(target, &usage, When { start: attempt.started, end: ended });
+        let charge = if observed.unreported {
+            ChargeRecord::Unpriced { reason: "usage_not_reported" }
+        } else {
+            self.charge(target, &usage, When { start: attempt.started, end: ended })
+        };
         self.judge(target, outcome, failure, ended, took, ttft, &usage);
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
@@ -307,6 +311,9 @@ impl Settlement {
             // The local runtime counts its own tokens: exact, and so marked.
             let basis = if observed.counted { Basis::Counted } else { Basis::Provider };
             return (usage, basis);
+        }
+        if observed.unreported {
+            return (Usage::ZERO, Basis::Estimated);
         }
         // A stream that broke may have reported its prompt, exactly, before its answer.
         if let Some(prompt) = observed.prompt {

@@ -5,8 +5,10 @@
 //! refused: the queue neither drops nor grows.
 
 pub mod decisions;
+pub mod feedback;
 mod insert;
 pub mod query;
+pub mod residency;
 mod rows;
 pub mod trail;
 mod writer;

@@ -7,9 +7,11 @@ mod client;
 mod credentials;
 mod pool;
 mod sigv4;
+mod tokens;
 
 pub use client::ReplyBody;
 pub use credentials::{Credential, CredentialPool, Lease, Placement};
 pub use pool::{EndpointSpec, Line, Pool, Reply};
 pub(crate) use pool::{address, collect};
 pub use sigv4::{AwsKey, Scope};
+pub use tokens::{Grant, ServiceAccount, TokenEndpoint, TokenSource};

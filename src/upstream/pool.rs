@@ -124,7 +124,7 @@ impl Pool {
         *request.uri_mut() = line.to;
         *request.headers_mut() = line.headers;
         let pieces = if lease.signs() { vec![Bytes::from(pieces.concat())] } else { pieces };
-        lease.apply(&mut request, pieces.first().map_or(&[][..], |whole| whole))?;
+        lease.apply(&mut request, pieces.first().map_or(&[][..], |whole| whole)).await?;
         let (head, ()) = request.into_parts();
         let request = Request::from_parts(head, Pieces::new(pieces));
         let response = self.client.request(request).await.map_err(|e| client::failure(&e))?;

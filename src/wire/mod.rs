@@ -5,6 +5,7 @@ pub mod cursor;
 pub mod eventstream;
 pub mod multipart;
 pub mod ndjson;
+pub mod passing;
 mod special;
 pub mod splice;
 pub mod sse;

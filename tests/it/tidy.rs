@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; within floor 1 the arrows point to the left only.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("domain", 0),
     ("wire", 10),
     ("dialect", 11),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 21] = [
     ("upstream", 30),
     ("local", 30),
     ("report", 31),
+    ("replay", 32),
     ("gateway", 40),
     ("server", 50),
     ("admin", 51),
