@@ -22,7 +22,7 @@ use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::{Capability, Health, Signal, UnixMillis};
+use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
 use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
@@ -181,7 +181,7 @@ impl Snapshot {
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
         {
-            signal.state = Health::Down { until: None };
+            signal.state = Health::Down { until: None, rest: Rest::Firm };
         }
         signal
     }
