@@ -50,9 +50,10 @@ soak: ## what takes long: properties (CASES=100000), upstreams in chaos (REQUEST
 	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
 	@scripts/fuzz.sh $${FUZZ:-60}
 
-bench: ## micro-benchmarks
+bench: ## micro-benchmarks; then CPU a request beside nginx and HAProxy, where the shared harness is there
 	@scripts/setup.sh
 	cargo bench $(FAST)
+	@scripts/bench.sh
 
 clean: ## remove what was built; var/ (ledger, keys, models) stays
 	cargo clean

@@ -301,15 +301,42 @@ pub struct Signal {
     pub state: Health,
     /// Milliseconds to the first token, where measured.
     pub ttft_ms: Option<u32>,
+    /// Within so many milliseconds the first token comes in 95 of 100 cases, where enough has been measured to say so.
+    pub ttft_p95_ms: Option<u32>,
     /// Microseconds per output token, where measured.
     pub tpot_us: Option<u32>,
     /// Requests in flight.
     pub in_flight: u32,
+    /// By how much the requests in flight stretch the wait, in thousandths; 1000 = not at all.
+    pub crowd_permille: u32,
+}
+
+/// What measurement says of the tokens of a route's requests at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Tokens of one answer, thinking included; none = only the prior is known.
+    pub output_tokens: Option<u32>,
+    /// Tokens that the target counts per million that were estimated.
+    pub input_ppm: u32,
+    /// Of a million tokens of prompt, those that come from the provider's cache.
+    pub cached_ppm: u32,
+}
+
+impl Expectation {
+    /// Nothing measured.
+    pub const UNKNOWN: Self = Self { output_tokens: None, input_ppm: 1_000_000, cached_ppm: 0 };
 }
 
 impl Signal {
     /// Nothing measured, nothing wrong: what `policy test` assumes.
-    pub const COLD: Self = Self { state: Health::Up, ttft_ms: None, tpot_us: None, in_flight: 0 };
+    pub const COLD: Self = Self {
+        state: Health::Up,
+        ttft_ms: None,
+        ttft_p95_ms: None,
+        tpot_us: None,
+        in_flight: 0,
+        crowd_permille: 1_000,
+    };
 }
 
 /// Whether a target may be tried.
@@ -321,5 +348,18 @@ pub enum Health {
     Down {
         /// When it may be tried again.
         until: Option<UnixMillis>,
+        /// Who says so.
+        rest: Rest,
     },
+}
+
+/// Why a target rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Our own breaker, after failures: a guess. Tried all the same where nothing else is left.
+    Breaker,
+    /// The upstream limits our rate.
+    Limited,
+    /// The upstream asked for it, or there is nobody to answer: trying is of no use.
+    Firm,
 }
