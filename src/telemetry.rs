@@ -40,6 +40,7 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
+    shadow: IntCounterVec,
 }
 
 /// Handles of one route and target.
@@ -146,6 +147,11 @@ impl Metrics {
                     &["model"],
                 )?,
             )?,
+            shadow: ints(
+                "stellwerk_shadow_runs_total",
+                "Sampled requests, by what became of their shadow.",
+                &["outcome"],
+            )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
             registry,
         })
@@ -173,6 +179,11 @@ impl Metrics {
     /// A request was refused before any attempt.
     pub fn refused(&self, code: &str) {
         self.refused.with_label_values(&[code]).inc();
+    }
+
+    /// A sampled request's shadow: compared, failed, at its limit, without a place.
+    pub fn shadow(&self, outcome: &str) {
+        self.shadow.with_label_values(&[outcome]).inc();
     }
 
     /// An attempt ended.

@@ -9,6 +9,7 @@ pub mod feedback;
 pub mod query;
 pub mod residency;
 mod rows;
+pub mod shadow;
 pub mod trail;
 mod writer;
 

@@ -8,9 +8,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::notes::Notes;
-use super::raw::{RawAttempts, RawBaseline, RawMatch, RawPrefer, RawRequire, RawRoute, RawTest, RawTimeout};
+use super::raw::{RawAttempts, RawBaseline, RawMatch, RawPrefer, RawRequire, RawRoute, RawShadow, RawTest, RawTimeout};
 use super::require::{self, Complaint};
-use super::{Baseline, Lossy, Market, Names, Pick, Policy, Preference, Requirement, Route, select, text};
+use super::{
+    Baseline, Lossy, Market, Names, Pick, Policy, Preference, Requirement, Route, Shadow, select, shadow, text,
+};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
@@ -140,6 +142,7 @@ impl Compiler<'_> {
                 Some(own) => self.baseline(own, &at("baseline")),
                 None => self.baseline.clone(),
             },
+            shadow: raw.shadow.as_ref().and_then(|raw| self.shadow(raw, &at("shadow"))),
             lossy: self.lossy(raw.lossy.as_ref(), &at("lossy")),
             cache: self.notes.duration(raw.cache.as_ref(), &at("cache")),
             max_output,
@@ -281,6 +284,31 @@ impl Compiler<'_> {
             self.notes.problem(raw.span(), path, complaint);
         }
         Some(Baseline { target: target.id, name: Arc::clone(&target.name), price_as_of, retired })
+    }
+
+    /// One target, a share and a limit: all three, or no shadow.
+    fn shadow(&mut self, raw: &RawShadow, path: &str) -> Option<Shadow> {
+        let at = |member: &str| format!("{path}.{member}");
+        let (sample, per_day) = shadow::read(raw);
+        let sample = self.notes.keep(raw.sample.span(), &at("sample"), sample.map_err(|message| (message, None)));
+        let per_day = self.notes.keep(raw.max_cost.span(), &at("max_cost"), per_day.map_err(|message| (message, None)));
+        let pattern = self.notes.pattern(&raw.target, &at("target"))?;
+        let found: Vec<_> = self.market.targets().iter().filter(|t| pattern.matches(t)).collect();
+        let target = match found.as_slice() {
+            [target] if &*target.model != "*" => target.id,
+            [] => {
+                let complaint =
+                    (format!("`{}` matches no target", pattern.as_str()), self.nearest(raw.target.get_ref()));
+                self.notes.problem(raw.target.span(), &at("target"), complaint);
+                return None;
+            }
+            _ => {
+                let complaint = (format!("a shadow is one target of one model; `{}` is not", pattern.as_str()), None);
+                self.notes.problem(raw.target.span(), &at("target"), complaint);
+                return None;
+            }
+        };
+        Some(Shadow { target, sample_ppm: sample?, per_day: per_day? })
     }
 
     fn lossy(&mut self, raw: Option<&Spanned<String>>, path: &str) -> Lossy {

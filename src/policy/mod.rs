@@ -21,6 +21,7 @@ mod reason;
 mod refuse;
 mod require;
 mod select;
+mod shadow;
 mod text;
 mod zones;
 
@@ -41,6 +42,7 @@ pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};
+pub use shadow::{Shadow, Shadowed};
 pub use zones::{Countries, ZONES, Zone};
 
 use crate::domain::id::TargetId;
@@ -100,6 +102,8 @@ pub struct Route {
     pub prefer: Preference,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
+    /// Where a sample goes besides, to be compared.
+    pub shadow: Option<Shadow>,
     /// Whether parameters may be dropped.
     pub lossy: Lossy,
     /// How long an answer may be served again; none = no cache.

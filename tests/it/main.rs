@@ -13,6 +13,7 @@ mod media;
 mod reload;
 mod residency;
 mod rim;
+mod shadow;
 mod shutdown;
 mod storm;
 mod stream;

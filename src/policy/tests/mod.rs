@@ -5,6 +5,7 @@ mod decide;
 mod premium;
 mod property;
 mod require;
+mod shadow;
 mod shipped;
 
 use std::sync::Arc;
