@@ -9,10 +9,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stellwerk::catalogue::{Catalogue, Surroundings};
 use stellwerk::dialect::{self, Destination, Located, Quirks, Watching};
 use stellwerk::domain::id::DialectId;
-use stellwerk::domain::plan::Operation;
-use stellwerk::domain::target::{Capabilities, Signal, UnixMillis};
+use stellwerk::domain::target::{Signal, UnixMillis};
 use stellwerk::domain::usage::{Bucket, Usage};
-use stellwerk::policy::{Ask, Dice, Policy, Principal, Requirement, embedded, plan};
+use stellwerk::policy::{Ask, Dice, Policy, Requirement, embedded, plan};
 use stellwerk::pricing::{When, price};
 use stellwerk::wire::splice::Members;
 
@@ -50,20 +49,8 @@ fn decide(c: &mut Criterion) {
     let require = Requirement::parse("processing=EU,US,local; operator=EU,US,local", &catalogue).unwrap();
     c.bench_function("plan: shipped policy, route `reasoning`", |b| {
         b.iter(|| {
-            let ask = Ask {
-                model: black_box("o1"),
-                operation: Operation::Chat,
-                dialect: DialectId::OpenAiChat,
-                input_tokens: 1000,
-                max_output: Some(500),
-                choices: 1,
-                stream: true,
-                needs: Capabilities::NONE,
-                inexpressible: &|_| Vec::new(),
-                principal: Principal::ANONYMOUS,
-                require: &require,
-                at: UnixMillis(1_795_500_000_000),
-            };
+            let at = UnixMillis(1_795_500_000_000);
+            let ask = Ask { max_output: Some(500), stream: true, require: &require, ..Ask::of(black_box("o1"), at) };
             plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(7))
         });
     });

@@ -41,6 +41,7 @@ pub struct Metrics {
     local_up: IntGaugeVec,
     refused: IntCounterVec,
     shadow: IntCounterVec,
+    deciding: Deciding,
 }
 
 /// Handles of one route and target.
@@ -74,6 +75,25 @@ const TOKENS: [f64; 14] = [
     67_108_864.0,
 ];
 const TARGET: [&str; 3] = ["route", "provider", "model"];
+
+/// What is told of policies.
+#[derive(Clone, Debug)]
+struct Deciding {
+    policy_errors: IntCounterVec,
+}
+
+impl Deciding {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
+        Ok(Self {
+            policy_errors: ints(
+                "stellwerk_policy_errors_total",
+                "Requests refused because a route's condition could not be evaluated.",
+                &["policy", "route"],
+            )?,
+        })
+    }
+}
 
 impl Metrics {
     /// Registers every family.
@@ -153,6 +173,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
+            deciding: Deciding::new(&registry)?,
             registry,
         })
     }
@@ -184,6 +205,11 @@ impl Metrics {
     /// A sampled request's shadow: compared, failed, at its limit, without a place.
     pub fn shadow(&self, outcome: &str) {
         self.shadow.with_label_values(&[outcome]).inc();
+    }
+
+    /// The condition of a route could not be evaluated.
+    pub fn policy_error(&self, policy: &str, route: &str) {
+        self.deciding.policy_errors.with_label_values(&[policy, route]).inc();
     }
 
     /// An attempt ended.

@@ -6,9 +6,11 @@ mod body;
 mod call;
 mod compare;
 mod cost;
+mod credentials;
 mod detached;
 mod dispatch;
 mod locals;
+mod origin;
 mod pass;
 mod pools;
 mod pump;
@@ -53,6 +55,7 @@ use trail::Seen;
 
 pub use body::Body;
 pub use locals::LocalModels;
+pub use origin::asker;
 pub use relay::Relay;
 pub use snapshot::{Compiled, Snapshot};
 
@@ -167,6 +170,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-session`: which conversation the request belongs to, in the client's words.
+    pub session: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// `x-stellwerk-dry-run: true`: only the plan is wanted.
@@ -287,6 +292,7 @@ impl Gateway {
             // The others are not translated.
             _ => vec!["model".to_owned()],
         };
+        let user = origin::user(call);
         let seen = RefCell::new(seen);
         let inexpressible = |to| {
             let names = inexpressible(to);
@@ -303,7 +309,9 @@ impl Gateway {
             stream: call.envelope.stream,
             needs: call.envelope.needs,
             inexpressible: &inexpressible,
-            principal: policy::Principal { require: &own, ..policy::Principal::ANONYMOUS },
+            user: user.as_deref(),
+            session: &|| origin::session(call),
+            principal: asker(&call.principal, &own),
             require: &header,
             at: now,
         };
@@ -313,7 +321,11 @@ impl Gateway {
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
-        Ok(policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice())))
+        let decision = policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice()));
+        if decision.refusal.as_ref().is_some_and(|error| error.kind == ErrorKind::PolicyFailed) {
+            self.shared.metrics.policy_error(&decision.policy, &decision.route);
+        }
+        Ok(decision)
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -449,6 +461,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
         require: incoming.require,
+        session: incoming.session,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
     })

@@ -168,6 +168,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
         require: incoming.require,
+        session: incoming.session,
         show_cost: false,
         vectors: OnceLock::new(),
     };
@@ -197,7 +198,9 @@ impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
         let (mut last, mut refused, mut made) = (None, None, 0);
         for (number, candidate) in self.decision.admitted.iter().enumerate() {
-            let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, self.shared.now());
+            let now = self.shared.now();
+            let signals = |id| self.snapshot.signal(id, now);
+            let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
             let Ok(ticket) = ticket else { continue };
             match self.attempt(candidate, ticket, &mut settlement).await {
                 Ok(passed) => return Ok(self.respond(passed, settlement)),

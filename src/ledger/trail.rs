@@ -14,8 +14,8 @@ use crate::dialect::{self, Envelope};
 use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capability, Health, Signal, UnixMillis};
-use crate::policy::{self, Ask, Decision, Lossy, Principal, Requirement};
+use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
+use crate::policy::{self, Ask, Decision, Lossy};
 
 /// Most candidates of a kind in a row; the others are counted.
 const CANDIDATES: usize = 48;
@@ -100,6 +100,12 @@ pub struct Seen<S = String> {
     /// Until when, in milliseconds since 1970, where that was known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Whether that was our own breaker's guess.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_rest: bool,
+    /// Within so many milliseconds the first token came in 95 of 100 cases.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub ttft_p95_ms: Option<u32>,
     /// Milliseconds to the first token.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<u32>,
@@ -173,6 +179,8 @@ impl Trail {
             };
             Seen {
                 target: self.name(*id),
+                own_rest: matches!(signal.state, Health::Down { rest: Rest::Breaker, .. }),
+                ttft_p95_ms: signal.ttft_p95_ms,
                 down,
                 until: until.map(|at| at.0),
                 ttft_ms: signal.ttft_ms,
@@ -186,7 +194,6 @@ impl Trail {
     fn premium(&self) -> Option<(Option<i64>, Option<&str>)> {
         let inexpressible = |to| self.missing(to);
         let ask = Ask {
-            model: &self.envelope.model,
             operation: self.operation,
             dialect: self.dialect,
             input_tokens: self.input_tokens,
@@ -195,9 +202,7 @@ impl Trail {
             stream: self.envelope.stream,
             needs: self.envelope.needs,
             inexpressible: &inexpressible,
-            principal: Principal::ANONYMOUS,
-            require: &Requirement::ANY,
-            at: self.decision.at,
+            ..Ask::of(&self.envelope.model, self.decision.at)
         };
         let premium = policy::premium(&self.decision, &*self.catalogue, &ask)?;
         Some((pico(premium.over), premium.cheapest.map(|id| self.name(id))))

@@ -9,12 +9,14 @@
 
 mod cases;
 mod compile;
+mod condition;
 mod embedded;
 mod explain;
 mod market;
 mod notes;
 mod pattern;
 mod plan;
+mod preference;
 mod premium;
 mod raw;
 mod reason;
@@ -22,6 +24,7 @@ mod refuse;
 mod require;
 mod select;
 mod shadow;
+mod split;
 mod text;
 mod zones;
 
@@ -37,12 +40,13 @@ pub use cases::{TestOutcome, run_tests};
 pub use embedded::embedded;
 pub use explain::{Question, explain, shown};
 pub use pattern::Pattern;
-pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
+pub use plan::{Ask, Candidate, Decision, Dice, Lead, Principal, Ticket, plan};
 pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};
 pub use shadow::{Shadow, Shadowed};
+pub use split::{Canary, Share, Split, Sticky};
 pub use zones::{Countries, ZONES, Zone};
 
 use crate::domain::id::TargetId;
@@ -100,6 +104,10 @@ pub struct Route {
     pub require: Requirement,
     /// The preference among what is admitted.
     pub prefer: Preference,
+    /// The groups of [`Preference::Weighted`].
+    pub split: Option<Arc<Split>>,
+    /// What a share of the requests tries first.
+    pub canary: Option<Canary>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
     /// Where a sample goes besides, to be compared.
@@ -110,6 +118,8 @@ pub struct Route {
     pub cache: Option<Duration>,
     /// Output limit for requests that set none.
     pub max_output: Option<u64>,
+    /// Most output tokens that a request may ask for, per answer; also the limit of requests that set none.
+    pub output_cap: Option<u64>,
     /// Most attempts.
     pub attempts: u8,
     /// The waits.
@@ -118,6 +128,8 @@ pub struct Route {
     models: Option<GlobSet>,
     /// None: any operation.
     operations: Option<Vec<Operation>>,
+    /// Beside `match`.
+    when: Option<condition::Condition>,
 }
 
 /// A target of a route.
@@ -141,6 +153,8 @@ pub enum Preference {
     Fastest,
     /// As listed; within one pattern the least cost.
     Listed,
+    /// By shares of the requests; within one share the least cost.
+    Weighted,
 }
 
 /// Whether parameters that a target cannot express may be dropped.
@@ -183,8 +197,8 @@ impl Policy {
 
     /// Which route a request takes.
     #[must_use]
-    pub fn select(&self, model: &str, operation: Operation) -> Selected<'_> {
-        select::select(self, model, operation)
+    pub fn select(&self, ask: &Ask<'_>) -> Selected<'_> {
+        select::select(self, ask)
     }
 
     /// Model names that clients may ask for: the routes' literal names in order, without repetition.

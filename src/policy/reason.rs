@@ -8,7 +8,7 @@ use super::require::{guarantee_name, training_name};
 use super::text;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
-use crate::domain::target::{Capability, Country, Guarantee, Training, UnixMillis};
+use crate::domain::target::{Capability, Country, Guarantee, Rest, Training, UnixMillis};
 
 /// A candidate that was not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub enum Reason {
     Training(Option<Training>),
     /// The processing place is not promised firmly enough, or (none) it is not known how firmly.
     Guarantee(Option<Guarantee>),
+    /// The place where its access tokens are granted does not fulfil a part of the requirement, by the label of the reason.
+    TokenEndpoint(&'static str),
     /// A requirement asks for a fact whose catalogue entry is past its date.
     StaleFacts {
         /// Since when.
@@ -92,10 +94,21 @@ pub enum Reason {
         /// What the window holds.
         has: u64,
     },
+    /// It has not been measured enough to say how fast it is, and unmeasured targets are not allowed.
+    Unmeasured,
+    /// Its first token comes later than allowed.
+    Slow {
+        /// Within so many milliseconds it comes in 95 of 100 cases.
+        p95_ms: u32,
+        /// What is allowed, in milliseconds.
+        limit_ms: u32,
+    },
     /// It is admitted by everything else, but failing or saturated now.
     Down {
         /// When it may be tried again, where known.
         until: Option<UnixMillis>,
+        /// Who says so.
+        rest: Rest,
     },
 }
 
@@ -113,6 +126,8 @@ pub enum Stage {
     Configuration,
     /// Whether it can carry this request.
     Request,
+    /// Whether it is fast enough.
+    Speed,
     /// Whether it is up.
     Health,
 }
@@ -125,10 +140,11 @@ impl Reason {
             Self::NotYet { .. } | Self::Retired { .. } => Stage::Service,
             Self::ProcessingUnknown | Self::Processing { .. } | Self::Operator(_) | Self::Parent(_) => Stage::Policy,
             Self::Retention(_) | Self::Training(_) | Self::Guarantee(_) => Stage::Policy,
-            Self::StaleFacts { .. } | Self::Tier { .. } => Stage::Policy,
+            Self::StaleFacts { .. } | Self::Tier { .. } | Self::TokenEndpoint(_) => Stage::Policy,
             Self::MaxCost { .. } | Self::Unpriced => Stage::Price,
             Self::NotConfigured => Stage::Configuration,
             Self::Capability(_) | Self::Parameter(_) | Self::Output { .. } | Self::Context { .. } => Stage::Request,
+            Self::Slow { .. } | Self::Unmeasured => Stage::Speed,
             Self::Down { .. } => Stage::Health,
         }
     }
@@ -153,6 +169,7 @@ impl Reason {
             Self::Training(_) => "training",
             Self::Guarantee(_) => "guarantee",
             Self::StaleFacts { .. } => "stale_facts",
+            Self::TokenEndpoint(_) => "token_endpoint",
             Self::Tier { .. } => "tier",
             Self::MaxCost { .. } => "max_cost",
             Self::Unpriced => "unpriced",
@@ -161,6 +178,9 @@ impl Reason {
             Self::Parameter(_) => "parameter",
             Self::Output { .. } => "max_output",
             Self::Context { .. } => "context",
+            Self::Unmeasured => "unmeasured",
+            Self::Slow { .. } => "slow",
+            Self::Down { rest: Rest::Limited, .. } => "rate_limited",
             Self::Down { .. } => "down",
         }
     }
@@ -188,6 +208,7 @@ impl fmt::Display for Reason {
             Self::Guarantee(Some(has)) => write!(f, "the processing place is promised by: {}", guarantee_name(*has)),
             Self::Guarantee(None) => f.write_str("how firmly the processing place is promised is not known"),
             Self::StaleFacts { since } => write!(f, "its residency facts are stale since {}", text::date(*since)),
+            Self::TokenEndpoint(part) => write!(f, "its access tokens come from a place that is not allowed ({part})"),
             Self::Tier { has: Some(has), needed } => write!(f, "tier {has} is below {needed}"),
             Self::Tier { has: None, needed } => write!(f, "it has no tier, {needed} is needed"),
             Self::MaxCost { expected, limit } => write!(f, "expected to cost {expected} USD, the limit is {limit} USD"),
@@ -197,11 +218,17 @@ impl fmt::Display for Reason {
             Self::Parameter(name) => write!(f, "parameter `{name}` cannot be expressed"),
             Self::Output { asked, has } => write!(f, "{asked} output tokens asked, the model gives at most {has}"),
             Self::Context { needed, has } => write!(f, "{needed} tokens needed, the context holds {has}"),
-            Self::Down { until: Some(until) } => match jiff::Timestamp::from_millisecond(until.0) {
-                Ok(until) => write!(f, "down until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
-                Err(_) => f.write_str("down"),
-            },
-            Self::Down { until: None } => f.write_str("down"),
+            Self::Slow { p95_ms: p95, limit_ms } => {
+                write!(f, "its first token takes up to {p95} ms (p95), {limit_ms} ms are allowed")
+            }
+            Self::Unmeasured => f.write_str("how fast it is has not been measured"),
+            Self::Down { until, rest } => {
+                f.write_str(if *rest == Rest::Limited { "limits our rate" } else { "down" })?;
+                match until.and_then(|until| jiff::Timestamp::from_millisecond(until.0).ok()) {
+                    Some(until) => write!(f, " until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ const ASSUMPTIONS: [&str; 6] = [
     "the first target of the new plan that did not fail for this very request answers; failed attempts before it are paid again",
     "prices, service dates and residency facts are those of today's catalogue for the moment of each request",
     "targets are up or down, and as fast, as the trail says for that moment; without a word of the last ten minutes they are up",
-    "requirements of keys and requests are those of that moment; who asked and for whom is not looked at by conditions",
+    "requirements, key, team, tenant and tags are those of that moment; the client's user and the session are not known to conditions and shares",
 ];
 
 /// For people.

@@ -70,6 +70,7 @@ impl DataPlane {
         let principal = self.authenticate(&request, work.dialect)?;
         let headers = request.headers();
         let require = single(headers, "x-stellwerk-require")?;
+        let session = single(headers, "x-stellwerk-session")?;
         let show_cost = match single(headers, "x-stellwerk-usage")?.as_deref() {
             None => false,
             Some("cost") => true,
@@ -95,6 +96,7 @@ impl DataPlane {
             content_type,
             body,
             require,
+            session,
             show_cost,
             dry_run,
         };

@@ -7,7 +7,7 @@ use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Signal};
 use crate::ledger::{Trail, decisions, trail};
-use crate::policy::{Ask, Dice, Policy, Principal, Requirement, plan};
+use crate::policy::{Ask, Dice, Policy, plan};
 
 const POLICY: &str = r#"
 [[route]]
@@ -27,20 +27,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
     let needs = Capabilities::NONE.with(Capability::Tools);
     let members = ["model", "messages", "tools", "seed"].map(Into::into).to_vec();
     let envelope = Envelope { model: "auto".into(), needs, choices: 1, members, ..Envelope::default() };
-    let ask = Ask {
-        model: "auto",
-        operation: Operation::Chat,
-        dialect: DialectId::OpenAiChat,
-        input_tokens: 1_000,
-        max_output: None,
-        choices: 1,
-        stream: false,
-        needs,
-        inexpressible: &|_| Vec::new(),
-        principal: Principal::ANONYMOUS,
-        require: &Requirement::ANY,
-        at,
-    };
+    let ask = Ask { needs, ..Ask::of("auto", at) };
     let decision = plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(u64::MAX));
     let first = decision.admitted.first().unwrap().target;
     Trail {
