@@ -214,7 +214,7 @@ impl Dispatch {
         Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
-    fn pump(&self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
+    fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching {
                 hide_usage: !self.call.shows_usage(),
@@ -289,7 +289,7 @@ impl Dispatch {
     async fn whole(
         &self,
         wire: &Wire,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         passes: Option<&dyn Passthrough>,
         deadline: Instant,
     ) -> Result<Answer, Stop> {

@@ -357,7 +357,7 @@ impl Gateway {
                 let mut response = Response::new(Body::whole(entry.body.clone()));
                 let settled =
                     Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
-                head(&mut response, call.request, entry.content_type, decision, &settled, &entry.dropped);
+                head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
@@ -407,7 +407,7 @@ async fn answer(
                 shadow.start(&target, Some(body.clone()));
             }
             let mut response = Response::new(Body::whole(body.clone()));
-            head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+            head(&mut response, JSON, &decision, &settled, &dropped);
             if let Some((lead, ttl)) = lead {
                 relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
@@ -422,7 +422,7 @@ async fn answer(
             let settled = Settled { target: Some(target), ..Settled::default() };
             let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
             let mut response = Response::new(Body::Stream(Box::new(relay)));
-            head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
+            head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
             insert(&mut response, "x-accel-buffering", "no");
             Ok(response)
@@ -507,7 +507,6 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
 /// The headers of design section 8.
 fn head(
     response: &mut Response<Body>,
-    request: RequestId,
     content_type: &'static str,
     decision: &Decision,
     settled: &Settled,
@@ -515,7 +514,6 @@ fn head(
 ) {
     response.headers_mut().reserve(8);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    insert(response, "x-request-id", &request.to_string());
     insert(response, "x-stellwerk-route", &decision.route);
     if let Some(target) = &settled.target {
         insert(response, "x-stellwerk-target", target);

@@ -142,7 +142,7 @@ fn counts(snapshot: &Snapshot, decision: &Decision, dialect: DialectId) -> bool 
 fn counted(call: &Call, decision: &Decision, settlement: Settlement) -> Response<Body> {
     let mut response = Response::new(Body::whole(call.ingress.encode_count(call.input_estimate())));
     settlement.answered_here();
-    head(&mut response, call.request, "application/json", decision, &Settled::default(), &[]);
+    head(&mut response, "application/json", decision, &Settled::default(), &[]);
     insert(&mut response, "x-stellwerk-count", "estimated");
     response
 }
@@ -242,7 +242,7 @@ impl Pass {
             }
         };
         let mut response = Response::new(body);
-        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
+        head(&mut response, "application/json", &self.decision, &settled, &passed.dropped);
         if streamed {
             insert(&mut response, "x-accel-buffering", "no");
         }
@@ -319,7 +319,7 @@ impl Pass {
     async fn begun(
         &self,
         tap: Box<dyn Tap>,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         target: Arc<str>,
         settlement: &mut Settlement,
     ) -> Result<Answer, Stop> {
