@@ -252,7 +252,7 @@ impl Gateway {
         let mut seen = Seen::default();
         let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
+            settlement.decided(decision, call.envelope.choices, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -313,11 +313,12 @@ impl Gateway {
             session: &|| origin::session(call),
             principal: asker(&call.principal, &own),
             require: &header,
+            expect: &|route, target| snapshot.expectation(route, target),
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, now);
+            let signal = snapshot.signal(id, call.input_estimate(), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
