@@ -40,7 +40,6 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
-    shadow: IntCounterVec,
     deciding: Deciding,
 }
 
@@ -80,6 +79,7 @@ const TARGET: [&str; 3] = ["route", "provider", "model"];
 #[derive(Clone, Debug)]
 struct Deciding {
     policy_errors: IntCounterVec,
+    shadow: IntCounterVec,
 }
 
 impl Deciding {
@@ -90,6 +90,11 @@ impl Deciding {
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
                 &["policy", "route"],
+            )?,
+            shadow: ints(
+                "stellwerk_shadow_runs_total",
+                "Sampled requests, by what became of their shadow.",
+                &["outcome"],
             )?,
         })
     }
@@ -167,11 +172,6 @@ impl Metrics {
                     &["model"],
                 )?,
             )?,
-            shadow: ints(
-                "stellwerk_shadow_runs_total",
-                "Sampled requests, by what became of their shadow.",
-                &["outcome"],
-            )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
             deciding: Deciding::new(&registry)?,
             registry,
@@ -204,7 +204,7 @@ impl Metrics {
 
     /// A sampled request's shadow: compared, failed, at its limit, without a place.
     pub fn shadow(&self, outcome: &str) {
-        self.shadow.with_label_values(&[outcome]).inc();
+        self.deciding.shadow.with_label_values(&[outcome]).inc();
     }
 
     /// The condition of a route could not be evaluated.

@@ -137,7 +137,7 @@ impl Shadow {
         let decoded = self.ingress.decode_request(&self.body, &self.envelope);
         let request = decoded.map_err(|error| refused(error.code_str()))?;
         let request = ChatRequest { stream: false, include_usage: false, ..request };
-        let _in_flight = self.snapshot.health(target.id).enter(now());
+        // Health is told nothing: a run that is not judged must not be taken for a probe.
         let (response, usage) = match self.snapshot.wire_for(target.id, self.dialect, &self.envelope) {
             Some(_) => self.hosted(target, ticket, &request).await?,
             None => self.local(target, &request).await?,
