@@ -17,6 +17,7 @@ mod dialects;
 mod failover;
 mod harness;
 mod media;
+mod properties;
 mod recorded;
 mod reload;
 mod residency;
