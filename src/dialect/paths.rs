@@ -76,6 +76,8 @@ const STATEFUL: [&str; 12] = [
 /// Takes a request line apart. `header`: whether the request has a header of that name.
 #[must_use]
 pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&str) -> bool) -> Target {
+    let of_gemini = ["/v1beta/", "/v1alpha/"].iter().any(|version| path.starts_with(version))
+        || query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key=")));
     // The usual spelling is found as it is.
     let usual = path.strip_prefix("/v1/").filter(|rest| WORK.iter().any(|(known, ..)| known == rest));
     let path = usual.map_or_else(|| Cow::Owned(normal(path)), Cow::Borrowed);
@@ -91,7 +93,17 @@ pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&st
         let asked = only(method, POST, Asked::Work { operation: *operation, path, located });
         return Target { dialect: *dialect, asked };
     }
-    let dialect = if path.starts_with("messages") { DialectId::Anthropic } else { by_headers(header) };
+    let dialect = match by_headers(header) {
+        _ if path.starts_with("messages") => DialectId::Anthropic,
+        DialectId::OpenAiChat if of_gemini => DialectId::Gemini,
+        dialect => dialect,
+    };
+    // Methods of models that are not known here.
+    if dialect == DialectId::Gemini && method == POST && path.starts_with("models/") && path.contains(':') {
+        let message = "this method is not offered by the gateway";
+        let error = Error::new(ErrorKind::UnknownPath, message).code("api_not_offered");
+        return Target { dialect, asked: Err(error) };
+    }
     Target { dialect, asked: other(method, &path) }
 }
 
@@ -254,6 +266,16 @@ mod tests {
         assert_eq!(post("/v1beta/a/b:generateContent").2.model.as_deref(), Some("a/b"), "without `models/`");
         assert_eq!(post("/v1/models/m:countTokens").1, Operation::CountTokens);
         assert_eq!(post("/v1beta/models/m:batchEmbedContents").1, Operation::Embeddings);
+    }
+
+    #[test]
+    fn what_geminis_paths_ask_is_told_in_its_words() {
+        for path in ["/v1beta/models", "/v1beta/nothing", "/v1/models?key=k", "/v1alpha/models/m"] {
+            assert_eq!(asked(GET, path).0, DialectId::Gemini, "{path}");
+        }
+        assert_eq!(asked(GET, "/v1/models").0, DialectId::OpenAiChat);
+        let target = target(POST, "/v1beta/models/m:predict", None, &|_| false);
+        assert_eq!((target.dialect, target.asked.unwrap_err().code_str()), (DialectId::Gemini, "api_not_offered"));
     }
 
     #[test]

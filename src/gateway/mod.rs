@@ -268,6 +268,10 @@ impl Gateway {
     fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Seen) -> Result<Decision, Error> {
         let now = self.shared.now();
         let market = &*snapshot.catalogue;
+        // Some providers are told the model in the path, where these would lead elsewhere.
+        if call.envelope.model.split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(Error::new(ErrorKind::UnknownModel, "no model has a name with such parts").param("model"));
+        }
         let mut own = Requirement::ANY;
         for text in call.principal.requirements.iter() {
             // A requirement that can't be read is not a requirement that holds: the key is refused.

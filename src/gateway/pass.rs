@@ -185,7 +185,12 @@ fn by_path(model: &str, body: &Bytes) -> Result<Envelope, Error> {
 
 fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
     let missing = || Error::new(ErrorKind::InvalidRequest, "the form has no field `model`").param("model");
-    let range = multipart::field(body, boundary, "model").ok_or_else(missing)?;
+    let mut found = multipart::fields(body, boundary, "model").into_iter();
+    let range = found.next().ok_or_else(missing)?;
+    // Which of two counts would be the provider's choice, past the policy and its price.
+    if found.next().is_some() {
+        return Err(Error::new(ErrorKind::InvalidRequest, "the form has the field `model` twice").param("model"));
+    }
     let model = std::str::from_utf8(&body[range.clone()]).map_err(|_| missing())?.trim().to_owned();
     if model.is_empty() || model.len() > 256 || model.chars().any(char::is_control) {
         return Err(missing());

@@ -12,8 +12,8 @@ use crate::wire::cursor::Cursor;
 use crate::wire::splice::Members;
 use crate::wire::sse::{SseDecoder, SseEvent};
 
-/// Longest line or frame: enough for an inline image, bounded against a line without end.
-const MAX_FRAME: usize = 4 << 20;
+/// Longest line or frame: an inline image comes in one. As long as where answers are translated.
+const MAX_FRAME: usize = 16 << 20;
 
 pub(super) struct ChatTap {
     quirks: Quirks,

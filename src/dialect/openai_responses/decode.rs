@@ -42,8 +42,11 @@ pub(super) fn response(body: &[u8]) -> Result<ChatResponse, Failure> {
 pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
     let answer = read(body)?;
     let mut state = State::default();
+    let runs_on = matches!(answer.status.as_deref(), Some("queued" | "in_progress"));
     state.last(answer, &mut Vec::new());
-    Ok(Observed { finished: true, began: true, ..state.observed })
+    // What it will use nobody will tell us: no price rather than a small one.
+    let unreported = runs_on && state.observed.usage.is_none();
+    Ok(Observed { finished: true, began: true, unreported, ..state.observed })
 }
 
 fn read(body: &[u8]) -> Result<WireResponse<'_>, Failure> {
