@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/002.sql"),
     include_str!("store/003.sql"),
     include_str!("store/004.sql"),
+    include_str!("store/005.sql"),
 ];
 
 impl Store {

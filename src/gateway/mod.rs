@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+mod compare;
 mod cost;
 mod credentials;
 mod detached;
@@ -16,6 +17,7 @@ mod pump;
 mod relay;
 mod retry;
 mod settle;
+mod shadow;
 mod snapshot;
 mod trail;
 mod views;
@@ -70,6 +72,8 @@ pub struct Shared {
     /// Parts of answers that clients may name.
     pub items: Items,
     pub(crate) pools: pools::Pools,
+    /// Shadow runs at once.
+    shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
     drains: Arc<tokio::sync::Semaphore>,
     /// The end of everything that outlives its client.
@@ -89,6 +93,7 @@ impl Shared {
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
             pools: pools::Pools::default(),
+            shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
             dice: AtomicU64::new(seed),
@@ -387,6 +392,7 @@ async fn answer(
     lead: Option<(Lead, Duration)>,
 ) -> Result<Response<Body>, Error> {
     let outcome = dispatch.run(&mut settlement).await;
+    let shadow = shadow::Shadow::of(&dispatch);
     let Dispatch { call, decision, timeouts, deadline, .. } = dispatch;
     let Dispatched { answer, target, dropped } = match outcome {
         Ok(dispatched) => dispatched,
@@ -398,6 +404,9 @@ async fn answer(
     match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
+            if let Some(shadow) = shadow {
+                shadow.start(&target, Some(body.clone()));
+            }
             let mut response = Response::new(Body::whole(body.clone()));
             head(&mut response, JSON, &decision, &settled, &dropped);
             if let Some((lead, ttl)) = lead {
@@ -406,6 +415,9 @@ async fn answer(
             Ok(response)
         }
         Answer::Stream { pump, pending, note } => {
+            if let Some(shadow) = shadow {
+                shadow.start(&target, None);
+            }
             let stream_type = call.ingress.stream_type(&call.envelope);
             let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
             let settled = Settled { target: Some(target), ..Settled::default() };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::compile::{ATTEMPTS, DIRECT};
 use super::reason::{Reason, Rejection};
-use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Split, refuse};
+use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
@@ -201,6 +201,8 @@ pub struct Decision {
     pub timeouts: Timeouts,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
+    /// Where the request goes besides, to be compared.
+    pub shadow: Option<Shadowed>,
     /// How long an answer may be served again; none = no cache.
     pub cache: Option<Duration>,
     /// Whether parameters may be dropped.
@@ -254,6 +256,21 @@ impl Decision {
         }
         Ok(Ticket { target: candidate.target })
     }
+
+    /// Leave to go to the shadow. Looks at the target again, as for every attempt.
+    ///
+    /// # Errors
+    /// Why not; none = the request has no shadow.
+    pub fn shadow_ticket(&self, market: &dyn Market, now: UnixMillis) -> Result<Ticket, Option<Reason>> {
+        let shadow = self.shadow.ok_or(None)?;
+        let target = market.targets().get(shadow.target.index()).ok_or(None)?;
+        in_service(target, now)?;
+        self.requirement.check(target, market, now)?;
+        if !target.configured {
+            return Err(Some(Reason::NotConfigured));
+        }
+        Ok(Ticket { target: shadow.target })
+    }
 }
 
 /// Decides. The same arguments give the same decision.
@@ -306,6 +323,7 @@ pub fn plan(
     if decision.admitted.is_empty() {
         decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
     }
+    decision.shadow = route.and_then(|r| r.shadow?.of(&decision, market, ask, signals, dice));
     decision
 }
 
@@ -378,6 +396,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
         timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),
         baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
+        shadow: None,
         cache: route.and_then(|r| r.cache),
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
         max_output: route.and_then(|r| r.max_output.or(r.output_cap)),

@@ -22,6 +22,7 @@ mod recorded;
 mod reload;
 mod residency;
 mod rim;
+mod shadow;
 mod shutdown;
 mod storm;
 mod stream;
