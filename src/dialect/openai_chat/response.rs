@@ -202,7 +202,7 @@ pub(super) fn legacy_finish(reason: FinishReason) -> &'static str {
     if reason == FinishReason::ToolCalls { "function_call" } else { finish(reason) }
 }
 
-pub(in crate::dialect) fn finish(reason: FinishReason) -> &'static str {
+pub(super) fn finish(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
