@@ -38,6 +38,8 @@ pub struct ChatRequest {
     pub tool_choice: Option<ToolChoice>,
     /// Whether several calls in one turn are allowed; absent = the provider's default.
     pub parallel_tool_calls: Option<bool>,
+    /// The tools came as `functions` of the older API, and calls go back in its form: one at most, without an id.
+    pub legacy_functions: bool,
     /// Structured output.
     pub response_format: Option<ResponseFormat>,
     /// Sampling parameters.

@@ -320,10 +320,8 @@ impl State {
             (None, function) => function.map_or((None, None), |f| (f.name, f.arguments)),
         };
         let id = call.id.filter(|id| !id.is_empty());
-        if name.as_deref() == Some("") && id.is_none() {
-            // Every member is filled in, with nothing.
-            return;
-        }
+        let unnamed = name.as_deref() == Some("") && id.is_none();
+        let name = name.filter(|name| !name.is_empty());
         let open = self.choices.entry(choice).or_default();
         // By number, else by id, else a delta without either belongs to the last call unless it names a function.
         let known = match (call.index, &id) {
@@ -332,6 +330,10 @@ impl State {
             (None, None) if name.is_none() => open.calls.len().checked_sub(1),
             (None, None) => None,
         };
+        if unnamed && known.is_none() {
+            // Every member is filled in, with nothing; of a call that is known it is the next piece.
+            return;
+        }
         let at = known.unwrap_or(open.calls.len());
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if known.is_none() {

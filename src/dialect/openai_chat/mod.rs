@@ -10,6 +10,7 @@ mod encode;
 mod envelope;
 mod error;
 mod extras;
+mod functions;
 mod media;
 mod other;
 mod params;

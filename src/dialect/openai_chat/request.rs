@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::extras;
+use super::{extras, functions};
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
     ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
@@ -15,11 +15,17 @@ use crate::domain::id::DialectId;
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let mut members = Members::of(body)?;
     let messages: Vec<&RawValue> = members.take("messages")?.unwrap_or_default();
-    let messages = messages
+    let mut messages = messages
         .iter()
         .enumerate()
         .map(|(i, raw)| message(raw, &format!("messages[{i}]")))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    functions::match_results(&mut messages)?;
+    let tools = tools(&mut members)?;
+    let choice = members.raw("tool_choice").map(tool_choice).transpose()?;
+    let functions = functions::take(&mut members, !tools.is_empty())?;
+    let legacy_functions = functions.is_some();
+    let (functions, function_choice) = functions.unwrap_or_default();
     let options: Option<StreamOptions> = members.take("stream_options")?;
     let limit: Option<u64> = members.take("max_completion_tokens")?;
     let older: Option<u64> = members.take("max_tokens")?;
@@ -28,9 +34,11 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         source: DialectId::OpenAiChat,
         model: members.take("model")?.unwrap_or_default(),
         messages,
-        tools: tools(&mut members)?,
-        tool_choice: members.raw("tool_choice").map(tool_choice).transpose()?,
-        parallel_tool_calls: members.take("parallel_tool_calls")?,
+        tools: tools.into_iter().chain(functions).collect(),
+        tool_choice: choice.or(function_choice),
+        // The older API knows one call at a time.
+        parallel_tool_calls: members.take("parallel_tool_calls")?.or(legacy_functions.then_some(false)),
+        legacy_functions,
         response_format: members.raw("response_format").map(response_format).transpose()?,
         sampling: sampling(&mut members)?,
         max_output_tokens: limit.or(older),
@@ -238,6 +246,8 @@ struct WireMessage<'a> {
     #[serde(borrow)]
     tool_calls: Option<Vec<&'a RawValue>>,
     tool_call_id: Option<String>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
 }
 
 fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
@@ -247,10 +257,14 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
         "developer" => Role::Developer,
         "user" => Role::User,
         "assistant" => Role::Assistant,
-        "tool" => Role::Tool,
+        "tool" | "function" => Role::Tool,
         _ => return Err(wrong(&format!("{path}.role"), "`system`, `developer`, `user`, `assistant` or `tool`")),
     };
-    if role == Role::Tool && wire.tool_call_id.is_none() {
+    let legacy = wire.role == "function";
+    if legacy && wire.name.is_none() {
+        return Err(wrong(&format!("{path}.name"), "given for a `function` message"));
+    }
+    if role == Role::Tool && !legacy && wire.tool_call_id.is_none() {
         return Err(wrong(&format!("{path}.tool_call_id"), "given for a `tool` message"));
     }
     let thinking = wire.reasoning_content.or(wire.reasoning).unwrap_or_default();
@@ -265,12 +279,16 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
     parts.extend(wire.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
     let calls = wire.tool_calls.unwrap_or_default();
     let calls = calls.iter().enumerate().map(|(i, raw)| call(raw, &format!("{path}.tool_calls[{i}]")));
+    let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
+    if let Some(raw) = wire.function_call.filter(|_| calls.is_empty()) {
+        calls.push(functions::call(raw, &format!("{path}.function_call"))?);
+    }
     Ok(Message {
         role,
         name: wire.name,
         content: parts,
-        tool_calls: calls.collect::<Result<_, _>>()?,
-        tool_call_id: wire.tool_call_id,
+        tool_calls: calls,
+        tool_call_id: if legacy { Some(functions::UNMATCHED.to_owned()) } else { wire.tool_call_id },
         tool_failed: false,
     })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::extras::{self, Annotation, Call, Image, Logprobs};
+use super::functions::FunctionCall;
 use super::types::{Content, Delta, InsideError};
 use super::usage::WireUsage;
 use crate::dialect::{Observed, Quirks, Rendering};
@@ -87,6 +88,8 @@ struct WireMessage<'a> {
     refusal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionCall<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasoning_details: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -152,13 +155,13 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
         object: "chat.completion",
         created: response.created.unwrap_or(rendering.created),
         model: &rendering.model,
-        choices: response.choices.iter().map(choice).collect(),
+        choices: response.choices.iter().map(|c| choice(c, rendering.request.legacy_functions)).collect(),
         usage: response.usage.as_ref().map(UsageOut::new),
     };
     Bytes::from(serde_json::to_vec(&answer).unwrap_or_default())
 }
 
-fn choice(choice: &Choice) -> WireChoice<'_> {
+fn choice(choice: &Choice, legacy: bool) -> WireChoice<'_> {
     let join = |pick: fn(&Part) -> Option<&str>| {
         let texts: Vec<&str> = choice.content.iter().filter_map(pick).collect();
         (!texts.is_empty()).then(|| texts.concat())
@@ -179,14 +182,24 @@ fn choice(choice: &Choice) -> WireChoice<'_> {
             content: text.or_else(|| empty.then(String::new)),
             reasoning_content: thinking.filter(|text| !text.is_empty()),
             refusal,
-            tool_calls: choice.tool_calls.iter().map(Call::whole).collect(),
+            tool_calls: choice.tool_calls.iter().filter(|_| !legacy).map(Call::whole).collect(),
+            function_call: choice
+                .tool_calls
+                .first()
+                .filter(|_| legacy)
+                .map(|call| FunctionCall { name: Some(&call.name), arguments: &call.arguments }),
             reasoning_details: signatures.flat_map(extras::details).collect(),
             annotations: extras::annotations(&choice.citations),
             images: choice.content.iter().filter_map(extras::image).collect(),
         },
         logprobs: extras::logprobs(&choice.logprobs),
-        finish_reason: finish(choice.finish),
+        finish_reason: if legacy { legacy_finish(choice.finish) } else { finish(choice.finish) },
     }
+}
+
+/// The same for a client that asked with `functions`.
+pub(super) fn legacy_finish(reason: FinishReason) -> &'static str {
+    if reason == FinishReason::ToolCalls { "function_call" } else { finish(reason) }
 }
 
 pub(super) fn finish(reason: FinishReason) -> &'static str {

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::error;
 use super::extras::{self, Annotation, Call, Image, Logprobs};
-use super::response::{UsageOut, finish};
+use super::functions::FunctionCall;
+use super::response::{UsageOut, finish, legacy_finish};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::ChatEvent;
 use crate::domain::error::Error;
@@ -54,6 +55,8 @@ struct Delta<'a> {
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[Call<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionCall<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasoning_details: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,6 +129,14 @@ impl EncodeStream for Encoder {
                 let annotations = extras::annotations(std::slice::from_ref(citation));
                 self.delta(*choice, Delta { annotations, ..Delta::default() }, out);
             }
+            ChatEvent::ToolStart { choice, name, .. } if self.options.request.legacy_functions => {
+                let function_call = Some(FunctionCall { name: Some(name), arguments: "" });
+                self.delta(*choice, Delta { function_call, ..Delta::default() }, out);
+            }
+            ChatEvent::ToolArguments { choice, fragment, .. } if self.options.request.legacy_functions => {
+                let function_call = Some(FunctionCall { name: None, arguments: fragment });
+                self.delta(*choice, Delta { function_call, ..Delta::default() }, out);
+            }
             ChatEvent::ToolStart { choice, index, id, name, custom, signature } => {
                 if *custom {
                     self.custom.push((*choice, *index));
@@ -143,7 +154,8 @@ impl EncodeStream for Encoder {
             ChatEvent::Finish { choice, reason, .. } => {
                 let role = (!self.opened.contains(choice)).then_some("assistant");
                 let delta = Delta { role, ..Delta::default() };
-                let finish_reason = Some(finish(*reason));
+                let legacy = self.options.request.legacy_functions;
+                let finish_reason = Some(if legacy { legacy_finish(*reason) } else { finish(*reason) });
                 self.chunk(&[ChunkChoice { index: *choice, delta, logprobs: None, finish_reason }], None, out);
             }
             ChatEvent::Usage(usage) => self.usage = Some(*usage),

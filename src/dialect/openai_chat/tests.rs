@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 mod corpus;
+mod vendors;
 
 use super::*;
 use crate::dialect::Tap;
@@ -379,4 +380,63 @@ proptest! {
         let _ = OpenAiChat.decode_request(&bytes, &Envelope::default());
         let _ = OpenAiChat.envelope(&Bytes::from(bytes), &Located::default());
     }
+}
+
+#[test]
+fn functions_of_the_older_api_become_tools_and_calls_go_back_in_its_form() {
+    let functions = json!([{"name": "f", "parameters": {"type": "object"}}]);
+    let body = json!({"model": "m", "functions": functions, "function_call": "auto", "messages": [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "1"},
+        {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": "{\"a\":1}"}},
+        {"role": "function", "name": "f", "content": "2"}]});
+    let request = request::decode(body.to_string().as_bytes()).unwrap();
+    assert_eq!((request.tools.len(), &request.tool_choice), (1, &Some(ToolChoice::Auto)));
+    assert_eq!((request.legacy_functions, request.parallel_tool_calls), (true, Some(false)));
+    let ids: Vec<_> = request.messages.iter().flat_map(|m| m.tool_calls.iter().map(|c| c.id.clone())).collect();
+    let answered: Vec<_> = request.messages.iter().filter_map(|m| m.tool_call_id.clone()).collect();
+    assert_eq!(ids, answered);
+    assert_ne!(ids[0], ids[1]);
+    let rendering = || Rendering { request: std::sync::Arc::new(request.clone()), ..Rendering::example("m", false) };
+    let mut choice = crate::domain::chat::Choice::new(0);
+    choice.tool_calls = vec![crate::domain::chat::ToolCall::new("c1", "f", "{\"a\":2}")];
+    choice.finish = FinishReason::ToolCalls;
+    let answer = ChatResponse { choices: vec![choice], model: "x".into(), ..ChatResponse::default() };
+    let whole: Value = serde_json::from_slice(&response::encode(&answer, &rendering())).unwrap();
+    let said = &whole["choices"][0];
+    assert_eq!(said["message"]["function_call"], json!({"name": "f", "arguments": "{\"a\":2}"}));
+    assert_eq!((&said["finish_reason"], said["message"].get("tool_calls")), (&json!("function_call"), None));
+    let mut stream = BytesMut::new();
+    let mut encoder = OpenAiChat.encode_stream(rendering());
+    let (id, name) = ("c1".to_owned(), "f".to_owned());
+    for event in [
+        ChatEvent::ToolStart { choice: 0, index: 0, id, name, custom: false, signature: None },
+        ChatEvent::ToolArguments { choice: 0, index: 0, fragment: "{}".into() },
+        ChatEvent::Finish { choice: 0, reason: FinishReason::ToolCalls, stop_sequence: None },
+    ] {
+        encoder.event(&event, &mut stream);
+    }
+    let text = String::from_utf8(stream.to_vec()).unwrap();
+    assert!(text.contains(r#""function_call":{"name":"f","arguments":""}"#), "{text}");
+    assert!(text.contains(r#""function_call":{"arguments":"{}"}"#), "{text}");
+    assert!(text.contains(r#""finish_reason":"function_call""#) && !text.contains("tool_calls"), "{text}");
+}
+
+#[test]
+fn wrong_functions_are_told_by_their_place() {
+    let wrong = |extra: Value| {
+        let error = request::decode(user(extra).to_string().as_bytes()).unwrap_err();
+        (error.kind, error.param.unwrap_or_default())
+    };
+    let functions = json!([{"name": "f"}]);
+    let bad = |param: &str| (ErrorKind::InvalidRequest, param.to_owned());
+    assert_eq!(wrong(json!({"functions": [{}]})), bad("functions[0].name"));
+    assert_eq!(wrong(json!({"functions": functions, "function_call": "required"})), bad("function_call"));
+    let both = json!({"functions": functions, "tools": [{"type": "function", "function": {"name": "g"}}]});
+    assert_eq!(wrong(both), bad("functions"));
+    let nameless = json!({"messages": [{"role": "function", "content": "1"}]});
+    assert_eq!(wrong(nameless), bad("messages[0].name"));
+    let uncalled = json!({"messages": [{"role": "function", "name": "f", "content": "1"}]});
+    assert_eq!(wrong(uncalled), bad("messages[0].name"));
 }

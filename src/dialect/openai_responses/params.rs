@@ -30,6 +30,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row("service_tier", Slot::ServiceTier),
     row("metadata", Slot::Metadata),
     row("prompt_cache_key", Slot::PromptCacheKey),
+    row("input[].prompt_cache_breakpoint", Slot::CacheMarks),
     row("prompt_cache_retention", ADVISORY),
     row("prompt_cache_options", ADVISORY),
     row("reasoning.summary", ADVISORY),

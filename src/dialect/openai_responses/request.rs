@@ -39,6 +39,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         tools: list,
         tool_choice: choice.and_then(tools::Choice::known),
         parallel_tool_calls: members.take("parallel_tool_calls")?,
+        legacy_functions: false,
         response_format,
         sampling: Sampling {
             temperature: members.take("temperature")?,

@@ -43,6 +43,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         tools: tools(&mut members)?,
         tool_choice: choice.map(tool_choice).transpose()?,
         parallel_tool_calls: parallel,
+        legacy_functions: false,
         response_format: format.map(response_format).transpose()?,
         sampling: Sampling {
             temperature: members.take("temperature")?,

@@ -1,0 +1,150 @@
+//! What imitators do differently, one small stream each, in their own words. The recorded traffic has more of each.
+
+use super::*;
+use crate::domain::chat::Citation;
+
+/// What a provider with these quirks says, read in cuts of that size: text, thinking, calls (id, name, arguments),
+/// citations, and what was observed.
+struct Heard {
+    text: String,
+    thinking: String,
+    calls: Vec<(String, String, String)>,
+    cited: Vec<Citation>,
+    observed: Observed,
+}
+
+fn hear(stream: &str, quirks: &Quirks) -> Heard {
+    let mut first: Option<Heard> = None;
+    for cuts in [1, 7, stream.len()] {
+        let heard = in_cuts(stream, quirks, cuts);
+        if let Some(first) = &first {
+            assert_eq!((&heard.text, &heard.thinking, &heard.calls), (&first.text, &first.thinking, &first.calls));
+            assert_eq!(heard.observed.usage, first.observed.usage, "in cuts of {cuts}");
+        }
+        first.get_or_insert(heard);
+    }
+    first.unwrap()
+}
+
+fn in_cuts(stream: &str, quirks: &Quirks, cuts: usize) -> Heard {
+    let (mut decoder, mut events) = (OpenAiChat.decode_stream(quirks), Vec::new());
+    stream.as_bytes().chunks(cuts).for_each(|chunk| decoder.chunk(chunk, &mut events).unwrap());
+    decoder.end(&mut events).unwrap();
+    let (text, thinking) = (String::new(), String::new());
+    let mut heard =
+        Heard { text, thinking, calls: Vec::new(), cited: Vec::new(), observed: decoder.observed().clone() };
+    for event in events {
+        match event {
+            ChatEvent::Text { text, .. } => heard.text += &text,
+            ChatEvent::Reasoning { text, .. } => heard.thinking += &text,
+            ChatEvent::ToolStart { id, name, .. } => heard.calls.push((id, name, String::new())),
+            ChatEvent::ToolArguments { index, fragment, .. } => {
+                heard.calls[usize::try_from(index).unwrap()].2 += &fragment;
+            }
+            ChatEvent::Citation { citation, .. } => heard.cited.push(citation),
+            _ => {}
+        }
+    }
+    heard
+}
+
+fn used(heard: &Heard) -> (u64, u64, u64, u64) {
+    let usage = heard.observed.usage.unwrap();
+    let of = |bucket| usage.get(bucket);
+    (of(Bucket::Input), of(Bucket::CacheRead), of(Bucket::Output), of(Bucket::Reasoning))
+}
+
+fn events(chunks: &[&str]) -> String {
+    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect()
+}
+
+#[test]
+fn groq_reports_its_usage_in_a_member_of_its_own() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","x_groq":{"id":"req"},"choices":[{"index":0,"delta":{"role":"assistant","reasoning":"hm"}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"hi"}}]}"#,
+        r#"{"id":"c","model":"m","x_groq":{"usage":{"prompt_tokens":9,"completion_tokens":4}},"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ]);
+    let heard = hear(&stream, &Quirks::default());
+    assert_eq!((heard.text.as_str(), heard.thinking.as_str(), used(&heard)), ("hi", "hm", (9, 0, 4, 0)));
+}
+
+#[test]
+fn perplexity_repeats_its_usage_and_its_message_and_ends_without_a_mark() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","citations":["https://a.example"],"usage":{"prompt_tokens":5,"completion_tokens":1},"choices":[{"index":0,"delta":{"role":"assistant","content":"It "},"message":{"role":"assistant","content":"It "}}]}"#,
+        r#"{"id":"c","model":"m","object":"chat.completion.done","citations":["https://a.example"],"usage":{"prompt_tokens":5,"completion_tokens":3},"choices":[{"index":0,"delta":{"role":"assistant","content":"is."},"message":{"role":"assistant","content":"It is."},"finish_reason":"stop"}]}"#,
+    ])
+    .replace('\n', "\r\n");
+    let heard = hear(&stream, &Quirks { stream_usage: StreamUsage::Always, ..Quirks::default() });
+    assert_eq!((heard.text.as_str(), used(&heard)), ("It is.", (5, 0, 3, 0)), "replaced, never added");
+    assert_eq!(heard.cited.len(), 1, "cited once: {:?}", heard.cited);
+    assert_eq!(heard.cited[0].url.as_deref(), Some("https://a.example"));
+}
+
+#[test]
+fn mistral_writes_its_content_in_parts_and_then_in_text() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":[{"type":"text","text":"a"}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":2}}"#,
+        "[DONE]",
+    ]);
+    let heard = hear(&stream, &Quirks::default());
+    assert_eq!((heard.text.as_str(), heard.thinking.as_str()), ("ab", "hm"), "the last chunk has text as well");
+}
+
+#[test]
+fn azure_begins_with_a_chunk_about_the_prompt_and_no_names() {
+    let stream = events(&[
+        r#"{"id":"","model":"","object":"","created":0,"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#,
+        r#"{"id":"c","model":"m-1","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"content_filter_results":{}}]}"#,
+        r#"{"id":"c","model":"m-1","created":7,"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        r#"{"id":"c","model":"m-1","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
+        "[DONE]",
+    ]);
+    let heard = hear(&stream, &Quirks::default());
+    assert_eq!((heard.text.as_str(), heard.observed.model.as_deref()), ("hi", Some("m-1")));
+}
+
+#[test]
+fn openrouter_and_deepseek_say_that_they_live_in_comments() {
+    let stream = format!(
+        ": OPENROUTER PROCESSING\n\n: keep-alive\n\n{}",
+        events(&[
+            r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"","reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}}]}"#,
+            r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":6,"prompt_cache_hit_tokens":4,"prompt_cache_miss_tokens":6,"completion_tokens_details":{"reasoning_tokens":2}}}"#,
+            "[DONE]",
+        ])
+    );
+    let heard = hear(&stream, &Quirks::default());
+    assert_eq!((heard.text.as_str(), heard.thinking.as_str(), used(&heard)), ("hi", "hm", (6, 4, 4, 2)));
+}
+
+#[test]
+fn xai_counts_thinking_beside_the_completion_and_writes_calls_whole() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","reasoning_content":"hm"}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"tool_calls":[{"id":"call_1","index":0,"type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},"finish_reason":"tool_calls"}]}"#,
+        r#"{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":8,"completion_tokens":3,"total_tokens":16,"completion_tokens_details":{"reasoning_tokens":5},"num_sources_used":0,"cost_in_usd_ticks":1}}"#,
+        "[DONE]",
+    ]);
+    let heard = hear(&stream, &Quirks { reasoning_outside_output: true, ..Quirks::default() });
+    assert_eq!(heard.calls, [("call_1".to_owned(), "f".to_owned(), "{\"a\":1}".to_owned())]);
+    assert_eq!(used(&heard), (8, 0, 3, 5));
+}
+
+#[test]
+fn alibaba_sends_empty_ids_after_the_first_piece_of_a_call() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"","type":"function","function":{"name":"","arguments":"{\"a\""}}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"","type":"function","function":{"arguments":":1}"}}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+        "[DONE]",
+    ]);
+    let heard = hear(&stream, &Quirks::default());
+    assert_eq!(heard.calls.len(), 1, "{:?}", heard.calls);
+    assert_eq!(heard.calls[0], ("call_1".to_owned(), "f".to_owned(), "{\"a\":1}".to_owned()));
+}
