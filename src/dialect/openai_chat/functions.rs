@@ -20,8 +20,11 @@ pub(super) struct FunctionCall<'a> {
     pub(super) arguments: &'a str,
 }
 
+/// Tools, and which of them is to be called.
+type Functions = (Vec<Tool>, Option<ToolChoice>);
+
 /// Functions and which of them is to be called; none = the request has none.
-pub(super) fn take(members: &mut Members<'_>, tools: bool) -> Result<Option<(Vec<Tool>, Option<ToolChoice>)>, Error> {
+pub(super) fn take(members: &mut Members<'_>, tools: bool) -> Result<Option<Functions>, Error> {
     #[derive(Deserialize)]
     struct Function<'a> {
         name: String,
