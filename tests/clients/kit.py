@@ -1,5 +1,6 @@
 """What the tests of all clients share: a stand, its models, prompts that choose a scenario, tools, a schema."""
 
+import collections
 import itertools
 import json
 import time
@@ -81,14 +82,14 @@ class Marked:
         return False
 
 
-FRESH, LIMITED = itertools.count(), itertools.count(1)
+FRESH, LIMITED = itertools.count(), collections.defaultdict(itertools.count)
 
 
 def fresh(model: str, limited: bool = False) -> str:
     """A model of the same provider that no test has used: what fails there rests there. `limited`: a key of its own."""
     provider = model.partition("/")[0].partition("-")[0]
     if limited:
-        return f"{provider}-{1 + next(LIMITED) % (COPIES - 1)}/x"
+        return f"{provider}-{1 + next(LIMITED[provider]) % (COPIES - 1)}/x"
     return f"{provider}-0/m{next(FRESH) % MODELS_EACH}"
 
 

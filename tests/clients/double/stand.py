@@ -55,7 +55,7 @@ source = "the tests"
 checked = 2026-01-01
 
 MODELS"""
-COPIES = 24
+COPIES = 64
 MODELS_EACH = 200
 
 
