@@ -1,11 +1,12 @@
 //! A provider file as written. `providers/README.md` explains it to those who edit one.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
-use toml::value::Datetime;
+
+use crate::shape::{Datetime, Spanned};
 
 /// `providers/<name>.toml`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
     /// The provider's name in targets and policies.
@@ -18,7 +19,7 @@ pub(super) struct Provider {
     pub auth: Auth,
     /// The pool of credentials.
     #[serde(default)]
-    pub keys: Vec<Key>,
+    pub keys: Vec<Spanned<Key>>,
     /// Jurisdiction of the operating company; absent = unknown.
     pub operator: Option<Spanned<String>>,
     /// Jurisdiction of its ultimate parent; absent = unknown.
@@ -36,7 +37,7 @@ pub(super) struct Provider {
     pub models: Vec<Model>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
     /// `bearer`, `header`, `query`, `aws-sigv4` or `none`.
@@ -47,12 +48,12 @@ pub(super) struct Auth {
     pub service: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
-    /// Environment variable that holds the key.
+    /// Environment variable that holds the key; either this or `file`.
     pub env: Option<String>,
-    /// File that holds it.
+    /// File that holds it; a relative path starts at the directory of the configuration file.
     pub file: Option<String>,
     /// For `aws-sigv4`, where `env` is the id of the key: the variable of its secret.
     pub secret_env: Option<String>,
@@ -62,7 +63,7 @@ pub(super) struct Key {
     #[serde(default = "one")]
     pub weight: u32,
     /// Only for these endpoints; absent = all.
-    pub endpoints: Option<Vec<String>>,
+    pub endpoints: Option<Spanned<Vec<String>>>,
 }
 
 fn one() -> u32 {
@@ -70,7 +71,7 @@ fn one() -> u32 {
 }
 
 /// See `dialect::Quirks`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Quirks {
     /// `option`, `always` or `never`.
@@ -91,7 +92,7 @@ pub(super) struct Quirks {
     pub think_tags: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Endpoint {
     /// Its name within the provider.
@@ -140,7 +141,7 @@ pub(super) struct Endpoint {
 }
 
 /// Another dialect of an endpoint.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Also {
     /// Its base URL, where it is another; the same host, since the endpoint's residency facts hold for it.
@@ -149,7 +150,7 @@ pub(super) struct Also {
     pub path: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Days {
     /// So many.
@@ -158,7 +159,7 @@ pub(super) enum Days {
     Text(String),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
     /// Its id; `*` takes any name.
@@ -167,7 +168,7 @@ pub(super) struct Model {
     pub upstream: Option<String>,
     /// Its name on the wire at certain endpoints.
     #[serde(default)]
-    pub ids: std::collections::BTreeMap<String, String>,
+    pub ids: std::collections::BTreeMap<Spanned<String>, String>,
     /// Only at these endpoints; absent = all.
     pub endpoints: Option<Spanned<Vec<String>>>,
     /// Same weights elsewhere share a family.
@@ -191,7 +192,7 @@ pub(super) struct Model {
     pub prices: Vec<Price>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Available {
     /// First day or moment.
@@ -200,7 +201,7 @@ pub(super) struct Available {
     pub to: Option<Spanned<Datetime>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prior {
     /// Milliseconds to the first token.
@@ -211,7 +212,7 @@ pub(super) struct Prior {
     pub output_tokens: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Price {
     /// First day or moment, UTC.
@@ -227,16 +228,25 @@ pub(super) struct Price {
     pub timestamp_basis: Option<Spanned<String>>,
     /// A fee per request, in whole units.
     pub per_request: Option<Spanned<String>>,
-    /// Per million tokens.
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of what the provider puts into its cache.
     pub cache_write: Option<Spanned<String>>,
+    /// The same for an hour.
     pub cache_write_1h: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
+    /// Of thinking, where it differs from `output`.
     pub reasoning: Option<Spanned<String>>,
+    /// Of sound in the prompt.
     pub input_audio: Option<Spanned<String>>,
+    /// Of sound in the answer.
     pub output_audio: Option<Spanned<String>>,
+    /// Of pictures in the prompt.
     pub input_image: Option<Spanned<String>>,
+    /// Of pictures in the answer.
     pub output_image: Option<Spanned<String>>,
     /// Per million searches.
     pub search: Option<Spanned<String>>,
@@ -261,7 +271,7 @@ fn usd() -> String {
     "USD".to_owned()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Window {
     /// Names it (`off-peak`).
@@ -270,24 +280,31 @@ pub(super) struct Window {
     pub utc: Spanned<Vec<String>>,
     /// `mon` … `sun`; absent = every day.
     pub days: Option<Spanned<Vec<String>>>,
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tier {
     /// Above so many input tokens.
     pub above_input: u64,
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of what the provider puts into its cache.
     pub cache_write: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
 }
 
 /// `providers/currencies.toml`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Currencies {
     /// Dated exchange rates to US dollars.
@@ -295,7 +312,7 @@ pub(super) struct Currencies {
     pub rates: Vec<Rate>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rate {
     /// Of this currency.

@@ -1,9 +1,11 @@
 //! The configuration file as written. Every field has a default: an empty file is a valid configuration.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `stellwerk.toml`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Config {
     /// The data plane.
     pub server: Server,
@@ -19,7 +21,7 @@ pub(super) struct Config {
     pub local: Local,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
     /// Address and port of the data plane.
@@ -55,7 +57,7 @@ impl Default for Server {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     /// Address and port of the admin plane.
@@ -70,7 +72,7 @@ impl Default for Admin {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Data {
     /// Where the ledger, the keys and the secrets are.
@@ -85,28 +87,28 @@ impl Default for Data {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Catalogue {
     /// Directory of provider files that replace or add to the compiled-in ones.
     pub dir: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Policies {
     /// Directory of policy files; without it the compiled-in ones hold.
     pub dir: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Local {
     /// Models to load.
     pub model: Vec<LocalModel>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LocalModel {
     /// The model's id in the `local` provider.

@@ -80,18 +80,31 @@ impl Compiled {
     /// # Errors
     /// All problems of all files.
     pub fn read(config: &Config) -> Result<Self, Vec<Problem>> {
-        let overlay = read_dir(config.providers_dir.as_deref())?;
+        let (compiled, problems) = Self::examine(config);
+        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    }
+
+    /// The same, and with problems as much as can be read.
+    #[must_use]
+    pub fn examine(config: &Config) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut read = |dir: Option<&Path>| {
+            read_dir(dir).unwrap_or_else(|more| {
+                problems.extend(more);
+                Vec::new()
+            })
+        };
+        let overlay = read(config.providers_dir.as_deref());
         // A file of the directory stands for the compiled-in one of its name; the others hold beside it.
-        let own = read_dir(config.policies_dir.as_deref())?;
+        let own = read(config.policies_dir.as_deref());
         let stem = |file: &SourceFile| Path::new(&file.name).file_stem().map(ToOwned::to_owned);
         let shipped = crate::policy::embedded().into_iter().filter(|file| own.iter().all(|o| stem(o) != stem(file)));
         let policies: Vec<SourceFile> = shipped.chain(own.iter().cloned()).collect();
         let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
         let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
-        let (catalogue, mut problems) = match Catalogue::compile(&overlay, &around) {
-            Ok(catalogue) => (catalogue, Vec::new()),
-            Err(problems) => (without_broken(&overlay, &around, &problems)?, problems),
-        };
+        let (mut catalogue, more) = Catalogue::examine(&overlay, &around);
+        catalogue.root_key_files(&config.base);
+        problems.extend(more);
         let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
         let unknown = served.iter().filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
         problems.extend(unknown.map(|name| unknown_local(&catalogue, name)));
@@ -111,14 +124,11 @@ impl Compiled {
         if problems.is_empty() && !compiled.contains_key("default") {
             problems.push(Problem::new("policies", "there is no policy named `default`"));
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         // A key that has been exchanged is a change as well; one that can't be read is told when it is needed.
         let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
         let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
         let hash = digest(overlay.iter().chain(&policies), &rest);
-        Ok(Self { catalogue, policies: compiled, hash })
+        (Self { catalogue, policies: compiled, hash }, problems)
     }
 
     /// What a start would find wrong beside: addresses, keys in files. Connects to nothing.
@@ -434,17 +444,6 @@ fn pool(endpoint: &Endpoint, connect: Duration, known: &Pools) -> Result<Arc<Poo
     }
     known
         .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
-}
-
-/// The catalogue without the files that are broken, so that the other files can be checked in the same pass.
-fn without_broken(
-    overlay: &[SourceFile],
-    around: &Surroundings<'_>,
-    problems: &[Problem],
-) -> Result<Catalogue, Vec<Problem>> {
-    let good = |file: &&SourceFile| problems.iter().all(|problem| *problem.file != *file.name);
-    let good: Vec<SourceFile> = overlay.iter().filter(good).cloned().collect();
-    Catalogue::compile(&good, around).map_err(|_| problems.to_vec())
 }
 
 fn stem_of(file: &str) -> Option<&str> {

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use toml::Spanned;
-
 use super::notes::Notes;
 use super::plan::{Ask, Decision, Dice, Principal, plan};
 use super::raw::{RawExpect, RawTest};
@@ -18,6 +16,7 @@ use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
+use crate::shape::Spanned;
 
 /// What became of one `[[test]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

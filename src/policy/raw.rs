@@ -1,13 +1,28 @@
 //! A policy file exactly as written. Unknown members are refused; what a later version will understand is read here
 //! only to say so.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use toml::Spanned;
-use toml::value::Datetime;
+
+use crate::shape::{Anything, Datetime, Spanned};
+
+/// A policy file: for the schema. The reader takes the parts one by one, so that each is told of by its number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands for the whole in the schema")]
+pub(super) struct RawPolicy {
+    /// What every request under this policy must fulfil, models named directly included.
+    require: Option<RawRequire>,
+    /// What savings are compared with, where a route says nothing else.
+    baseline: Option<RawBaseline>,
+    /// The routes. The first whose `match` holds decides.
+    route: Option<Vec<RawRoute>>,
+    /// What the policy promises; `stellwerk policy test` runs them.
+    test: Option<Vec<RawTest>>,
+}
 
 /// `[[route]]`: which requests, which targets, which requirements, which preference.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRoute {
     /// Unique in the file; shown in headers, ledger and metrics. `direct` is taken.
@@ -16,7 +31,7 @@ pub(super) struct RawRoute {
     #[serde(rename = "match")]
     pub matches: Spanned<RawMatch>,
     /// A condition. Not supported yet.
-    pub when: Option<Spanned<IgnoredAny>>,
+    pub when: Option<Spanned<Anything>>,
     /// Patterns of targets, in order of preference where `prefer.order = "listed"`.
     pub targets: Spanned<Vec<Spanned<String>>>,
     /// What finance compares with.
@@ -36,7 +51,7 @@ pub(super) struct RawRoute {
 }
 
 /// `match = { model = [...], operation = [...] }`: both must hold where both are given.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawMatch {
     /// Globs on the model that the client asks for.
@@ -46,7 +61,7 @@ pub(super) struct RawMatch {
 }
 
 /// `baseline = { target, price_as_of }`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBaseline {
     /// Exactly one target.
@@ -56,7 +71,7 @@ pub(super) struct RawBaseline {
 }
 
 /// `require`: of the whole file or of a route. What fails one is never used, not even as last resort.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRequire {
     /// Zones or countries where bytes may be processed.
@@ -76,13 +91,13 @@ pub(super) struct RawRequire {
     /// Most that a request may be expected to cost: `"0.05 USD"`.
     pub max_cost: Option<Spanned<String>>,
     /// A latency limit. Not supported yet.
-    pub ttft_p95: Option<Spanned<IgnoredAny>>,
+    pub ttft_p95: Option<Spanned<Anything>>,
     /// How `ttft_p95` treats targets without measurements. Not supported yet.
-    pub unmeasured: Option<Spanned<IgnoredAny>>,
+    pub unmeasured: Option<Spanned<Anything>>,
 }
 
 /// `prefer`: `second_is_worth` or `order`, not both. Neither: the cheapest.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrefer {
     /// What a second less of waiting is worth: `"0.002 USD"`; `"0"` = the cheapest, `"inf"` = the fastest.
@@ -90,23 +105,23 @@ pub(super) struct RawPrefer {
     /// `listed`: in the order of `targets`.
     pub order: Option<Spanned<String>>,
     /// Weights. Not supported yet.
-    pub weights: Option<Spanned<IgnoredAny>>,
+    pub weights: Option<Spanned<Anything>>,
 }
 
 /// `attempts`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAttempts {
     /// Most targets that are tried, 1 to 10. Default 3.
     pub max: Option<Spanned<u8>>,
     /// Asking two at once. Not supported yet.
-    pub hedge: Option<Spanned<IgnoredAny>>,
+    pub hedge: Option<Spanned<Anything>>,
     /// The four waits.
     pub timeout: Option<RawTimeout>,
 }
 
 /// `timeout`: each absent one keeps its default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTimeout {
     /// Until the connection stands. Default `5s`.
@@ -120,7 +135,7 @@ pub(super) struct RawTimeout {
 }
 
 /// `[[test]]`: a request and what must become of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTest {
     /// What the test claims, in words.
@@ -132,7 +147,7 @@ pub(super) struct RawTest {
 }
 
 /// `given`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawGiven {
     /// The model that the client asks for.
@@ -156,7 +171,7 @@ pub(super) struct RawGiven {
 }
 
 /// `given.key`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     /// The key's name.
@@ -172,7 +187,7 @@ pub(super) struct RawKey {
 }
 
 /// `expect`: at least one member.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawExpect {
     /// The pattern that the first attempt's target matches.

@@ -12,6 +12,7 @@ mod harness;
 mod reload;
 mod residency;
 mod rim;
+mod schemas;
 mod shutdown;
 mod stream;
 mod tidy;
