@@ -176,3 +176,155 @@ fn marks_and_signatures_never_reach_a_foreign_provider() {
         assert!(!loss.is_empty(), "what stayed at home is listed");
     }
 }
+
+/// Requests for vectors in the words of each client dialect: form, body, name.
+const VECTORS: [(DialectId, &str, &str, &str); 6] = [
+    (
+        DialectId::OpenAiChat,
+        "one text, everything said",
+        "embeddings",
+        r#"{"model":"m","input":"hello","dimensions":2,"encoding_format":"base64","user":"u-1","input_type":"query"}"#,
+    ),
+    (
+        DialectId::OpenAiChat,
+        "several texts",
+        "embeddings",
+        r#"{"model":"m","input":["a","b"],"encoding_format":"float"}"#,
+    ),
+    (DialectId::OpenAiChat, "token numbers", "embeddings", r#"{"model":"m","input":[[1,2],[3]]}"#),
+    (
+        DialectId::OpenAiChat,
+        "a member that nobody knows",
+        "embeddings",
+        r#"{"model":"m","input":"a","output_dtype":"int8"}"#,
+    ),
+    (
+        DialectId::Gemini,
+        "one",
+        "embedContent",
+        r#"{"content":{"parts":[{"text":"hel"},{"text":"lo"}]},"taskType":"QUESTION_ANSWERING","outputDimensionality":2}"#,
+    ),
+    (
+        DialectId::Gemini,
+        "a batch",
+        "batchEmbedContents",
+        r#"{"requests":[{"model":"models/m","content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_DOCUMENT","title":"t"},{"model":"models/m","content":{"parts":[{"text":"b"}]},"task_type":"RETRIEVAL_DOCUMENT","title":"t"}]}"#,
+    ),
+];
+
+/// What each provider answers, for so many vectors.
+fn vectors(to: DialectId, count: usize) -> String {
+    let list = |form: &str| vec![form; count].join(",");
+    match to {
+        DialectId::Gemini => format!("{{\"embeddings\":[{}]}}", list("{\"values\":[0.25,-0.013168523]}")),
+        DialectId::Cohere => format!(
+            "{{\"id\":\"e\",\"embeddings\":{{\"float\":[{}]}},\"meta\":{{\"billed_units\":{{\"input_tokens\":3}}}}}}",
+            list("[0.25,-0.013168523]")
+        ),
+        DialectId::Ollama => {
+            format!("{{\"model\":\"m:1\",\"embeddings\":[{}],\"prompt_eval_count\":3}}", list("[0.25,-0.013168523]"))
+        }
+        _ => {
+            let item = |index: usize| format!("{{\"index\":{index},\"embedding\":\"AACAPmHBV7w=\"}}");
+            let items: Vec<String> = (0..count).rev().map(item).collect();
+            format!(
+                "{{\"object\":\"list\",\"data\":[{}],\"model\":\"m-1\",\"usage\":{{\"prompt_tokens\":3,\"total_tokens\":3}}}}",
+                items.join(",")
+            )
+        }
+    }
+}
+
+#[test]
+fn vectors_between_dialects_say_what_the_golden_file_says() {
+    let mut out = String::from("# Vectors between dialects\n");
+    for (from, title, path, body) in VECTORS {
+        let client = ingress(from).unwrap().embeddings().unwrap();
+        let request = client.decode(body.as_bytes(), path).unwrap();
+        let _ = writeln!(out, "\n## {}: {title}\n\n```json\n{}\n```", from.name(), pretty(body.as_bytes()));
+        for to in DialectId::ALL.into_iter().filter(|to| *to != from) {
+            let Some(provider) = embeddings(to) else { continue };
+            let (semantic, hints) = embed::missing(&request, client, Some(provider));
+            let _ = writeln!(out, "\n### {}\n", to.name());
+            let list = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+            let _ = writeln!(out, "lost: {}; listed: {}\n", list(&semantic), list(&hints));
+            match provider.encode(&request, "upstream-model") {
+                Ok((path, wire)) => {
+                    let _ = writeln!(out, "```json\nPOST {path}\n{}\n```\n", pretty(&wire));
+                }
+                Err(error) => {
+                    let _ = writeln!(out, "refused: {} ({})", error.message, error.param.unwrap_or_default());
+                    continue;
+                }
+            }
+            let answer = provider.decode(vectors(to, request.inputs.len()).as_bytes()).unwrap();
+            assert_eq!(answer.vectors.len(), request.inputs.len());
+            let shown = client.encode(&answer, &request, "asked-model", 7);
+            let _ = writeln!(out, "```json\n{}\n```", pretty(&shown));
+        }
+    }
+    let path = dir().join("embeddings.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &out).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), out, "look, then UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn what_is_no_request_for_vectors_is_refused_by_name() {
+    let cases = [
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m"}"#, "input"),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":[]}"#, "input"),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":["a",""]}"#, "input"),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":[1,"a"]}"#, "input"),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":[-1]}"#, "input"),
+        (
+            DialectId::OpenAiChat,
+            "embeddings",
+            r#"{"model":"m","input":"a","encoding_format":"int8"}"#,
+            "encoding_format",
+        ),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":"a","dimensions":0}"#, "dimensions"),
+        (DialectId::OpenAiChat, "embeddings", r#"{"model":"m","input":"a","dimensions":"2"}"#, "dimensions"),
+        (DialectId::Gemini, "embedContent", "{}", "content"),
+        (DialectId::Gemini, "embedContent", r#"{"content":{"parts":[{"inlineData":{}}]}}"#, "content.parts[0]"),
+        (DialectId::Gemini, "embedContent", r#"{"content":{"parts":[{"text":"a"}]},"taskType":"X"}"#, "taskType"),
+        (DialectId::Gemini, "batchEmbedContents", r#"{"requests":[]}"#, "requests"),
+        (DialectId::Gemini, "batchEmbedContents", r#"{"requests":[{}]}"#, "requests[0].content"),
+        (
+            DialectId::Gemini,
+            "batchEmbedContents",
+            r#"{"requests":[{"content":{"parts":[{"text":"a"}]}},{"content":{"parts":[{"text":"b"}]},"title":"t"}]}"#,
+            "requests[1]",
+        ),
+    ];
+    for (from, path, body, param) in cases {
+        let client = ingress(from).unwrap().embeddings().unwrap();
+        let error = client.decode(body.as_bytes(), path).unwrap_err();
+        assert_eq!((error.kind.status(), error.param.as_deref()), (400, Some(param)), "{body}: {}", error.message);
+    }
+    for to in DialectId::ALL.into_iter().filter_map(embeddings) {
+        for body in ["", "{}", "[]", r#"{"data":[{"embedding":"??"}],"embeddings":[{"values":["a"]}]}"#] {
+            assert!(to.decode(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_body_of_googles_that_passes_names_the_targets_model_everywhere() {
+    let gemini = egress(DialectId::Gemini).unwrap();
+    let renamed = |body: &str| {
+        let body = gemini.rename_other(&Bytes::copy_from_slice(body.as_bytes()), "m-2");
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    assert_eq!(renamed(r#"{"model":"models/m","content":{}}"#), r#"{"model":"models/m-2","content":{}}"#);
+    assert_eq!(
+        renamed(r#"{"requests":[{"model":"models/m","a":1.50},{"b":2}]}"#),
+        r#"{"requests":[{"model":"models/m-2","a":1.50},{"b":2}]}"#
+    );
+    assert_eq!(
+        renamed(r#"{"generateContentRequest":{"model":"models/m","contents":[]}}"#),
+        r#"{"generateContentRequest":{"model":"models/m-2","contents":[]}}"#
+    );
+    assert_eq!(renamed("{\"contents\":[]}"), "{\"contents\":[]}");
+}

@@ -10,6 +10,7 @@ mod cohere;
 mod common;
 #[cfg(test)]
 mod corpus;
+pub mod embed;
 mod gemini;
 #[cfg(test)]
 mod golden;
@@ -24,6 +25,7 @@ pub mod params;
 pub mod paths;
 mod read;
 
+pub use embed::{EmbedClient, EmbedProvider};
 pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -242,6 +244,11 @@ pub trait Ingress: Send + Sync {
         Bytes::from(format!("{{\"input_tokens\":{tokens}}}"))
     }
 
+    /// The words in which vectors are asked for; none = the dialect has no such operation.
+    fn embeddings(&self) -> Option<&dyn EmbedClient> {
+        None
+    }
+
     /// The media type of a streamed answer.
     fn stream_type(&self, envelope: &Envelope) -> &'static str {
         let _ = envelope;
@@ -317,6 +324,18 @@ pub trait Egress: Send + Sync {
     /// below the version.
     fn path_of_other(&self, operation: Operation, path: &'static str, model: &str) -> Option<Cow<'static, str>> {
         let _ = (operation, path, model);
+        None
+    }
+
+    /// The body of such an operation for a model of another name than the client's, where the path and no member of
+    /// the envelope names it.
+    fn rename_other(&self, body: &Bytes, model: &str) -> Bytes {
+        let _ = model;
+        body.clone()
+    }
+
+    /// Vectors for clients of other dialects; none = the dialect has no such operation.
+    fn embeddings(&self) -> Option<&dyn EmbedProvider> {
         None
     }
 
@@ -478,6 +497,12 @@ pub fn carries(dialect: DialectId, slot: Slot) -> Carriage {
         None if dialect.is_native() => native::carries(slot),
         None => Carriage::No,
     }
+}
+
+/// How vectors are made in a dialect.
+#[must_use]
+pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
+    egress(dialect).and_then(Egress::embeddings)
 }
 
 /// Semantic parameters among the members of a request of dialect `source` that dialect `to` cannot carry.

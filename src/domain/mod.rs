@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod collect;
+pub mod embed;
 pub mod error;
 pub mod id;
 pub mod money;

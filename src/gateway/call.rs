@@ -1,14 +1,15 @@
 //! One request as the steps see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::admission::Principal;
 use crate::catalogue::Target;
-use crate::dialect::{Envelope, Ingress, Slot};
-use crate::domain::error::Error;
+use crate::dialect::{self, Envelope, Ingress, Slot};
+use crate::domain::embed::EmbedRequest;
+use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
 
@@ -17,6 +18,8 @@ pub(super) struct Call {
     pub request: RequestId,
     pub dialect: DialectId,
     pub operation: Operation,
+    /// Below the version: which form the request has.
+    pub path: &'static str,
     /// Headers of the client's dialect, for a provider of the same.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub ingress: &'static dyn Ingress,
@@ -29,6 +32,8 @@ pub(super) struct Call {
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.
     pub model_asked: Arc<str>,
+    /// A request for vectors, decoded at most once.
+    pub vectors: OnceLock<Result<EmbedRequest, Error>>,
 }
 
 impl Call {
@@ -56,6 +61,27 @@ impl Call {
     /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.
     pub(super) fn input_estimate(&self) -> u64 {
         (self.envelope.prompt_bytes as u64).div_ceil(4)
+    }
+
+    /// The request for vectors, where it is one that can be read.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that the client's dialect has no such requests.
+    pub(super) fn vectors(&self) -> Result<&EmbedRequest, Error> {
+        let read = || match self.ingress.embeddings() {
+            Some(client) => client.decode(&self.body, self.path),
+            None => Err(Error::new(ErrorKind::UnknownPath, "this dialect has no embeddings").code("api_not_offered")),
+        };
+        self.vectors.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+
+    /// Parts of a request for vectors that a dialect can't say: those that change the vectors, and hints. A request that
+    /// can't be read lacks nothing: what is wrong with it is told when it is to be translated.
+    pub(super) fn vectors_missing(&self, to: DialectId) -> (Vec<String>, Vec<String>) {
+        match (self.ingress.embeddings(), self.vectors()) {
+            (Some(client), Ok(request)) => dialect::embed::missing(request, client, dialect::embeddings(to)),
+            _ => (Vec::new(), Vec::new()),
+        }
     }
 
     /// The planner's refusal with the parameter as this client names it.

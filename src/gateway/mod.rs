@@ -262,6 +262,7 @@ impl Gateway {
             Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),
             // Counting is done here where nobody else can.
             Operation::CountTokens => Vec::new(),
+            Operation::Embeddings => call.vectors_missing(to).0,
             // The others are not translated.
             _ => vec!["model".to_owned()],
         };
@@ -401,6 +402,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         request: incoming.request,
         dialect,
         operation: incoming.operation,
+        path: incoming.path,
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
@@ -409,6 +411,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         envelope,
         require: incoming.require,
         show_cost: incoming.show_cost,
+        vectors: OnceLock::new(),
     })
 }
 

@@ -1,10 +1,11 @@
-//! Operations that pass through to a provider of the same dialect, metered: embeddings, reranking, moderations, images,
-//! sound, and the counting of tokens.
+//! Operations that are no conversations: they pass through to a provider of the same dialect, metered: embeddings,
+//! reranking, moderations, images, sound, and the counting of tokens. Requests for vectors are translated as well.
 //!
-//! They are planned, priced and recorded like conversations; only the body is not translated.
+//! They are planned, priced and recorded like conversations.
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -16,14 +17,14 @@ use super::call::Call;
 use super::detached::Detached;
 use super::dispatch::told;
 use super::settle::{Settled, Settlement};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Wire};
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
-use crate::dialect::{Envelope, Observed};
+use crate::dialect::{EmbedProvider, Envelope, Observed};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::domain::usage::Usage;
-use crate::policy::{Candidate, Decision, Ticket};
+use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
 use crate::wire::multipart;
 use crate::wire::splice::quote;
@@ -44,7 +45,6 @@ struct Pass {
     snapshot: Arc<Snapshot>,
     call: Call,
     form: Form,
-    path: &'static str,
     content_type: Option<HeaderValue>,
     decision: Decision,
     deadline: Instant,
@@ -55,16 +55,42 @@ struct Passed {
     body: Bytes,
     content_type: Option<HeaderValue>,
     observed: Observed,
+    dropped: Vec<String>,
+}
+
+/// Why an attempt did not answer.
+enum Stop {
+    /// This target's dialect can't carry the request; the next one's may. Nothing was sent.
+    Refused(Box<Error>),
+    /// The request is wrong in the client's own dialect.
+    Wrong(Box<Error>),
+    /// The attempt failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What an attempt sends.
+struct Prepared {
+    path: Cow<'static, str>,
+    pieces: Vec<Bytes>,
+    dropped: Vec<String>,
+    /// The answer is to be translated.
+    translated: Option<&'static dyn EmbedProvider>,
 }
 
 impl Gateway {
-    /// Answers an operation that is not translated.
+    /// Answers an operation that is no conversation.
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
     pub(super) async fn pass(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot();
-        let (accepted, path) = (incoming.accepted, incoming.path);
+        let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
         let (call, form) = read(incoming)?;
         let shared = Arc::clone(self.shared());
@@ -85,7 +111,7 @@ impl Gateway {
         }
         let deadline = accepted + decision.timeouts.total;
         let held = settlement.held();
-        let pass = Pass { shared, snapshot, call, form, path, content_type, decision, deadline };
+        let pass = Pass { shared, snapshot, call, form, content_type, decision, deadline };
         Detached::new(pass.answer(settlement), held).await
     }
 }
@@ -118,6 +144,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         request: incoming.request,
         dialect: incoming.dialect,
         operation: incoming.operation,
+        path: incoming.path,
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
@@ -126,6 +153,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         envelope,
         require: incoming.require,
         show_cost: false,
+        vectors: OnceLock::new(),
     };
     Ok((call, form))
 }
@@ -151,13 +179,20 @@ fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
 
 impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
-        let (mut last, mut made) = (None, 0);
+        let (mut last, mut refused, mut made) = (None, None, 0);
         for (number, candidate) in self.decision.admitted.iter().enumerate() {
             let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, self.shared.now());
             let Ok(ticket) = ticket else { continue };
             match self.attempt(candidate, ticket, &mut settlement).await {
                 Ok(passed) => return Ok(self.respond(passed, settlement)),
-                Err(failure) => {
+                Err(Stop::Wrong(error)) => {
+                    settlement.failed(&error);
+                    return Err(*error);
+                }
+                Err(Stop::Refused(error)) => {
+                    refused.get_or_insert(*error);
+                }
+                Err(Stop::Failed(failure)) => {
                     made += 1;
                     settlement.attempt_failed(&failure, &Observed::default(), false);
                     let fail_over = failure.fail_over();
@@ -168,9 +203,10 @@ impl Pass {
                 }
             }
         }
-        let error = match last {
-            Some(failure) => told(&failure, settlement.attempts()),
-            None => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
+        let error = match (last, refused) {
+            (Some(failure), _) => told(&failure, settlement.attempts()),
+            (None, Some(error)) => error,
+            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
         };
         settlement.failed(&error);
         Err(error)
@@ -179,7 +215,7 @@ impl Pass {
     fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
         let settled = settlement.completed(&passed.observed);
         let mut response = Response::new(Body::whole(passed.body));
-        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &[]);
+        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
@@ -191,24 +227,25 @@ impl Pass {
         candidate: &Candidate,
         ticket: Ticket,
         settlement: &mut Settlement,
-    ) -> Result<Passed, Failure> {
+    ) -> Result<Passed, Stop> {
         let target = self.snapshot.catalogue.target(candidate.target);
         let not_there = || Failure::new(FailureKind::NoModel, "the target does not offer this operation");
         let wire = self.snapshot.wire(target.id, self.call.dialect).ok_or_else(not_there)?;
         let model = self.call.upstream_model(target);
-        let path = wire.egress.path_of_other(self.call.operation, self.path, model).ok_or_else(not_there)?;
-        let mut line = wire.line_to(&path, &self.call.headers)?;
+        let Prepared { path, pieces, dropped, translated } = self.prepare(wire, model)?;
+        let forwarded = if translated.is_some() { &[] } else { self.call.headers.as_slice() };
+        let mut line = wire.line_to(&path, forwarded)?;
         if let Some(media) = &self.content_type
             && matches!(self.form, Form::Multipart(_))
         {
             line.headers.insert(CONTENT_TYPE, media.clone());
         }
-        settlement.attempt(target.id, Vec::new());
+        settlement.attempt(target.id, dropped.clone());
         let pool = wire.pool(self.decision.timeouts.connect);
         let pool = pool.ok_or_else(|| Failure::new(FailureKind::Connect, "the target has no connections"))?;
         let lease = pool.lease(self.shared.now(), self.shared.dice());
         let late = |_| Failure::new(FailureKind::Timeout, "no answer within the limit");
-        let sent = timeout_at(self.deadline, pool.send(ticket, &lease, line, self.body(model))).await;
+        let sent = timeout_at(self.deadline, pool.send(ticket, &lease, line, pieces)).await;
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
@@ -219,7 +256,10 @@ impl Pass {
             let mut failure = wire.egress.decode_error(reply.status, &body);
             failure.status = Some(reply.status);
             failure.retry_after = failure.retry_after.or(retry_after);
-            return Err(failure);
+            return Err(failure.into());
+        }
+        if let Some(provider) = translated {
+            return self.rendered(provider, &body, dropped);
         }
         let mut observed = wire.egress.observe_other(self.call.operation, &body);
         if self.call.operation == Operation::CountTokens {
@@ -227,14 +267,59 @@ impl Pass {
             observed.usage = Some(Usage::ZERO);
         }
         observed.finished = true;
-        Ok(Passed { body, content_type, observed })
+        Ok(Passed { body, content_type, observed, dropped })
+    }
+
+    /// What goes to a target: the client's bytes where it speaks the client's dialect, else a translation.
+    fn prepare(&self, wire: &Wire, model: &str) -> Result<Prepared, Stop> {
+        let (call, not_there) = (&self.call, "the target does not offer this operation");
+        let not_there = || Stop::Failed(Failure::new(FailureKind::NoModel, not_there));
+        if call.operation != Operation::Embeddings || wire.speaks(call.dialect) {
+            let path = wire.egress.path_of_other(call.operation, call.path, model).ok_or_else(not_there)?;
+            let pieces = self.body(wire, model);
+            return Ok(Prepared { path, pieces, dropped: Vec::new(), translated: None });
+        }
+        let provider = wire.egress.embeddings().ok_or_else(not_there)?;
+        let request = call.vectors().map_err(|error| Stop::Wrong(Box::new(error)))?;
+        let (semantic, hints) = call.vectors_missing(wire.dialect());
+        if let Some(param) = semantic.first().filter(|_| self.decision.lossy == Lossy::Refuse) {
+            let error = Error::new(ErrorKind::UnsupportedParameter, format!("no admitted target can take `{param}`"));
+            return Err(Stop::Refused(Box::new(error.param(param.clone()))));
+        }
+        let encoded = provider.encode(request, model);
+        let (path, body) = encoded.map_err(|error| Stop::Refused(Box::new(error)))?;
+        let dropped = semantic.into_iter().chain(hints).collect();
+        Ok(Prepared { path, pieces: vec![body], dropped, translated: Some(provider) })
+    }
+
+    /// A provider's vectors in the client's words.
+    fn rendered(&self, provider: &dyn EmbedProvider, body: &[u8], dropped: Vec<String>) -> Result<Passed, Stop> {
+        let request = self.call.vectors().map_err(|error| Stop::Wrong(Box::new(error)))?;
+        let answer = provider.decode(body)?;
+        if answer.vectors.len() != request.inputs.len() {
+            let message = "the answer has another number of vectors than the request has inputs";
+            return Err(Failure::new(FailureKind::Malformed, message).into());
+        }
+        let client = self.call.ingress.embeddings();
+        let client = client.ok_or_else(|| Failure::new(FailureKind::NoModel, "no client of this dialect asks"))?;
+        let observed = Observed {
+            usage: answer.usage,
+            model: answer.model.clone(),
+            finished: true,
+            began: true,
+            ..Observed::default()
+        };
+        let body = client.encode(&answer, request, &self.call.envelope.model, self.call.input_estimate());
+        let content_type = Some(HeaderValue::from_static("application/json"));
+        Ok(Passed { body, content_type, observed, dropped })
     }
 
     /// The client's body with the model's name on the wire.
-    fn body(&self, model: &str) -> Vec<Bytes> {
+    fn body(&self, wire: &Wire, model: &str) -> Vec<Bytes> {
         let body = &self.call.body;
         match &self.form {
-            Form::Path => vec![body.clone()],
+            Form::Path if self.call.envelope.model == model => vec![body.clone()],
+            Form::Path => vec![wire.egress.rename_other(body, model)],
             Form::Json => {
                 let mut splice = self.call.envelope.spans.splice();
                 if self.call.envelope.model != model {

@@ -293,6 +293,16 @@ impl Wire {
         if self.dialect == client && !self.in_words(envelope) { self.egress.passthrough() } else { None }
     }
 
+    /// What is spoken on it.
+    pub(super) fn dialect(&self) -> DialectId {
+        self.dialect
+    }
+
+    /// Whether bytes pass for clients of that dialect, whatever they ask.
+    pub(super) fn speaks(&self, client: DialectId) -> bool {
+        self.dialect == client
+    }
+
     /// Whether the request has a schema for its answer that this provider must be told in words.
     fn in_words(&self, envelope: &Envelope) -> bool {
         self.quirks.json_schema_in_words && envelope.needs.has(Capability::JsonSchema)

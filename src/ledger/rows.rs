@@ -1,11 +1,30 @@
 //! A receipt as rows. Inserting twice changes nothing.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, params};
 
 use crate::domain::money::Money;
 use crate::domain::receipt::{AttemptRecord, BaselineCharge, CacheRecord, ChargeRecord, Receipt};
 use crate::domain::target::{Country, Fact, Guarantee, Training};
 use crate::domain::usage::{Bucket, Usage};
+
+/// Inserts a row, each value beside its column. The text is made by the compiler and the values are bound by their place:
+/// looking them up by name costs more than the insert.
+macro_rules! insert {
+    ($connection:ident, $table:ident { $first:ident: $value:expr, $($column:ident: $values:expr,)* }) => {{
+        const SQL: &str = concat!(
+            "INSERT OR IGNORE INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($column),)*
+            ") VALUES (?", $(place!($column),)* ")"
+        );
+        $connection.prepare_cached(SQL)?.execute(params![$value, $($values),*])
+    }};
+}
+
+/// One more place; takes the column to be repeated with it.
+macro_rules! place {
+    ($column:ident) => {
+        ", ?"
+    };
+}
 
 /// An amount as an integer column. An amount beyond nine million dollars is no price of a request: it stands as
 /// unpriced, with its reason, rather than stopping the ledger.
@@ -29,39 +48,37 @@ pub(super) fn insert(connection: &Connection, receipt: &Receipt) -> Result<(), r
         CacheRecord::Hit { saved } => (true, saved.and_then(pico)),
     };
     let tags: Vec<&str> = receipt.caller.tags.iter().map(|tag| &**tag).collect();
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO request VALUES (:id, :started, :duration, :overhead, :tenant, :team, :key, :tags, :policy,
-         :generation, :route, :dialect, :model, :stream, :estimate, :status, :error, :hit, :saved, :b_target, :b_as_of,
-         :b_retired, :b_input, :b_output, :b_price, :b_unpriced)",
+    insert!(
+        connection,
+        request {
+            id: id.as_slice(),
+            started_ms: receipt.started.0,
+            duration_ms: receipt.duration_ms,
+            overhead_us: receipt.overhead_us,
+            tenant: &*receipt.caller.tenant,
+            team: &*receipt.caller.team,
+            key_id: &*receipt.caller.key_id,
+            tags: serde_json::to_string(&tags).unwrap_or_default(),
+            policy: &*receipt.policy,
+            generation: i64::try_from(receipt.generation).unwrap_or(i64::MAX),
+            route: receipt.route.as_deref(),
+            dialect: receipt.dialect.name(),
+            model_asked: &*receipt.model_asked,
+            stream: receipt.stream,
+            input_estimate: count(receipt.input_estimate),
+            status: receipt.status,
+            error: receipt.error,
+            cache_hit: hit,
+            cache_saved_pico: saved,
+            baseline_target: baseline.map(|b| &*b.target),
+            baseline_as_of_ms: baseline.and_then(|b| b.price_as_of).map(|at| at.0),
+            baseline_retired_ms: baseline.and_then(|b| b.retired).map(|at| at.0),
+            baseline_input_pico: input,
+            baseline_output_pico: output,
+            baseline_price_id: price_id,
+            baseline_unpriced: unpriced,
+        }
     )?;
-    statement.execute(named_params! {
-        ":id": id.as_slice(),
-        ":started": receipt.started.0,
-        ":duration": receipt.duration_ms,
-        ":overhead": receipt.overhead_us,
-        ":tenant": &*receipt.caller.tenant,
-        ":team": &*receipt.caller.team,
-        ":key": &*receipt.caller.key_id,
-        ":tags": serde_json::to_string(&tags).unwrap_or_default(),
-        ":policy": &*receipt.policy,
-        ":generation": i64::try_from(receipt.generation).unwrap_or(i64::MAX),
-        ":route": receipt.route.as_deref(),
-        ":dialect": receipt.dialect.name(),
-        ":model": &*receipt.model_asked,
-        ":stream": receipt.stream,
-        ":estimate": count(receipt.input_estimate),
-        ":status": receipt.status,
-        ":error": receipt.error,
-        ":hit": hit,
-        ":saved": saved,
-        ":b_target": baseline.map(|b| &*b.target),
-        ":b_as_of": baseline.and_then(|b| b.price_as_of).map(|at| at.0),
-        ":b_retired": baseline.and_then(|b| b.retired).map(|at| at.0),
-        ":b_input": input,
-        ":b_output": output,
-        ":b_price": price_id,
-        ":b_unpriced": unpriced,
-    })?;
     receipt.attempts.iter().try_for_each(|attempt| insert_attempt(connection, &id, attempt))
 }
 
@@ -75,53 +92,50 @@ fn insert_attempt(connection: &Connection, id: &[u8], attempt: &AttemptRecord) -
         ChargeRecord::Nothing => (Some(0), None, None, None),
     };
     let residency = &attempt.residency;
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO attempt VALUES (:id, :no, :target, :provider, :model, :endpoint, :processing, :operator,
-         :parent, :guarantee, :retention, :training, :started, :first, :duration, :outcome, :failure, :status, :basis,
-         :input, :cache_read, :cache_write, :cache_write_1h, :output, :reasoning, :input_audio, :output_audio,
-         :input_image, :output_image, :search, :cost, :unpriced, :price, :original, :currency, :fx, :fx_date, :dropped)",
-    )?;
     let used = |bucket| used(&attempt.usage, bucket);
-    statement.execute(named_params! {
-        ":id": id,
-        ":no": attempt.no,
-        ":target": &*attempt.target,
-        ":provider": &*attempt.provider,
-        ":model": &*attempt.model,
-        ":endpoint": &*attempt.endpoint,
-        ":processing": processing(&residency.processing),
-        ":operator": country(residency.operator),
-        ":parent": country(residency.parent),
-        ":guarantee": known(residency.guarantee).map(guarantee),
-        ":retention": known(residency.retention_days),
-        ":training": known(residency.training).map(training),
-        ":started": attempt.started.0,
-        ":first": attempt.first_token_ms,
-        ":duration": attempt.duration_ms,
-        ":outcome": attempt.outcome.label(),
-        ":failure": attempt.outcome.failure().map(|kind| kind.label()),
-        ":status": attempt.upstream_status,
-        ":basis": attempt.basis.name(),
-        ":input": used(Bucket::Input),
-        ":cache_read": used(Bucket::CacheRead),
-        ":cache_write": used(Bucket::CacheWrite),
-        ":cache_write_1h": used(Bucket::CacheWrite1h),
-        ":output": used(Bucket::Output),
-        ":reasoning": used(Bucket::Reasoning),
-        ":input_audio": used(Bucket::InputAudio),
-        ":output_audio": used(Bucket::OutputAudio),
-        ":input_image": used(Bucket::InputImage),
-        ":output_image": used(Bucket::OutputImage),
-        ":search": used(Bucket::Search),
-        ":cost": cost,
-        ":unpriced": unpriced,
-        ":price": price_id,
-        ":original": original.and_then(|o| pico(o.amount)),
-        ":currency": original.map(|o| &*o.currency),
-        ":fx": original.map(|o| o.rate_nanos),
-        ":fx_date": original.map(|o| o.rate_date.0),
-        ":dropped": serde_json::to_string(&attempt.dropped_params).unwrap_or_default(),
-    })?;
+    insert!(
+        connection,
+        attempt {
+            request_id: id,
+            no: attempt.no,
+            target: &*attempt.target,
+            provider: &*attempt.provider,
+            model: &*attempt.model,
+            endpoint: &*attempt.endpoint,
+            processing: processing(&residency.processing),
+            operator: country(residency.operator),
+            parent: country(residency.parent),
+            guarantee: known(residency.guarantee).map(guarantee),
+            retention_days: known(residency.retention_days),
+            training: known(residency.training).map(training),
+            started_ms: attempt.started.0,
+            first_token_ms: attempt.first_token_ms,
+            duration_ms: attempt.duration_ms,
+            outcome: attempt.outcome.label(),
+            failure: attempt.outcome.failure().map(|kind| kind.label()),
+            upstream_status: attempt.upstream_status,
+            basis: attempt.basis.name(),
+            input: used(Bucket::Input),
+            cache_read: used(Bucket::CacheRead),
+            cache_write: used(Bucket::CacheWrite),
+            cache_write_1h: used(Bucket::CacheWrite1h),
+            output: used(Bucket::Output),
+            reasoning: used(Bucket::Reasoning),
+            input_audio: used(Bucket::InputAudio),
+            output_audio: used(Bucket::OutputAudio),
+            input_image: used(Bucket::InputImage),
+            output_image: used(Bucket::OutputImage),
+            search: used(Bucket::Search),
+            cost_pico: cost,
+            unpriced: unpriced,
+            price_id: price_id,
+            original_pico: original.and_then(|o| pico(o.amount)),
+            currency: original.map(|o| &*o.currency),
+            fx_nanos: original.map(|o| o.rate_nanos),
+            fx_date_ms: original.map(|o| o.rate_date.0),
+            dropped_params: serde_json::to_string(&attempt.dropped_params).unwrap_or_default(),
+        }
+    )?;
     Ok(())
 }
 

@@ -13,10 +13,10 @@ use crate::domain::receipt::Receipt;
 use crate::store::{Store, StoreError};
 
 /// Receipts in one transaction, at most.
-const BATCH: usize = 512;
+const BATCH: usize = 1024;
 /// How long rows are gathered before they are written together: a transaction and a wake-up for each row would cost
-/// more than the row.
-const GATHER: Duration = Duration::from_millis(5);
+/// more than the row. Busy gateways write a page with many rows in it once instead of often.
+const GATHER: Duration = Duration::from_millis(20);
 /// A failed write is tried again after this long; receipts wait in the queue meanwhile.
 const RETRY: Duration = Duration::from_millis(200);
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, Request, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::domain::error::{Error, ErrorKind};
@@ -22,14 +23,14 @@ pub(super) async fn read(request: Request<Incoming>, limit: usize, within: Durat
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(within, Limited::new(request.into_body(), limit).collect()).await;
+    let collected = tokio::time::timeout(within, collect(request.into_body(), limit)).await;
     let body = match collected {
         Err(_) => return Err(Error::new(ErrorKind::BodyTimeout, "the body did not arrive in time")),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(_)) => {
+        Ok(Err(Broken::TooLarge)) => return Err(too_large()),
+        Ok(Err(Broken::Off)) => {
             return Err(Error::new(ErrorKind::InvalidRequest, "the body broke off").code("body_incomplete"));
         }
-        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Ok(body)) => body,
     };
     if !packed {
         return Ok(body);
@@ -42,6 +43,42 @@ pub(super) async fn read(request: Request<Incoming>, limit: usize, within: Durat
             Err(Error::new(ErrorKind::InvalidRequest, "the body is not valid gzip").code("invalid_gzip"))
         }
     }
+}
+
+/// Why a body is not whole.
+enum Broken {
+    TooLarge,
+    Off,
+}
+
+/// Puts a body together. One that came in one piece is not copied. Of the others each piece is let go before the next is
+/// read, so that hyper reads into the same buffer again; the place for all of them is made at once where the length is
+/// told, but not more than a little at somebody's word.
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Broken> {
+    const TRUSTED: u64 = 2 << 20;
+    let told = body.size_hint().lower();
+    let mut first: Option<Bytes> = None;
+    let mut whole: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers are of no interest.
+        let Ok(data) = frame.map_err(|_| Broken::Off)?.into_data() else { continue };
+        let so_far = first.as_ref().map_or(whole.len(), Bytes::len);
+        if so_far.saturating_add(data.len()) > limit {
+            return Err(Broken::TooLarge);
+        }
+        if so_far == 0 {
+            if data.len() as u64 >= told {
+                first = Some(data);
+                continue;
+            }
+            whole.reserve_exact(usize::try_from(told.min(TRUSTED)).unwrap_or_default());
+        }
+        if let Some(first) = first.take() {
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(first.unwrap_or_else(|| Bytes::from(whole)))
 }
 
 /// At most one byte more than the limit: enough to know that it is too large.

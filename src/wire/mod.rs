@@ -4,6 +4,7 @@ pub mod array;
 pub mod eventstream;
 pub mod multipart;
 pub mod ndjson;
+mod special;
 pub mod splice;
 pub mod sse;
 pub mod think;

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::special::Specials;
+
 /// Deepest nesting that is accepted.
 pub const MAX_DEPTH: usize = 64;
 
@@ -48,6 +50,8 @@ pub struct Members {
     members: Vec<Member>,
     /// The byte of the closing brace.
     end: usize,
+    /// An object below the top level has a member `type`, so written.
+    typed: bool,
 }
 
 /// A change to a body.
@@ -76,7 +80,7 @@ impl Members {
             let at = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), |_| 0);
             return Err(Malformed::Syntax(at));
         }
-        let mut scanner = Scanner { body, at: 0 };
+        let mut scanner = Scanner { body, at: 0, specials: Specials::new(body), typed: false };
         scanner.space();
         match scanner.peek() {
             None => return Err(Malformed::Empty),
@@ -102,6 +106,12 @@ impl Members {
     #[must_use]
     pub fn value<'b>(&self, body: &'b [u8], name: &str) -> Option<&'b [u8]> {
         body.get(self.get(name)?.value.clone())
+    }
+
+    /// Whether an object below the top level has a member `type`: in every dialect, what is not plain text has one.
+    #[must_use]
+    pub fn typed(&self) -> bool {
+        self.typed
     }
 
     /// All members, in order.
@@ -211,6 +221,9 @@ pub fn quote(text: &str) -> String {
 struct Scanner<'a> {
     body: &'a [u8],
     at: usize,
+    specials: Specials<'a>,
+    /// A nested object has a member `type`.
+    typed: bool,
 }
 
 impl Scanner<'_> {
@@ -249,7 +262,7 @@ impl Scanner<'_> {
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Members { members, end: self.at - 1 });
+            return Ok(Members { members, end: self.at - 1, typed: self.typed });
         }
         loop {
             self.space();
@@ -274,7 +287,7 @@ impl Scanner<'_> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Members { members, end: self.at - 1 });
+                    return Ok(Members { members, end: self.at - 1, typed: self.typed });
                 }
                 _ => return self.syntax(),
             }
@@ -351,7 +364,9 @@ impl Scanner<'_> {
     }
 
     fn key(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
         self.string()?;
+        self.typed |= self.body.get(start..self.at) == Some(b"\"type\"");
         self.space();
         self.expect(b':')
     }
@@ -399,13 +414,12 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), Malformed> {
         self.expect(b'"')?;
         loop {
-            let rest = &self.body[self.at..];
-            let Some(stop) = stop(rest) else {
+            let Some(stop) = self.specials.next(self.at) else {
                 self.at = self.body.len();
                 return self.syntax();
             };
-            self.at += stop;
-            match self.body[self.at] {
+            self.at = stop;
+            match self.body[stop] {
                 b'"' => {
                     self.at += 1;
                     return Ok(());
@@ -450,39 +464,6 @@ impl Scanner<'_> {
             None => self.syntax(),
         }
     }
-}
-
-/// The first quote, backslash or control character. Short strings are looked at eight bytes at a time; long ones, which
-/// are mostly plain text, with vector instructions: once for the end, once for what may not be in between.
-fn stop(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    const SHORT: usize = 64;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut at = 0;
-    for chunk in bytes[..bytes.len().min(SHORT)].chunks_exact(8) {
-        let word = chunk.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-        let quotes = zero(word ^ (ONES * u64::from(b'"')));
-        let slashes = zero(word ^ (ONES * u64::from(b'\\')));
-        // Below 0x20 and not above 0x7F: the high bit of (byte - 0x20) set while the byte's own is not.
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        if quotes | slashes | controls != 0 {
-            break;
-        }
-        at += 8;
-    }
-    if at < SHORT {
-        let rest = bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1F))?;
-        return Some(at + rest);
-    }
-    let rest = &bytes[at..];
-    let end = memchr::memchr2(b'"', b'\\', rest);
-    let between = &rest[..end.unwrap_or(rest.len())];
-    let control = between.iter().fold(false, |found, byte| found | (*byte < 0x20));
-    if control {
-        return between.iter().position(|byte| *byte < 0x20).map(|found| at + found);
-    }
-    end.map(|end| at + end)
 }
 
 #[cfg(test)]

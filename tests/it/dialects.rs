@@ -195,6 +195,75 @@ async fn embeddings_pass_metered_and_other_dialects_are_refused() {
     assert_eq!(alpha.seen().len(), 1);
 }
 
+/// Gives a provider's model an operation beside its conversations.
+async fn offers(gateway: &Gateway, provider: &str, dialect: &str, operation: &str) {
+    let file = gateway.path(&format!("providers/{provider}.toml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = format!("\"logprobs\", \"n\", \"chat\", \"{operation}\"]");
+    let text = text
+        .replace("\"logprobs\", \"n\"]", &more)
+        .replace("dialect = \"openai-chat\"", &format!("dialect = \"{dialect}\""));
+    std::fs::write(&file, text).unwrap();
+    let (status, told) = gateway.reload().await;
+    assert_eq!(status, 200, "{told}");
+}
+
+#[tokio::test]
+async fn vectors_of_another_dialect_are_translated_metered_and_lossless_or_refused_by_name() {
+    let answer = r#"{"embeddings":[{"values":[0.25,-0.013168523]},{"values":[1,2]}]}"#;
+    let alpha = Upstream::start(vec![whole(200, answer)]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    offers(&gateway, "alpha", "gemini", "embeddings").await;
+    let mut body = json!({"model": "alpha/m-1", "input": ["hello", "there"], "user": "u-1", "dimensions": 2});
+    let got = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: body.clone() }).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    assert_eq!(got.json()["data"][1], json!({"object": "embedding", "index": 1, "embedding": [1, 2]}));
+    assert!(got.text.contains("-0.013168523"), "not a digit changes: {}", got.text);
+    assert_eq!(got.header("x-stellwerk-dropped-params"), "user");
+    assert!(alpha.seen()[0].head.starts_with("POST /models/m-1:batchEmbedContents "), "{}", alpha.seen()[0].head);
+    assert_eq!(alpha.seen()[0].json()["requests"][0]["outputDimensionality"], 2);
+    let row = gateway.ledger(got.id()).await;
+    assert_eq!(row["attempts"][0]["basis"], "estimated", "Google does not say what it used: {row}");
+    assert!(row["attempts"][0]["usage"]["input"].as_u64().unwrap() > 0, "{row}");
+    body["encoding_format"] = json!("base64");
+    let packed = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: body.clone() }).await;
+    assert_eq!(packed.json()["data"][0]["embedding"], "AACAPsrAV7w=", "{}", packed.text);
+    for (member, value) in [("input", json!([[1, 2], [3]])), ("output_dtype", json!("int8"))] {
+        let mut wrong = body.clone();
+        wrong[member] = value;
+        let refused = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: wrong }).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(member)), "{}", refused.text);
+    }
+    let short = json!({"model": "alpha/m-1", "input": "one"});
+    let broken = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: short }).await;
+    assert_eq!(broken.status, 502, "two vectors for one input: {}", broken.text);
+    assert_eq!(alpha.seen().len(), 3, "what is refused is not sent");
+}
+
+#[tokio::test]
+async fn googles_clients_get_vectors_of_openais_providers_and_residency_holds() {
+    let answer = r#"{"object":"list","data":[{"index":0,"embedding":[0.5]}],"model":"m-1","usage":{"prompt_tokens":2,"total_tokens":2}}"#;
+    let alpha = Upstream::start(vec![whole(200, answer)]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    offers(&gateway, "alpha", "openai-chat", "embeddings").await;
+    let body = json!({"content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"});
+    let asked = Asked { path: "/v1beta/models/alpha%2Fm-1:embedContent", key: "x-goog-api-key", body: body.clone() };
+    let got = ask(&gateway, &asked).await;
+    assert_eq!(
+        (got.status, got.json()),
+        (200, json!({"embedding": {"values": [0.5]}, "usageMetadata": {"promptTokenCount": 2}}))
+    );
+    assert_eq!(got.header("x-stellwerk-dropped-params"), "taskType");
+    assert_eq!(alpha.seen()[0].json(), json!({"model": "m-1", "input": ["hello"]}));
+    assert_eq!(gateway.ledger(got.id()).await["attempts"][0]["usage"], json!({"input": 2}));
+    let root = gateway.base.trim_end_matches("/v1");
+    let request = gateway.client.post(format!("{root}{}", asked.path)).header("x-goog-api-key", &gateway.key);
+    let request = request.header("x-stellwerk-require", "processing=US").body(body.to_string());
+    let refused = Answer::read(request.header("content-type", "application/json").send().await.unwrap()).await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    assert_eq!(alpha.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn tokens_are_counted_by_the_provider_that_can_and_estimated_otherwise() {
     let gamma = Upstream::start(vec![whole(200, r#"{"input_tokens":42}"#)]).await;

@@ -4,6 +4,7 @@
 //! Source: Cohere API reference, "Chat", "Chat with Streaming" and "Rerank" (v2).
 
 mod answer;
+mod embed;
 mod error;
 mod params;
 mod reply;
@@ -17,7 +18,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Carriage, DecodeStream, Destination, Egress, Observed, Passthrough, Quirks, Slot, Transcode};
+use super::{
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Observed, Passthrough, Quirks, Slot, Transcode,
+};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::plan::Operation;
@@ -40,6 +43,10 @@ impl Egress for Cohere {
 
     fn observe_other(&self, _: Operation, body: &[u8]) -> Observed {
         reply::observe_rerank(body)
+    }
+
+    fn embeddings(&self) -> Option<&dyn EmbedProvider> {
+        Some(self)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -186,6 +186,17 @@ pub(super) fn observe_rerank(body: &[u8]) -> Observed {
     Observed { usage, began: true, ..Observed::default() }
 }
 
+/// Reads the tokens of a request for vectors.
+pub(super) fn usage_of_embedding(body: &[u8]) -> Option<Usage> {
+    #[derive(Deserialize)]
+    struct Shape {
+        meta: Option<WireUsage>,
+    }
+    let billed = serde_json::from_slice::<Shape>(body).ok()?.meta?.billed_units?;
+    billed.input_tokens?;
+    count(billed.input_tokens).map(|tokens| Usage::ZERO.with(Bucket::Input, tokens))
+}
+
 /// The API's own types are floating-point numbers; a count is whole and not negative.
 fn count(number: Option<f64>) -> Option<u64> {
     match number {

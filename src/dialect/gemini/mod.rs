@@ -4,6 +4,7 @@
 //! snake case) are read, since Google takes both.
 
 mod client;
+mod embed;
 mod error;
 mod params;
 mod reply;
@@ -22,8 +23,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode,
-    Watching,
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Observed, Passthrough, Quirks, Slot, Tap,
+    Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -52,6 +53,14 @@ impl Egress for Gemini {
     fn path_of_other(&self, operation: Operation, path: &'static str, model: &str) -> Option<Cow<'static, str>> {
         let known = matches!(operation, Operation::CountTokens | Operation::Embeddings);
         known.then(|| Cow::Owned(format!("/models/{}:{path}", encoded(model))))
+    }
+
+    fn rename_other(&self, body: &Bytes, model: &str) -> Bytes {
+        embed::renamed(body, model)
+    }
+
+    fn embeddings(&self) -> Option<&dyn EmbedProvider> {
+        Some(self)
     }
 
     fn observe_other(&self, _: Operation, body: &[u8]) -> Observed {

@@ -4,6 +4,7 @@
 //! Source: Ollama API documentation, "Generate a chat message".
 
 mod answer;
+mod embed;
 mod error;
 mod params;
 mod reply;
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Slot, Transcode};
+use super::{Carriage, DecodeStream, Destination, Egress, EmbedProvider, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 
@@ -35,6 +36,10 @@ impl Egress for Ollama {
 
     fn accept(&self) -> &'static str {
         "application/x-ndjson"
+    }
+
+    fn embeddings(&self) -> Option<&dyn EmbedProvider> {
+        Some(self)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -96,9 +96,8 @@ fn needs(body: &Body<'_>, messages: &[u8], stream: bool, choices: u64) -> Result
     need(format.as_deref() == Some("json_schema"), Capability::JsonSchema);
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
     let words = ["image_url", "input_audio", "file"];
-    // Parts have types; conversations of plain texts are looked through once and not for every word.
-    let typed = memmem::find(messages, b"\"type\"").is_some();
-    if typed
+    // Parts have types, which the scan has seen: conversations of plain texts are not looked through again.
+    if body.spans.typed()
         && words.iter().any(|word| memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some())
         && let Ok(parsed) = serde_json::from_slice::<Vec<Turn<'_>>>(messages)
     {

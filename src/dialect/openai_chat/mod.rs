@@ -5,6 +5,7 @@
 
 mod crossed;
 mod decode;
+mod embeddings;
 mod encode;
 mod envelope;
 mod error;
@@ -25,8 +26,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Parameter,
-    Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
+    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress, Located,
+    Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -107,6 +108,10 @@ impl Ingress for OpenAiChat {
         Box::new(stream::Encoder::new(rendering))
     }
 
+    fn embeddings(&self) -> Option<&dyn EmbedClient> {
+        Some(self)
+    }
+
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(error::encode(error))
     }
@@ -119,6 +124,10 @@ impl Egress for OpenAiChat {
 
     fn path_of_other(&self, operation: Operation, path: &'static str, _model: &str) -> Option<Cow<'static, str>> {
         (operation != Operation::CountTokens).then(|| Cow::Owned(format!("/{path}")))
+    }
+
+    fn embeddings(&self) -> Option<&dyn EmbedProvider> {
+        Some(self)
     }
 
     fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {

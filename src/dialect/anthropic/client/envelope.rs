@@ -69,6 +69,10 @@ fn needs(body: &Body<'_>, messages: &[u8]) -> Result<Capabilities, Error> {
     if body.get("output_format").is_some() || config.is_some_and(|config| config.format.is_some()) {
         needs = needs.with(Capability::JsonSchema);
     }
+    // Blocks have types, which the scan has seen: conversations of plain texts are not looked through again.
+    if !body.spans.typed() {
+        return Ok(needs);
+    }
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
     for (word, capability) in [("image", Capability::Image), ("document", Capability::File)] {
         let hit = memmem::find(messages, format!("\"{word}\"").as_bytes()).is_some();

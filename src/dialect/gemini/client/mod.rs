@@ -15,7 +15,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::{Gemini, error};
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
+use crate::dialect::{EmbedClient, EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::Error;
 
@@ -42,6 +42,10 @@ impl Ingress for Gemini {
 
     fn encode_stream(&self, rendering: Rendering) -> Box<dyn EncodeStream> {
         Box::new(events::Encoder::new(rendering))
+    }
+
+    fn embeddings(&self) -> Option<&dyn EmbedClient> {
+        Some(self)
     }
 
     fn stream_type(&self, envelope: &Envelope) -> &'static str {
