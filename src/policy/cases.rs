@@ -282,7 +282,12 @@ impl Market for Ready<'_> {
 /// Runs the tests of a policy. `now` stands for the moment of tests that name none.
 #[must_use]
 pub fn run_tests(policy: &Policy, market: &dyn Market, now: UnixMillis) -> Vec<TestOutcome> {
+    run_tests_of(policy, policy, market, now)
+}
+
+/// Runs the tests of one policy under another.
+pub(super) fn run_tests_of(tests: &Policy, policy: &Policy, market: &dyn Market, now: UnixMillis) -> Vec<TestOutcome> {
     let configured = |target: &Target| Target { configured: true, ..target.clone() };
     let ready = Ready { targets: market.targets().iter().map(configured).collect(), inner: market };
-    policy.tests.iter().map(|case| case.run(policy, &ready, now)).collect()
+    tests.tests.iter().map(|case| case.run(policy, &ready, now)).collect()
 }

@@ -9,6 +9,7 @@
 
 mod cases;
 mod compile;
+mod diff;
 mod embedded;
 mod explain;
 mod market;
@@ -33,6 +34,10 @@ use std::time::Duration;
 use globset::GlobSet;
 
 pub use cases::{TestOutcome, run_tests};
+pub use diff::{
+    Change, CountriesDiff, Direction, MemberDiff, Moved, PolicyDiff, RequirementDiff, RouteDiff, Side, TargetFacts,
+    TestDiff, Within, diff,
+};
 pub use embedded::embedded;
 pub use explain::{Question, explain};
 pub use pattern::Pattern;

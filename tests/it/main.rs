@@ -9,6 +9,7 @@ mod config;
 mod dialects;
 mod failover;
 mod harness;
+mod policy_diff;
 mod reload;
 mod residency;
 mod rim;

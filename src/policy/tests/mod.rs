@@ -2,6 +2,7 @@
 
 mod compile;
 mod decide;
+mod diff;
 mod property;
 mod require;
 mod shipped;
