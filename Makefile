@@ -31,10 +31,11 @@ lint: ## format and lints, with and without the embedded runtime
 	cargo clippy $(FAST) --all-targets -- -D warnings
 	cargo clippy --locked --release -- -D warnings
 
-test: ## set up and run every test: unit, golden, property, integration, embedded runtime, clients
+test: ## set up and run every test: unit, golden, property, integration, residency on the network, embedded runtime, clients
 	@scripts/setup.sh --clients
 	cargo test $(FAST)
 	cargo build --locked --release
+	STELLWERK_BIN=$(abspath $(BINARY)) tests/residency/run.sh
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
 
 clients: ## the tests with clients only; PART=new runs one part (see tests/clients/run.sh)
@@ -42,9 +43,10 @@ clients: ## the tests with clients only; PART=new runs one part (see tests/clien
 	@cargo build --locked --release --quiet
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh $(PART)
 
-soak: ## what takes long: properties with many cases (CASES=100000)
+soak: ## what takes long: properties with many cases (CASES=100000), upstreams in chaos (REQUESTS=60000)
 	@scripts/setup.sh
 	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
+	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
 
 bench: ## micro-benchmarks
 	@scripts/setup.sh

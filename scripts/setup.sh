@@ -4,7 +4,7 @@
 # usage: scripts/setup.sh [--no-local] [--lint] [--clients]
 #   --no-local  the build without the embedded runtime: no C++ compiler, cmake, libclang or Python
 #   --lint      rustfmt and clippy too
-#   --clients   Node.js and npm too, for the tests with clients
+#   --clients   Node.js, npm and ip too, for the tests with clients and network namespaces
 #
 # Made for Debian 12. Elsewhere it names what is missing and leaves the installing to you.
 set -euo pipefail
@@ -76,6 +76,7 @@ fi
 if [ -n "$clients" ]; then
     need nodejs have node
     need npm have npm
+    need iproute2 have ip
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -28,6 +28,7 @@ pub struct Metrics {
     cache: IntCounterVec,
     ttft: HistogramVec,
     duration: HistogramVec,
+    usage: HistogramVec,
     /// Time the gateway itself took, waiting for the upstream and the client excluded.
     pub overhead: Histogram,
     /// Requests between acceptance and settlement.
@@ -49,10 +50,28 @@ pub struct TargetMetrics {
     baseline: Counter,
     ttft: Histogram,
     duration: Histogram,
+    used: [Histogram; 2],
 }
 
 const LATENCY: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 const OVERHEAD: [f64; 12] = [0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0];
+/// The bounds that the OpenTelemetry conventions for generative AI advise for tokens.
+const TOKENS: [f64; 14] = [
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
 const TARGET: [&str; 3] = ["route", "provider", "model"];
 
 impl Metrics {
@@ -98,6 +117,14 @@ impl Metrics {
                 "From dispatch to the first token of the answer.",
             )?,
             duration: histograms("gen_ai_server_request_duration_seconds", "From dispatch to the end of the answer.")?,
+            usage: add(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new("gen_ai_client_token_usage", "Tokens of an attempt, by their kind.")
+                        .buckets(TOKENS.to_vec()),
+                    &["gen_ai_token_type", "gen_ai_provider_name", "gen_ai_request_model"],
+                )?,
+            )?,
             overhead: add(
                 &registry,
                 Histogram::with_opts(
@@ -134,6 +161,7 @@ impl Metrics {
             baseline: self.baseline.with_label_values(&labels),
             ttft: self.ttft.with_label_values(&labels),
             duration: self.duration.with_label_values(&labels),
+            used: ["input", "output"].map(|kind| self.usage.with_label_values(&[kind, provider, model])),
         })
     }
 
@@ -191,6 +219,11 @@ impl TargetMetrics {
     pub fn settled(&self, usage: &Usage, cost: Option<Money>, baseline: Option<Money>) {
         for (bucket, count) in usage.parts() {
             self.tokens[bucket as usize].inc_by(count);
+        }
+        if !usage.is_zero() {
+            let [input, output] = &self.used;
+            input.observe(usage.input_tokens() as f64);
+            output.observe(usage.output_tokens() as f64);
         }
         if let Some(cost) = cost {
             self.spend.inc_by(usd(cost));
@@ -264,5 +297,8 @@ mod tests {
         assert!(text.contains(&format!("stellwerk_spend_usd_total{{{labels}}} 2.74")), "{text}");
         assert!(text.contains(&format!("stellwerk_baseline_usd_total{{{labels}}} 75")), "{text}");
         assert!(text.contains(r#"bucket="reasoning""#), "{text}");
+        let kinds = r#"gen_ai_provider_name="deepseek",gen_ai_request_model="deepseek-reasoner",gen_ai_token_type="#;
+        assert!(text.contains(&format!("gen_ai_client_token_usage_sum{{{kinds}\"input\"}} 7")), "{text}");
+        assert!(text.contains(&format!("gen_ai_client_token_usage_sum{{{kinds}\"output\"}} 5")), "{text}");
     }
 }

@@ -18,9 +18,10 @@ use serde::Serialize;
 use crate::admission::KeyRing;
 use crate::domain::error::{Error, ErrorKind};
 use crate::gateway::{Body, Gateway};
-use crate::ledger::query;
+use crate::ledger::{decisions, query};
+use crate::report;
 use crate::server::Plane;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Asks for a reload; the answer is the list of problems, empty if the new files are in force.
 pub type Reload = Box<dyn Fn() -> tokio::sync::oneshot::Receiver<Vec<String>> + Send + Sync>;
@@ -83,7 +84,10 @@ impl AdminPlane {
             }
             (&Method::GET, path) => match path.strip_prefix("requests/") {
                 Some(id) => self.request(id).await,
-                None => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
+                None => match path.strip_prefix("decisions/") {
+                    Some(id) => self.decision(id).await,
+                    None => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
+                },
             },
             _ => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
         }
@@ -91,15 +95,35 @@ impl AdminPlane {
 
     /// One request as the ledger has it.
     async fn request(&self, id: &str) -> Result<Response<Body>, Error> {
-        let unknown = || Error::new(ErrorKind::UnknownPath, "no such request");
-        let id = id.parse().map_err(|()| unknown())?;
+        let id = id.parse().map_err(|()| no_such_request())?;
+        let found = self.read(move |store| query::request(store, id)).await?;
+        found.map(|found| json(&dto::request(&found))).ok_or_else(no_such_request)
+    }
+
+    /// Why a request went where it went.
+    async fn decision(&self, id: &str) -> Result<Response<Body>, Error> {
+        let id = id.parse().map_err(|()| no_such_request())?;
+        let found = self.read(move |store| {
+            let Some(request) = query::request(store, id)? else { return Ok(None) };
+            Ok(Some((request, decisions::decision(store, id)?)))
+        });
+        let (request, decision) = found.await?.ok_or_else(no_such_request)?;
+        Ok(json(&report::decision_json(&request, decision.as_ref())))
+    }
+
+    /// Reads the ledger on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
         let store = self.store.clone();
-        let found = tokio::task::spawn_blocking(move || query::request(&store, id)).await;
-        let found = found
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "the ledger can't be read"))?;
-        found.map(|found| json(&dto::request(&found))).ok_or_else(unknown)
+        let failed = |detail: String| Error::new(ErrorKind::Internal, "the ledger can't be read").detail(detail);
+        let read =
+            tokio::task::spawn_blocking(move || read(&store)).await.map_err(|error| failed(error.to_string()))?;
+        read.map_err(|error| {
+            tracing::warn!(%error, "the ledger can't be read");
+            failed(error.to_string())
+        })
     }
 
     /// Ready = can serve: the ledger takes rows. A provider that is down is a gauge, not a reason to be taken out.
@@ -164,6 +188,10 @@ fn check_host(line: Option<&Authority>, headers: &HeaderMap, hosts: &[String]) -
         }
     }
     Ok(())
+}
+
+fn no_such_request() -> Error {
+    Error::new(ErrorKind::UnknownPath, "no such request").code("request_not_found")
 }
 
 fn text(body: &str) -> Response<Body> {

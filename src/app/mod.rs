@@ -79,8 +79,8 @@ impl App {
         let (config, file) = (sources.load)().map_err(|lines| lines.join("\n"))?;
         let dir = config.data_dir.clone();
         let durability = if config.durable_power { Durability::Power } else { Durability::Process };
-        let capacity = config.max_in_flight;
-        let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity)).await?;
+        let (capacity, days) = (config.max_in_flight, config.decision_days);
+        let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity, days)).await?;
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::new(ledger, metrics));
         let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
@@ -200,13 +200,13 @@ pub const DATABASE: &str = "stellwerk.db";
 type Opened = (Store, Arc<KeyRing>, SecretString, Ledger, LedgerWriter);
 
 /// Opens what lies on disk; makes the secrets on the first start.
-fn open(dir: &Path, durability: Durability, capacity: usize) -> Result<Opened, String> {
+fn open(dir: &Path, durability: Durability, capacity: usize, days: u32) -> Result<Opened, String> {
     files::private_dir(dir)?;
     let store = Store::open(&dir.join(DATABASE), durability).map_err(|e| e.to_string())?;
     let keys = KeyRing::open(&store, dir).map_err(|e| e.to_string())?;
     keys.ensure_first_key(&store, &dir.join(FIRST_KEY)).map_err(|e| e.to_string())?;
     let token = files::secret(&dir.join(ADMIN_TOKEN))?;
-    let (ledger, writer) = LedgerWriter::start(&store, capacity).map_err(|e| e.to_string())?;
+    let (ledger, writer) = LedgerWriter::start(&store, capacity, days).map_err(|e| e.to_string())?;
     Ok((store, Arc::new(keys), token, ledger, writer))
 }
 

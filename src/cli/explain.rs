@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, Failed, say};
+use super::{Common, Failed, past, say};
 use crate::admission::KeyRing;
 use crate::app::{self, ADMIN_TOKEN, DATABASE};
 use crate::config::Config;
@@ -19,7 +19,11 @@ use crate::store::{Durability, Store};
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The model a client would ask for.
-    model: String,
+    #[arg(required_unless_present = "request", conflicts_with = "request")]
+    model: Option<String>,
+    /// A request of the past, by its id: why it went where it went, from the ledger.
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
     /// Tokens of prompt.
     #[arg(long, default_value_t = 1000)]
     input_tokens: u64,
@@ -51,6 +55,10 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
+        if let Some(id) = &self.request {
+            say(&past::explain(common, id, self.json)?);
+            return Ok(ExitCode::SUCCESS);
+        }
         let config = common.load()?;
         if !self.offline
             && let Some(answer) = self.ask_running(&config)?
@@ -110,7 +118,7 @@ impl Explain {
         let name = policy.as_deref().unwrap_or("default");
         let policy = compiled.policies.get(name).ok_or_else(|| format!("there is no policy `{name}`"))?;
         let question = Question {
-            model: self.model,
+            model: self.model.unwrap_or_default(),
             input_tokens: self.input_tokens,
             max_output: self.max_output,
             stream: self.stream,

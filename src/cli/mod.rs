@@ -4,6 +4,7 @@ mod banner;
 mod check;
 mod explain;
 mod keys;
+mod past;
 mod policy;
 mod report;
 mod schema;
@@ -55,8 +56,8 @@ enum Command {
     Check(check::Check),
     /// Print the JSON Schema of a file that people edit.
     Schema(schema::Schema),
-    /// Show how a request would be decided, and why.
-    Explain(explain::Explain),
+    /// Show how a request would be or was decided, and why.
+    Explain(Box<explain::Explain>),
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),

@@ -4,11 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Common, Failed, say};
-use crate::app::DATABASE;
+use super::{Common, Failed, past, say};
 use crate::ledger::query::{self, GroupBy, Period};
 use crate::report;
-use crate::store::{Durability, Store};
 
 /// Read the ledger.
 #[derive(Debug, Subcommand)]
@@ -54,11 +52,7 @@ impl Report {
             Self::Spend(options) => (false, options),
             Self::Savings(options) => (true, options),
         };
-        let file = common.load()?.data_dir.join(DATABASE);
-        if !file.exists() {
-            return Err(Failed::Message(format!("there is no ledger at {} yet", file.display())));
-        }
-        let store = Store::open(&file, Durability::Process).map_err(text)?;
+        let store = past::open(common)?;
         let period = Period::between(options.from, options.to).map_err(text)?;
         let by = options.by.into();
         say(&if savings {

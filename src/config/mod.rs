@@ -37,6 +37,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether every batch of rows is synced to the disk as it is written.
     pub durable_power: bool,
+    /// Days that decisions are kept in the ledger; 0 = none are written.
+    pub decision_days: u32,
     /// Overlay of provider files.
     pub providers_dir: Option<PathBuf>,
     /// Policy files; none = the compiled-in ones.
@@ -59,6 +61,7 @@ impl Config {
             ("admin.listen", self.admin_listen != other.admin_listen),
             ("data.dir", self.data_dir != other.data_dir),
             ("data.durability", self.durable_power != other.durable_power),
+            ("ledger.decisions_days", self.decision_days != other.decision_days),
         ];
         differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -116,6 +119,7 @@ fn resolve(raw: raw::Config, mut check: Check<'_>, base: &Path) -> (Config, Vec<
         default_max_output: raw.server.default_max_output.max(1),
         data_dir: base.join(&raw.data.dir),
         durable_power: check.durability(&raw.data.durability),
+        decision_days: check.days("ledger.decisions_days", raw.ledger.decisions_days),
         providers_dir: raw.catalogue.dir.map(|dir| base.join(dir)),
         policies_dir: raw.policies.dir.map(|dir| base.join(dir)),
         local: raw.local.model.into_iter().map(|model| check.local(model, base)).collect(),
@@ -161,6 +165,13 @@ impl Check<'_> {
     fn positive(&mut self, path: &str, value: usize) -> usize {
         if value == 0 {
             self.problem(path, "0", format!("`{path}` must be at least 1"));
+        }
+        value
+    }
+
+    fn days(&mut self, path: &str, value: u32) -> u32 {
+        if value > 3_660 {
+            self.problem(path, &value.to_string(), format!("`{path}` must be at most 3660, which is ten years"));
         }
         value
     }

@@ -13,6 +13,8 @@ pub(super) struct Config {
     pub admin: Admin,
     /// Ledger, keys and secrets of the gateway.
     pub data: Data,
+    /// What the ledger keeps.
+    pub ledger: Ledger,
     /// Overlay of provider files.
     pub catalogue: Catalogue,
     /// Policy files.
@@ -84,6 +86,19 @@ pub(super) struct Data {
 impl Default for Data {
     fn default() -> Self {
         Self { dir: "var".into(), durability: "process".into() }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ledger {
+    /// Days that decisions are kept; 0 = none are written.
+    pub decisions_days: u32,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { decisions_days: 30 }
     }
 }
 

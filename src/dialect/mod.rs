@@ -144,6 +144,9 @@ pub struct Observed {
     pub began: bool,
     /// Whether `usage` was counted by us, exactly, and not reported by a provider.
     pub counted: bool,
+    /// Whether nothing but a report could tell what was used, and none has come: no estimate from bytes is made, and there
+    /// is no price.
+    pub unreported: bool,
     /// Bytes of answer text, thinking and tool arguments: the basis of an estimate when usage never came.
     pub output_bytes: u64,
 }
@@ -343,6 +346,12 @@ pub trait Egress: Send + Sync {
     fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {
         let _ = (operation, body);
         Observed { began: true, ..Observed::default() }
+    }
+
+    /// A watcher of an answer to such an operation that is passed on as it comes; none = it is read whole.
+    fn tap_other(&self, operation: Operation, media_type: &str) -> Option<Box<dyn Tap>> {
+        let _ = (operation, media_type);
+        None
     }
 
     /// Headers the dialect itself demands (a version).

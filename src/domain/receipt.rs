@@ -122,7 +122,7 @@ pub enum Outcome {
     /// The client went away.
     Cancelled,
     /// The answer broke off after a part of it went to the client.
-    Truncated,
+    Truncated(FailureKind),
 }
 
 impl Outcome {
@@ -133,16 +133,16 @@ impl Outcome {
             Self::Completed => "completed",
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
-            Self::Truncated => "truncated",
+            Self::Truncated(_) => "truncated",
         }
     }
 
-    /// What went wrong, for failures.
+    /// What went wrong or broke, for failures and truncated answers.
     #[must_use]
     pub fn failure(self) -> Option<FailureKind> {
         match self {
-            Self::Failed(kind) => Some(kind),
-            Self::Completed | Self::Cancelled | Self::Truncated => None,
+            Self::Failed(kind) | Self::Truncated(kind) => Some(kind),
+            Self::Completed | Self::Cancelled => None,
         }
     }
 }

@@ -8,7 +8,12 @@ use http_body::{Frame, SizeHint};
 
 use super::relay::Relay;
 
-/// What goes to the client. Never fails: a broken upstream becomes an error event of the client's dialect.
+/// The answer broke where it has no place for words: the connection is cut, so that nobody takes a part for the whole.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the upstream broke off in the middle of the answer")]
+pub struct Cut;
+
+/// What goes to the client. A broken upstream becomes an error event of the client's dialect, where there are events.
 #[derive(Debug)]
 pub enum Body {
     /// A whole answer, or nothing.
@@ -27,12 +32,12 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Stream(relay) => relay.poll_next(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(relay) => relay.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Call {
     pub ingress: &'static dyn Ingress,
     pub principal: Arc<Principal>,
     pub body: Bytes,
-    pub envelope: Envelope,
+    pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.
     pub require: Option<String>,
     /// Whether the cost is wanted in the usage report of a stream.
@@ -44,7 +44,7 @@ impl Call {
 
     /// What makes the answer another one and does not stand in the body of every dialect: for the cache's key.
     pub(super) fn beside(&self) -> String {
-        let Envelope { model, stream, array, .. } = &self.envelope;
+        let Envelope { model, stream, array, .. } = &*self.envelope;
         format!("{model:?} {stream} {array} {:?}", self.headers)
     }
 

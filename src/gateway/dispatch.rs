@@ -58,7 +58,7 @@ pub(super) struct Dispatch {
     pub shared: Arc<Shared>,
     pub snapshot: Arc<Snapshot>,
     pub call: Call,
-    pub decision: Decision,
+    pub decision: Arc<Decision>,
     pub timeouts: Timeouts,
     /// When the whole request must be over.
     pub deadline: Instant,

@@ -15,8 +15,10 @@ mod relay;
 mod retry;
 mod settle;
 mod snapshot;
+mod trail;
 mod views;
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,6 +47,7 @@ use call::Call;
 use detached::Detached;
 use dispatch::{Answer, Dispatch, Dispatched};
 use settle::{Settled, Settlement};
+use trail::Seen;
 
 pub use body::Body;
 pub use locals::LocalModels;
@@ -161,6 +164,8 @@ pub struct Incoming {
     pub require: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
+    /// `x-stellwerk-dry-run: true`: only the plan is wanted.
+    pub dry_run: bool,
 }
 
 impl Gateway {
@@ -202,8 +207,12 @@ impl Gateway {
     async fn chat(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
+        let dry_run = incoming.dry_run;
         let call = parse(incoming, &self.shared.items)?;
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
+        if dry_run {
+            return self.rehearse(&call, &snapshot);
+        }
         let receipt = receipt(&call, &snapshot, self.shared.now());
         let mut settlement =
             Settlement::new(Arc::clone(&self.shared), Arc::clone(&snapshot), permit, receipt, accepted);
@@ -224,10 +233,16 @@ impl Gateway {
     }
 
     /// Decides, and tells the settlement: a refusal has a route as well.
-    fn decide(&self, call: Call, snapshot: &Snapshot, settlement: &mut Settlement) -> (Call, Result<Decision, Error>) {
-        let planned = self.plan(&call, snapshot);
+    fn decide(
+        &self,
+        call: Call,
+        snapshot: &Snapshot,
+        settlement: &mut Settlement,
+    ) -> (Call, Result<Arc<Decision>, Error>) {
+        let mut seen = Seen::default();
+        let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision);
+            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -239,7 +254,8 @@ impl Gateway {
         (call, decided)
     }
 
-    fn plan(&self, call: &Call, snapshot: &Snapshot) -> Result<Decision, Error> {
+    /// Plans. `seen` gets what the planner asked about.
+    fn plan(&self, call: &Call, snapshot: &Snapshot, seen: &mut Seen) -> Result<Decision, Error> {
         let now = self.shared.now();
         let market = &*snapshot.catalogue;
         let mut own = Requirement::ANY;
@@ -266,6 +282,12 @@ impl Gateway {
             // The others are not translated.
             _ => vec!["model".to_owned()],
         };
+        let seen = RefCell::new(seen);
+        let inexpressible = |to| {
+            let names = inexpressible(to);
+            seen.borrow_mut().inexpressible.push((to, names.first().cloned()));
+            names
+        };
         let ask = Ask {
             model: &call.envelope.model,
             operation: call.operation,
@@ -281,7 +303,12 @@ impl Gateway {
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
-        Ok(policy::plan(policy, market, &ask, &|id| snapshot.signal(id, now), Dice(self.shared.dice())))
+        let signals = |id| {
+            let signal = snapshot.signal(id, now);
+            seen.borrow_mut().signals.push((id, signal));
+            signal
+        };
+        Ok(policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice())))
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -325,7 +352,7 @@ impl Gateway {
         &self,
         call: Call,
         snapshot: Arc<Snapshot>,
-        decision: Decision,
+        decision: Arc<Decision>,
         settlement: Settlement,
         lead: Option<(Lead, Duration)>,
         accepted: Instant,
@@ -408,7 +435,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         principal: incoming.principal,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
-        envelope,
+        envelope: Arc::new(envelope),
         require: incoming.require,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),

@@ -4,11 +4,13 @@
 //! They are planned, priced and recorded like conversations.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,10 +18,12 @@ use super::body::Body;
 use super::call::Call;
 use super::detached::Detached;
 use super::dispatch::told;
+use super::pump::{Pump, Step};
+use super::relay::Relay;
 use super::settle::{Settled, Settlement};
 use super::snapshot::{Snapshot, Wire};
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
-use crate::dialect::{EmbedProvider, Envelope, Observed};
+use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
@@ -46,17 +50,25 @@ struct Pass {
     call: Call,
     form: Form,
     content_type: Option<HeaderValue>,
-    decision: Decision,
+    decision: Arc<Decision>,
     deadline: Instant,
 }
 
 /// What came back.
 struct Passed {
-    body: Bytes,
+    answer: Answer,
     content_type: Option<HeaderValue>,
-    observed: Observed,
     dropped: Vec<String>,
 }
+
+/// An answer that is there, or one that has begun.
+enum Answer {
+    Whole { body: Bytes, observed: Box<Observed> },
+    Stream { pump: Box<Pump>, pending: VecDeque<Bytes>, target: Arc<str> },
+}
+
+/// Answers with no more bytes than this, as their head says, are read whole: the next target may still take over.
+const SMALL: u64 = 256 * 1024;
 
 /// Why an attempt did not answer.
 enum Stop {
@@ -92,9 +104,13 @@ impl Gateway {
         let snapshot = self.snapshot();
         let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
+        let dry_run = incoming.dry_run;
         let (call, form) = read(incoming)?;
         let shared = Arc::clone(self.shared());
         let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
+        if dry_run {
+            return self.rehearse(&call, &snapshot);
+        }
         let receipt = receipt(&call, &snapshot, shared.now());
         let mut settlement = Settlement::new(Arc::clone(&shared), Arc::clone(&snapshot), permit, receipt, accepted);
         let (call, planned) = self.decide(call, &snapshot, &mut settlement);
@@ -150,7 +166,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         principal: incoming.principal,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
-        envelope,
+        envelope: Arc::new(envelope),
         require: incoming.require,
         show_cost: false,
         vectors: OnceLock::new(),
@@ -213,9 +229,20 @@ impl Pass {
     }
 
     fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
-        let settled = settlement.completed(&passed.observed);
-        let mut response = Response::new(Body::whole(passed.body));
+        let (body, settled, streamed) = match passed.answer {
+            Answer::Whole { body, observed } => (Body::whole(body), settlement.completed(&observed), false),
+            Answer::Stream { pump, pending, target } => {
+                let settled = Settled { target: Some(target), ..Settled::default() };
+                let (timeouts, deadline) = (self.decision.timeouts, self.deadline);
+                let relay = Relay::new(*pump, pending, None, settlement, None, timeouts, deadline);
+                (Body::Stream(Box::new(relay)), settled, true)
+            }
+        };
+        let mut response = Response::new(body);
         head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
+        if streamed {
+            insert(&mut response, "x-accel-buffering", "no");
+        }
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
@@ -250,9 +277,15 @@ impl Pass {
         settlement.head(reply.status);
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
         let retry_after = super::retry::advice(&reply.headers, self.shared.now());
+        let good = (200..300).contains(&reply.status);
+        if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {
+            let target = Arc::clone(&target.name);
+            let answer = self.begun(tap, reply.body, target, settlement).await?;
+            return Ok(Passed { answer, content_type, dropped });
+        }
         let limit = self.snapshot.config.max_answer;
         let body = timeout_at(self.deadline, upstream::collect(reply.body, limit)).await.map_err(late)??;
-        if !(200..300).contains(&reply.status) {
+        if !good {
             let mut failure = wire.egress.decode_error(reply.status, &body);
             failure.status = Some(reply.status);
             failure.retry_after = failure.retry_after.or(retry_after);
@@ -267,7 +300,42 @@ impl Pass {
             observed.usage = Some(Usage::ZERO);
         }
         observed.finished = true;
-        Ok(Passed { body, content_type, observed, dropped })
+        Ok(Passed { answer: Answer::Whole { body, observed: Box::new(observed) }, content_type, dropped })
+    }
+
+    /// What watches an answer that is passed on as it comes; none = it is read whole.
+    fn tap(&self, wire: &Wire, reply: &upstream::Reply) -> Option<Box<dyn Tap>> {
+        let header = |name| reply.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let media_type = header(CONTENT_TYPE).unwrap_or_default();
+        let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+        let small = media_type.starts_with("application/json") && length.is_some_and(|length| length <= SMALL);
+        if small { None } else { wire.egress.tap_other(self.call.operation, media_type) }
+    }
+
+    /// Reads until there is something to pass on: up to here the next target may take over.
+    async fn begun(
+        &self,
+        tap: Box<dyn Tap>,
+        body: reqwest::Body,
+        target: Arc<str>,
+        settlement: &mut Settlement,
+    ) -> Result<Answer, Stop> {
+        let mut pump = Pump::Identity { body, tap, pieces: Vec::new() };
+        let mut pending = VecDeque::new();
+        while !pump.began() {
+            let step = timeout_at(self.deadline, poll_fn(|cx| pump.poll_step(cx, &mut pending))).await;
+            match step.map_err(|_| Failure::new(FailureKind::Timeout, "no answer within the limit"))? {
+                Step::More => {}
+                Step::Failed(failure) => return Err(failure.into()),
+                Step::End => {
+                    let mut body = BytesMut::new();
+                    pending.iter().for_each(|piece| body.extend_from_slice(piece));
+                    return Ok(Answer::Whole { body: body.freeze(), observed: Box::new(pump.observed()) });
+                }
+            }
+        }
+        settlement.first_token();
+        Ok(Answer::Stream { pump: Box::new(pump), pending, target })
     }
 
     /// What goes to a target: the client's bytes where it speaks the client's dialect, else a translation.
@@ -311,7 +379,7 @@ impl Pass {
         };
         let body = client.encode(&answer, request, &self.call.envelope.model, self.call.input_estimate());
         let content_type = Some(HeaderValue::from_static("application/json"));
-        Ok(Passed { body, content_type, observed, dropped })
+        Ok(Passed { answer: Answer::Whole { body, observed: Box::new(observed) }, content_type, dropped })
     }
 
     /// The client's body with the model's name on the wire.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
+use super::body::Cut;
 use super::cost::CostNote;
 use super::pump::{Pump, Step};
 use super::settle::Settled;
@@ -33,6 +34,8 @@ pub struct Relay {
     timeouts: Timeouts,
     deadline: Instant,
     clock: Clock,
+    /// It broke and could not say so.
+    cut: bool,
 }
 
 impl std::fmt::Debug for Relay {
@@ -60,17 +63,21 @@ impl Relay {
             timeouts,
             deadline,
             clock: Clock::new(timeouts, deadline),
+            cut: false,
         }
     }
 
     /// The next bytes for the client; none at the end.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             if let Some(bytes) = self.pending.pop_front() {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.push(&bytes);
                 }
-                return Poll::Ready(Some(bytes));
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            if std::mem::take(&mut self.cut) {
+                return Poll::Ready(Some(Err(Cut)));
             }
             if self.settlement.is_none() {
                 return Poll::Ready(None);
@@ -117,9 +124,11 @@ impl Relay {
             _ => Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer"),
         };
         let mut pump = pump;
-        self.pending.push_back(pump.broken(&error));
+        let words = pump.broken(&error);
+        self.cut = words.is_empty();
+        self.pending.extend((!words.is_empty()).then_some(words));
         let observed = pump.observed();
-        settlement.streamed(Outcome::Truncated, &observed, Some(failure));
+        settlement.streamed(Outcome::Truncated(failure.kind), &observed, Some(failure));
     }
 }
 

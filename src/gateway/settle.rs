@@ -26,7 +26,7 @@ use crate::domain::receipt::{
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Basis, Bucket, Usage};
 use crate::health::InFlight;
-use crate::ledger::LedgerPermit;
+use crate::ledger::{LedgerPermit, Trail};
 use crate::policy::{Baseline, Decision};
 use crate::pricing::{self, Charge, When};
 
@@ -73,6 +73,8 @@ pub(super) struct Settlement {
     receipt: Box<Receipt>,
     began: Instant,
     baseline: Option<Baseline>,
+    /// Why it goes where it goes.
+    trail: Option<Box<Trail>>,
     attempt: Option<Attempt>,
     held: Held,
     /// The attempt's failure says nothing of its target.
@@ -111,14 +113,16 @@ impl Settlement {
             receipt: Box::new(receipt),
             began,
             baseline: None,
+            trail: None,
             attempt: None,
         }
     }
 
     /// The policy decided.
-    pub(super) fn decided(&mut self, decision: &Decision) {
+    pub(super) fn decided(&mut self, decision: &Decision, trail: Option<Box<Trail>>) {
         self.receipt.route = Some(Arc::clone(&decision.route));
         self.baseline.clone_from(&decision.baseline);
+        self.trail = trail;
     }
 
     /// Our own work before the first dispatch is over.
@@ -204,7 +208,7 @@ impl Settlement {
 
     /// A stream ended, well or not.
     pub(super) fn streamed(mut self, outcome: Outcome, observed: &Observed, failure: Option<Failure>) -> Settled {
-        if outcome == Outcome::Truncated {
+        if matches!(outcome, Outcome::Truncated(_)) {
             self.receipt.error = Some("upstream_error");
         }
         self.receipt.status = if outcome == Outcome::Cancelled { 499 } else { 200 };
@@ -253,9 +257,13 @@ impl Settlement {
             Some(counted) => (counted, Basis::Counted),
             None => self.usage(outcome, observed, attempt.status),
         };
-        let charge = self.charge(target, &usage, When { start: attempt.started, end: ended });
+        let charge = if observed.unreported {
+            ChargeRecord::Unpriced { reason: "usage_not_reported" }
+        } else {
+            self.charge(target, &usage, When { start: attempt.started, end: ended })
+        };
         self.judge(target, outcome, failure, ended, took, ttft, &usage);
-        let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated);
+        let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
         let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
         if success && delivered && !usage.is_zero() {
@@ -273,7 +281,11 @@ impl Settlement {
         };
         handles.settled(&usage, cost, self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()));
         handles.timed(ttft.map(|t| t.as_secs_f64()), took.as_secs_f64());
-        self.shared.metrics.attempt(&target.name, outcome.failure().map_or(outcome.label(), |kind| kind.label()));
+        let label = match outcome {
+            Outcome::Failed(kind) => kind.label(),
+            other => other.label(),
+        };
+        self.shared.metrics.attempt(&target.name, label);
         self.receipt.attempts.push(AttemptRecord {
             no: u32::try_from(self.receipt.attempts.len() + 1).unwrap_or(u32::MAX),
             target: Arc::clone(&target.name),
@@ -299,6 +311,9 @@ impl Settlement {
             // The local runtime counts its own tokens: exact, and so marked.
             let basis = if observed.counted { Basis::Counted } else { Basis::Provider };
             return (usage, basis);
+        }
+        if observed.unreported {
+            return (Usage::ZERO, Basis::Estimated);
         }
         // A stream that broke may have reported its prompt, exactly, before its answer.
         if let Some(prompt) = observed.prompt {
@@ -403,7 +418,7 @@ impl Settlement {
             let route = self.receipt.route.as_deref().unwrap_or("direct");
             self.shared.metrics.request(route, self.receipt.status, self.receipt.error.unwrap_or(""));
             self.receipt.duration_ms = millis(self.began.elapsed());
-            permit.send(self.receipt.clone());
+            permit.send(self.receipt.clone(), self.trail.take());
         }
         settled
     }

@@ -4,10 +4,13 @@
 //! synchronous, can't fail and can't lose a row. When the writer can't write, permits run out and new requests are
 //! refused: the queue neither drops nor grows.
 
+pub mod decisions;
 pub mod query;
 mod rows;
+pub mod trail;
 mod writer;
 
+pub use trail::Trail;
 pub use writer::{Full, Ledger, LedgerPermit, LedgerWriter};
 
 #[cfg(test)]

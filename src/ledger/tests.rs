@@ -1,5 +1,7 @@
 //! The ledger keeps what it is given, once, and lets nobody change it.
 
+mod trail;
+
 use std::sync::Arc;
 
 use super::query::{self, GroupBy, Period};
@@ -83,13 +85,13 @@ pub(crate) fn receipt(id: u128, attempts: Vec<AttemptRecord>, baseline: Option<(
 fn open() -> (tempfile::TempDir, Store, Ledger, LedgerWriter) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
-    let (ledger, writer) = LedgerWriter::start(&store, 4).unwrap();
+    let (ledger, writer) = LedgerWriter::start(&store, 4, 30).unwrap();
     (dir, store, ledger, writer)
 }
 
 async fn write(ledger: &Ledger, receipts: Vec<Receipt>) {
     for receipt in receipts {
-        ledger.reserve().unwrap().send(Box::new(receipt));
+        ledger.reserve().unwrap().send(Box::new(receipt), None);
         ledger.flush().await;
     }
 }

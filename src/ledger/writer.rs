@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows;
+use super::{Trail, rows, trail};
 use crate::domain::receipt::Receipt;
+use crate::domain::target::UnixMillis;
 use crate::store::{Store, StoreError};
 
 /// Receipts in one transaction, at most.
@@ -19,9 +20,14 @@ const BATCH: usize = 1024;
 const GATHER: Duration = Duration::from_millis(20);
 /// A failed write is tried again after this long; receipts wait in the queue meanwhile.
 const RETRY: Duration = Duration::from_millis(200);
+/// How often old decisions are looked for.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// A request's end: its receipt, and why it went where it went.
+type Ended = (Box<Receipt>, Option<Box<Trail>>);
 
 enum Entry {
-    Receipt(Box<Receipt>),
+    Receipt(Ended),
     Flush(oneshot::Sender<()>),
     Stop,
 }
@@ -71,24 +77,24 @@ impl Ledger {
 }
 
 impl LedgerPermit {
-    /// Writes a receipt.
-    pub fn send(self, receipt: Box<Receipt>) {
-        self.0.send(Entry::Receipt(receipt));
+    /// Writes a receipt, and the trail of its decision where there was one.
+    pub fn send(self, receipt: Box<Receipt>, trail: Option<Box<Trail>>) {
+        self.0.send(Entry::Receipt((receipt, trail)));
     }
 }
 
 impl LedgerWriter {
-    /// Starts the writer with a queue of so many places.
+    /// Starts the writer with a queue of so many places. Decisions are kept for so many days; zero: none are written.
     ///
     /// # Errors
     /// The database can't be opened, or there is no thread.
-    pub fn start(store: &Store, places: usize) -> Result<(Ledger, Self), StoreError> {
+    pub fn start(store: &Store, places: usize, decision_days: u32) -> Result<(Ledger, Self), StoreError> {
         let connection = store.connect()?;
         let (queue, entries) = mpsc::channel(places);
         let healthy = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&healthy);
-        let thread =
-            std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(connection, entries, &flag));
+        let mut output = Output { connection, healthy: flag, keep: Keep::new(decision_days) };
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&mut output, entries));
         let thread = thread.map_err(|error| StoreError::File("ledger thread".into(), error))?;
         Ok((Ledger { queue, healthy }, Self(thread)))
     }
@@ -105,7 +111,46 @@ impl LedgerWriter {
     }
 }
 
-fn run(mut connection: Connection, mut entries: mpsc::Receiver<Entry>, healthy: &AtomicBool) {
+/// Where rows go.
+struct Output {
+    connection: Connection,
+    healthy: Arc<AtomicBool>,
+    keep: Keep,
+}
+
+/// How long decisions are kept.
+struct Keep {
+    days: u32,
+    /// When old ones are looked for again.
+    next: Instant,
+}
+
+impl Keep {
+    fn new(days: u32) -> Self {
+        Self { days, next: Instant::now() }
+    }
+
+    /// Drops old decisions, a bounded number at a time, so that no receipt waits for it.
+    fn prune(&mut self, connection: &Connection) {
+        if Instant::now() < self.next {
+            return;
+        }
+        let day = 86_400_000;
+        // The first day is never dropped.
+        let before = jiff::Timestamp::now().as_millisecond() - i64::from(self.days.max(1)) * day;
+        match trail::prune(connection, UnixMillis(before)) {
+            // There may be more: at the next batch.
+            Ok(true) => {}
+            Ok(false) => self.next = Instant::now() + PRUNE,
+            Err(error) => {
+                tracing::warn!(%error, "old decisions can't be dropped; trying again");
+                self.next = Instant::now() + PRUNE;
+            }
+        }
+    }
+}
+
+fn run(output: &mut Output, mut entries: mpsc::Receiver<Entry>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut waiting = Vec::new();
     let mut stop = false;
@@ -116,40 +161,46 @@ fn run(mut connection: Connection, mut entries: mpsc::Receiver<Entry>, healthy: 
         let mut next = Some(first);
         while let Some(entry) = next {
             match entry {
-                Entry::Receipt(receipt) => batch.push(receipt),
+                Entry::Receipt(ended) => batch.push(ended),
                 Entry::Flush(done) => waiting.push(done),
                 Entry::Stop => stop = true,
             }
             next = if batch.len() < BATCH { entries.try_recv().ok() } else { None };
         }
-        write_until_done(&mut connection, &batch, healthy);
+        output.write_until_done(&batch);
         batch.clear();
         waiting.drain(..).for_each(|done| {
             let _ = done.send(());
         });
+        output.keep.prune(&output.connection);
     }
 }
 
-/// A full disk is no reason to lose a row: the batch is kept and tried again, and the queue behind it fills up.
-fn write_until_done(connection: &mut Connection, batch: &[Box<Receipt>], healthy: &AtomicBool) {
-    while let Err(error) = write(connection, batch) {
-        if healthy.swap(false, Ordering::Relaxed) {
-            tracing::error!(%error, rows = batch.len(), "the ledger can't be written; trying again");
+impl Output {
+    /// A full disk is no reason to lose a row: the batch is kept and tried again, and the queue behind it fills up.
+    fn write_until_done(&mut self, batch: &[Ended]) {
+        while let Err(error) = self.write(batch) {
+            if self.healthy.swap(false, Ordering::Relaxed) {
+                tracing::error!(%error, rows = batch.len(), "the ledger can't be written; trying again");
+            }
+            std::thread::sleep(RETRY);
         }
-        std::thread::sleep(RETRY);
+        if !self.healthy.swap(true, Ordering::Relaxed) {
+            tracing::info!("the ledger is written again");
+        }
     }
-    if !healthy.swap(true, Ordering::Relaxed) {
-        tracing::info!("the ledger is written again");
-    }
-}
 
-fn write(connection: &mut Connection, batch: &[Box<Receipt>]) -> Result<(), rusqlite::Error> {
-    if batch.is_empty() {
-        return Ok(());
+    fn write(&mut self, batch: &[Ended]) -> Result<(), rusqlite::Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (receipt, trail) in batch {
+            rows::insert(&transaction, receipt)?;
+            if let Some(trail) = trail.as_deref().filter(|_| self.keep.days > 0) {
+                trail::insert(&transaction, receipt.request, trail)?;
+            }
+        }
+        transaction.commit()
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for receipt in batch {
-        rows::insert(&transaction, receipt)?;
-    }
-    transaction.commit()
 }

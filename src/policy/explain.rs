@@ -78,6 +78,12 @@ pub fn explain(
     })
 }
 
+/// A decision about a request for that model as JSON.
+#[must_use]
+pub fn shown(market: &dyn Market, model: &str, decision: &Decision) -> Value {
+    as_json(market, &Question { model: model.to_owned(), ..Question::default() }, decision)
+}
+
 fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> String {
     let mut out = format!("{} ({} tokens in", question.model, question.input_tokens);
     if let Some(limit) = question.max_output {

@@ -16,6 +16,7 @@ mod market;
 mod notes;
 mod pattern;
 mod plan;
+mod premium;
 mod raw;
 mod reach;
 mod reason;
@@ -39,9 +40,10 @@ pub use diff::{
     TestDiff, Within, diff,
 };
 pub use embedded::embedded;
-pub use explain::{Question, explain};
+pub use explain::{Question, explain, shown};
 pub use pattern::Pattern;
 pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
+pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};

@@ -133,6 +133,12 @@ impl Reason {
         }
     }
 
+    /// Whether it is about where bytes go, under whose law, and what becomes of them there.
+    #[must_use]
+    pub fn is_residency(&self) -> bool {
+        self.stage() == Stage::Policy && !matches!(self, Self::Tier { .. })
+    }
+
     /// A stable word for it, in metrics and JSON.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -1,10 +1,12 @@
 //! Reports for people and programs: text and JSON from what the ledger's queries found. Money is text everywhere.
 
+mod decision;
 mod keys;
 mod savings;
 mod spend;
 mod table;
 
+pub use decision::{decision_json, decision_text};
 pub use keys::{keys_json, keys_table};
 pub use savings::{savings_json, savings_table};
 pub use spend::{spend_json, spend_table};

@@ -78,6 +78,7 @@ impl DataPlane {
                 return Err(error.param("x-stellwerk-usage"));
             }
         };
+        let dry_run = dry_run(headers)?;
         let content_type = headers.get(header::CONTENT_TYPE).cloned();
         let forwarded = forwarded(headers, work.dialect);
         let config = Arc::clone(&self.gateway.snapshot().config);
@@ -95,6 +96,7 @@ impl DataPlane {
             body,
             require,
             show_cost,
+            dry_run,
         };
         self.gateway.work(incoming).await
     }
@@ -155,7 +157,7 @@ impl Browser {
     fn allow(self, response: &mut Response<Body>) {
         /// What SDKs read of answers.
         const READ: &str = "x-request-id,request-id,retry-after,retry-after-ms,x-should-retry,x-stellwerk-target,\
-            x-stellwerk-route,x-stellwerk-cost,x-stellwerk-baseline-cost,x-stellwerk-dropped-params";
+            x-stellwerk-route,x-stellwerk-cost,x-stellwerk-baseline-cost,x-stellwerk-dropped-params,x-stellwerk-dry-run";
         let preflight = response.status() == StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -180,6 +182,20 @@ fn forwarded(headers: &HeaderMap, dialect: DialectId) -> Vec<(HeaderName, Header
     });
     given.collect()
 }
+
+/// Whether only the plan is wanted. A word that is not understood is refused: it must not become a real call.
+fn dry_run(headers: &HeaderMap) -> Result<bool, Error> {
+    match single(headers, DRY_RUN)?.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-dry-run` takes `true` or `false`");
+            Err(error.param(DRY_RUN))
+        }
+    }
+}
+
+const DRY_RUN: &str = "x-stellwerk-dry-run";
 
 fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(name).iter();

@@ -4,6 +4,7 @@ pub mod array;
 pub mod eventstream;
 pub mod multipart;
 pub mod ndjson;
+pub mod passing;
 mod special;
 pub mod splice;
 pub mod sse;

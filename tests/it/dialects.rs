@@ -195,25 +195,12 @@ async fn embeddings_pass_metered_and_other_dialects_are_refused() {
     assert_eq!(alpha.seen().len(), 1);
 }
 
-/// Gives a provider's model an operation beside its conversations.
-async fn offers(gateway: &Gateway, provider: &str, dialect: &str, operation: &str) {
-    let file = gateway.path(&format!("providers/{provider}.toml"));
-    let text = std::fs::read_to_string(&file).unwrap();
-    let more = format!("\"logprobs\", \"n\", \"chat\", \"{operation}\"]");
-    let text = text
-        .replace("\"logprobs\", \"n\"]", &more)
-        .replace("dialect = \"openai-chat\"", &format!("dialect = \"{dialect}\""));
-    std::fs::write(&file, text).unwrap();
-    let (status, told) = gateway.reload().await;
-    assert_eq!(status, 200, "{told}");
-}
-
 #[tokio::test]
 async fn vectors_of_another_dialect_are_translated_metered_and_lossless_or_refused_by_name() {
     let answer = r#"{"embeddings":[{"values":[0.25,-0.013168523]},{"values":[1,2]}]}"#;
     let alpha = Upstream::start(vec![whole(200, answer)]).await;
     let gateway = Gateway::start(Some(&alpha), None, None).await;
-    offers(&gateway, "alpha", "gemini", "embeddings").await;
+    gateway.offer("alpha", "gemini", "embeddings").await;
     let mut body = json!({"model": "alpha/m-1", "input": ["hello", "there"], "user": "u-1", "dimensions": 2});
     let got = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body: body.clone() }).await;
     assert_eq!(got.status, 200, "{}", got.text);
@@ -245,7 +232,7 @@ async fn googles_clients_get_vectors_of_openais_providers_and_residency_holds() 
     let answer = r#"{"object":"list","data":[{"index":0,"embedding":[0.5]}],"model":"m-1","usage":{"prompt_tokens":2,"total_tokens":2}}"#;
     let alpha = Upstream::start(vec![whole(200, answer)]).await;
     let gateway = Gateway::start(Some(&alpha), None, None).await;
-    offers(&gateway, "alpha", "openai-chat", "embeddings").await;
+    gateway.offer("alpha", "openai-chat", "embeddings").await;
     let body = json!({"content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"});
     let asked = Asked { path: "/v1beta/models/alpha%2Fm-1:embedContent", key: "x-goog-api-key", body: body.clone() };
     let got = ask(&gateway, &asked).await;

@@ -244,6 +244,18 @@ impl Gateway {
         assert_eq!(status, 200, "{told}");
     }
 
+    /// Gives a provider's model an operation beside its conversations, and the provider a dialect.
+    pub(crate) async fn offer(&self, provider: &str, dialect: &str, operation: &str) {
+        let file = self.path(&format!("providers/{provider}.toml"));
+        let text = fs::read_to_string(&file).unwrap();
+        let more = format!("\"logprobs\", \"n\", \"chat\", \"{operation}\"]");
+        let text = text.replace("\"logprobs\", \"n\"]", &more);
+        let text = text.replace("dialect = \"openai-chat\"", &format!("dialect = \"{dialect}\""));
+        fs::write(&file, text).unwrap();
+        let (status, told) = self.reload().await;
+        assert_eq!(status, 200, "{told}");
+    }
+
     pub(crate) async fn reload(&self) -> (u16, Value) {
         let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
         let url = format!("{}/admin/v1/reload", self.admin);

@@ -68,6 +68,7 @@ async fn a_cut_stream_ends_with_an_error_event_and_never_with_done() {
         assert!(beta.seen().is_empty(), "{name}: no fail-over after the first frame");
         let row = gateway.ledger(got.id()).await;
         assert_eq!(row["attempts"][0]["outcome"], "truncated", "{name}: {row}");
+        assert!(row["attempts"][0]["failure"].is_string(), "what broke is written: {name}: {row}");
         assert_eq!(row["attempts"][0]["basis"], "estimated", "{name}: what was delivered is paid for");
     }
 }

@@ -10,6 +10,7 @@ mod encode;
 mod envelope;
 mod error;
 mod extras;
+mod media;
 mod other;
 mod params;
 mod request;
@@ -32,7 +33,6 @@ use super::{
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::plan::Operation;
-use crate::domain::usage::Bucket;
 use crate::wire::splice::quote;
 
 pub(super) use crossed::Crossed;
@@ -131,12 +131,13 @@ impl Egress for OpenAiChat {
     }
 
     fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {
-        let made = match operation {
-            Operation::Images => Bucket::OutputImage,
-            Operation::Speech => Bucket::OutputAudio,
-            _ => Bucket::Output,
-        };
-        other::observe(body, made)
+        let mut observed = other::observe(body, media::made(operation));
+        observed.unreported = media::is_media(operation) && observed.usage.is_none();
+        observed
+    }
+
+    fn tap_other(&self, operation: Operation, media_type: &str) -> Option<Box<dyn Tap>> {
+        Some(Box::new(media::MediaTap::new(operation, media_type)?))
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -3,6 +3,7 @@
 mod compile;
 mod decide;
 mod diff;
+mod premium;
 mod property;
 mod require;
 mod shipped;

@@ -1,0 +1,36 @@
+//! `stellwerk explain --request ID`: a decision of the past, from the ledger.
+
+use super::{Common, Failed};
+use crate::app::DATABASE;
+use crate::domain::id::RequestId;
+use crate::ledger::{decisions, query};
+use crate::report;
+use crate::store::{Durability, Store};
+
+/// What the ledger knows of a request.
+///
+/// # Errors
+/// There is no ledger, or no such request in it.
+pub(super) fn explain(common: &Common, id: &str, json: bool) -> Result<String, Failed> {
+    let parsed: RequestId =
+        id.parse().map_err(|()| format!("`{id}` is no request id: `req_` and 32 hexadecimal digits"))?;
+    let store = open(common)?;
+    let text = |error: crate::store::StoreError| Failed::Message(error.to_string());
+    let request = query::request(&store, parsed).map_err(text)?;
+    let request = request.ok_or_else(|| format!("there is no request {id} in the ledger"))?;
+    let decision = decisions::decision(&store, parsed).map_err(text)?;
+    Ok(if json {
+        report::decision_json(&request, decision.as_ref()).to_string()
+    } else {
+        report::decision_text(&request, decision.as_ref())
+    })
+}
+
+/// The ledger of the data directory.
+pub(super) fn open(common: &Common) -> Result<Store, Failed> {
+    let file = common.load()?.data_dir.join(DATABASE);
+    if !file.exists() {
+        return Err(Failed::Message(format!("there is no ledger at {} yet", file.display())));
+    }
+    Store::open(&file, Durability::Process).map_err(|error| Failed::Message(error.to_string()))
+}

@@ -1,0 +1,139 @@
+//! Reading the trail.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Row};
+use serde::de::DeserializeOwned;
+
+use super::trail::{Admitted, Rejected, Seen};
+use crate::domain::id::RequestId;
+use crate::domain::money::Money;
+use crate::domain::target::UnixMillis;
+use crate::store::{Store, StoreError};
+
+/// One decision as the trail has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRow {
+    /// The request.
+    pub id: RequestId,
+    /// The moment.
+    pub at: UnixMillis,
+    /// The throw that broke near-ties.
+    pub dice: u64,
+    /// The digest of the files that were in force.
+    pub snapshot: String,
+    /// The policy.
+    pub policy: String,
+    /// The route.
+    pub route: String,
+    /// What was asked of the gateway.
+    pub operation: String,
+    /// What the client spoke.
+    pub dialect: String,
+    /// Tokens of prompt, as the planner took them.
+    pub input_tokens: u64,
+    /// The client's output limit.
+    pub max_output: Option<u64>,
+    /// How many answers.
+    pub choices: u32,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// What the target had to be able to do.
+    pub needs: Vec<String>,
+    /// The first parameter that a dialect could not express, by dialect; empty text: it could express all.
+    pub inexpressible: BTreeMap<String, String>,
+    /// The requirements of tenant, team and key; none = too long to be kept.
+    pub key_requires: Option<Vec<String>>,
+    /// The requirement of the request.
+    pub request_requires: Option<String>,
+    /// All requirements together.
+    pub requires: String,
+    /// Whether parameters might be dropped.
+    pub lossy: bool,
+    /// Most attempts.
+    pub max_attempts: u8,
+    /// The code of the refusal.
+    pub refusal: Option<String>,
+    /// Cheapest admitted less cheapest overall; none = residency was not asked for, or a price was not known.
+    pub premium: Option<Money>,
+    /// The cheaper target that residency kept out.
+    pub premium_target: Option<String>,
+    /// The admitted targets in their order.
+    pub admitted: Vec<Admitted>,
+    /// The others.
+    pub rejected: Vec<Rejected>,
+    /// What the plan saw of targets.
+    pub signals: Vec<Seen>,
+    /// Candidates that the row had no room for.
+    pub left_out: u32,
+}
+
+impl Admitted {
+    /// What the request was expected to cost.
+    #[must_use]
+    pub fn cost(&self) -> Option<Money> {
+        self.cost.map(|pico| Money::from_pico(i128::from(pico)))
+    }
+}
+
+/// One decision by its request; none = there is none, or it is too old.
+///
+/// # Errors
+/// The database can't be read.
+pub fn decision(store: &Store, id: RequestId) -> Result<Option<DecisionRow>, StoreError> {
+    let connection = store.connect()?;
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM decision d WHERE d.request_id = ?1"))?;
+    let found = statement.query_row([id.0.to_be_bytes().as_slice()], |row| Ok(read(row))).optional()?;
+    found.transpose()
+}
+
+/// The columns that [`read`] takes.
+pub(super) const COLUMNS: &str = "d.request_id, d.at_ms, d.dice, d.snapshot, d.policy AS d_policy, d.route AS d_route, \
+    d.operation, d.dialect AS d_dialect, d.input_tokens, d.max_output, d.choices, d.stream AS d_stream, d.needs, \
+    d.inexpressible, d.key_requires, d.request_requires, d.requires, d.lossy, d.max_attempts, d.refusal, \
+    d.premium_pico, d.premium_target, d.admitted, d.rejected, d.signals, d.left_out";
+
+pub(super) fn read(row: &Row<'_>) -> Result<DecisionRow, StoreError> {
+    let id: Vec<u8> = row.get("request_id")?;
+    let id: [u8; 16] = id.try_into().map_err(|_| StoreError::Row("the id of a decision".to_owned()))?;
+    let needs: String = row.get("needs")?;
+    let unsigned = |column: &str| row.get::<_, i64>(column).map(|n| u64::try_from(n).unwrap_or(0));
+    let key: Option<String> = row.get("key_requires")?;
+    Ok(DecisionRow {
+        id: RequestId(u128::from_be_bytes(id)),
+        at: UnixMillis(row.get("at_ms")?),
+        dice: row.get::<_, i64>("dice")?.cast_unsigned(),
+        snapshot: row.get("snapshot")?,
+        policy: row.get("d_policy")?,
+        route: row.get("d_route")?,
+        operation: row.get("operation")?,
+        dialect: row.get("d_dialect")?,
+        input_tokens: unsigned("input_tokens")?,
+        max_output: row.get::<_, Option<i64>>("max_output")?.and_then(|n| u64::try_from(n).ok()),
+        choices: row.get("choices")?,
+        stream: row.get("d_stream")?,
+        needs: needs.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect(),
+        inexpressible: json(row, "inexpressible")?,
+        key_requires: key.as_deref().map(serde_json::from_str).transpose().map_err(|_| bad("key_requires"))?,
+        request_requires: row.get("request_requires")?,
+        requires: row.get("requires")?,
+        lossy: row.get("lossy")?,
+        max_attempts: row.get("max_attempts")?,
+        refusal: row.get("refusal")?,
+        premium: row.get::<_, Option<i64>>("premium_pico")?.map(|pico| Money::from_pico(i128::from(pico))),
+        premium_target: row.get("premium_target")?,
+        admitted: json(row, "admitted")?,
+        rejected: json(row, "rejected")?,
+        signals: json(row, "signals")?,
+        left_out: row.get("left_out")?,
+    })
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, StoreError> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|_| bad(column))
+}
+
+fn bad(column: &str) -> StoreError {
+    StoreError::Row(format!("`{column}` of a decision"))
+}

@@ -1,0 +1,279 @@
+//! The trail: why a request went where it went. One row a request, written with its receipt and dropped when it is old.
+//!
+//! The caller hands over what it has (shared, not copied); texts are made here, on the writer's thread. Prompts and
+//! answers are not among it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, named_params};
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Catalogue;
+use crate::dialect::{self, Envelope};
+use crate::domain::id::{DialectId, RequestId, TargetId};
+use crate::domain::money::Money;
+use crate::domain::plan::Operation;
+use crate::domain::target::{Capability, Health, Signal, UnixMillis};
+use crate::policy::{self, Ask, Decision, Lossy, Principal, Requirement};
+
+/// Most candidates of a kind in a row; the others are counted.
+const CANDIDATES: usize = 48;
+/// Longest text of a reason, in bytes.
+const WHY: usize = 160;
+/// Longest text of a requirement, in bytes. One that is longer is not kept, and its request can't be planned again.
+const REQUIREMENT: usize = 2_000;
+
+/// A decision with what it was made from.
+#[derive(Clone, Debug)]
+pub struct Trail {
+    /// The catalogue that was decided over.
+    pub catalogue: Arc<Catalogue>,
+    /// The digest of the files that were in force.
+    pub snapshot: Arc<str>,
+    /// The decision.
+    pub decision: Arc<Decision>,
+    /// What was asked of the gateway.
+    pub operation: Operation,
+    /// What the client speaks.
+    pub dialect: DialectId,
+    /// The request's envelope.
+    pub envelope: Arc<Envelope>,
+    /// Tokens of prompt, as the planner took them.
+    pub input_tokens: u64,
+    /// The requirements of tenant, team and key.
+    pub key_requires: Arc<[Arc<str>]>,
+    /// The requirement of the request itself.
+    pub request_requires: Option<String>,
+    /// What the plan saw of targets.
+    pub signals: Vec<(TargetId, Signal)>,
+    /// Dialects that the plan asked about, with the first parameter that each can't express.
+    pub inexpressible: Vec<(DialectId, Option<String>)>,
+}
+
+/// An admitted target in a row. The short names are the column's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted<S = String> {
+    /// Its name.
+    #[serde(rename = "t")]
+    pub target: S,
+    /// What the request was expected to cost there, in pico-dollars.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<i64>,
+    /// Output tokens that were expected.
+    #[serde(rename = "o")]
+    pub output: u64,
+    /// Milliseconds until the whole answer was expected.
+    #[serde(rename = "l")]
+    pub latency_ms: u64,
+    /// Whether that was measured.
+    #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
+    pub measured: bool,
+    /// What it was ordered by.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<i64>,
+}
+
+/// A target that was not admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected<S = String> {
+    /// Its name.
+    #[serde(rename = "t")]
+    pub target: S,
+    /// Why not, as a stable word.
+    #[serde(rename = "r")]
+    pub reason: S,
+    /// Why not, for people.
+    #[serde(rename = "w")]
+    pub why: String,
+}
+
+/// What was known of a target by measurement, where anything was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen<S = String> {
+    /// Its name.
+    #[serde(rename = "t")]
+    pub target: S,
+    /// Whether it was down.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
+    /// Until when, in milliseconds since 1970, where that was known.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// Milliseconds to the first token.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ms: Option<u32>,
+    /// Microseconds per output token.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub tpot_us: Option<u32>,
+    /// Requests in flight.
+    #[serde(rename = "n", default)]
+    pub in_flight: u32,
+}
+
+impl Trail {
+    fn name(&self, id: TargetId) -> &str {
+        self.catalogue.targets().get(id.index()).map_or("?", |target| &target.name)
+    }
+
+    /// Dialects with the first parameter that they can't express; empty text: they can express all. Of conversations every
+    /// dialect that can't, of other operations those that the plan asked about.
+    fn inexpressible(&self) -> BTreeMap<&'static str, String> {
+        let first = |to: DialectId| Some((to.name(), clipped(self.missing(to).into_iter().next()?, WHY)));
+        if self.is_conversation() {
+            return DialectId::ALL.into_iter().filter_map(first).collect();
+        }
+        let asked = self.inexpressible.iter();
+        asked.map(|(to, first)| (to.name(), clipped(first.clone().unwrap_or_default(), WHY))).collect()
+    }
+
+    fn is_conversation(&self) -> bool {
+        matches!(self.operation, Operation::Chat | Operation::Completions)
+    }
+
+    fn missing(&self, to: DialectId) -> Vec<String> {
+        if to == self.dialect {
+            return Vec::new();
+        }
+        if self.is_conversation() {
+            return dialect::inexpressible(&self.envelope, self.dialect, to);
+        }
+        let unknown = || vec!["model".to_owned()];
+        let asked = self.inexpressible.iter().find(|(asked, _)| *asked == to);
+        asked.map_or_else(unknown, |(_, first)| first.iter().cloned().collect())
+    }
+
+    fn admitted(&self) -> Vec<Admitted<&str>> {
+        let one = |c: &policy::Candidate| Admitted {
+            target: self.name(c.target),
+            cost: c.expected_cost.and_then(pico),
+            output: c.expected_output,
+            latency_ms: c.latency_ms,
+            measured: c.measured,
+            score: c.score.and_then(|score| i64::try_from(score).ok()),
+        };
+        self.decision.admitted.iter().take(CANDIDATES).map(one).collect()
+    }
+
+    fn rejected(&self) -> Vec<Rejected<&str>> {
+        let one = |r: &policy::Rejection| Rejected {
+            target: self.name(r.target),
+            reason: r.reason.label(),
+            why: clipped(r.reason.to_string(), WHY),
+        };
+        self.decision.rejected.iter().take(CANDIDATES).map(one).collect()
+    }
+
+    fn seen(&self) -> Vec<Seen<&str>> {
+        let known = self.signals.iter().filter(|(_, signal)| *signal != Signal::COLD);
+        let one = |(id, signal): &(TargetId, Signal)| {
+            let (down, until) = match signal.state {
+                Health::Up => (false, None),
+                Health::Down { until, .. } => (true, until),
+            };
+            Seen {
+                target: self.name(*id),
+                down,
+                until: until.map(|at| at.0),
+                ttft_ms: signal.ttft_ms,
+                tpot_us: signal.tpot_us,
+                in_flight: signal.in_flight,
+            }
+        };
+        known.take(2 * CANDIDATES).map(one).collect()
+    }
+
+    fn premium(&self) -> Option<(Option<i64>, Option<&str>)> {
+        let inexpressible = |to| self.missing(to);
+        let ask = Ask {
+            model: &self.envelope.model,
+            operation: self.operation,
+            dialect: self.dialect,
+            input_tokens: self.input_tokens,
+            max_output: self.envelope.max_output,
+            choices: self.envelope.choices,
+            stream: self.envelope.stream,
+            needs: self.envelope.needs,
+            inexpressible: &inexpressible,
+            principal: Principal::ANONYMOUS,
+            require: &Requirement::ANY,
+            at: self.decision.at,
+        };
+        let premium = policy::premium(&self.decision, &*self.catalogue, &ask)?;
+        Some((pico(premium.over), premium.cheapest.map(|id| self.name(id))))
+    }
+}
+
+pub(super) fn insert(connection: &Connection, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
+    let (decision, envelope) = (&*trail.decision, &*trail.envelope);
+    let needs: Vec<&str> =
+        Capability::ALL.into_iter().filter(|c| envelope.needs.has(*c)).map(Capability::name).collect();
+    let key: Vec<&str> = trail.key_requires.iter().map(|text| &**text).collect();
+    let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
+    let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
+    let (premium, cheapest) = trail.premium().unwrap_or((None, None));
+    let mut statement = connection.prepare_cached(
+        "INSERT OR IGNORE INTO decision VALUES (:id, :at, :dice, :snapshot, :policy, :route, :operation, :dialect, :input,
+         :output, :choices, :stream, :needs, :inexpressible, :key, :request, :requires, :lossy, :attempts, :refusal,
+         :premium, :cheapest, :admitted, :rejected, :signals, :left_out)",
+    )?;
+    statement.execute(named_params! {
+        ":id": id.0.to_be_bytes().as_slice(),
+        ":at": decision.at.0,
+        ":dice": decision.dice.0.cast_signed(),
+        ":snapshot": &*trail.snapshot,
+        ":policy": &*decision.policy,
+        ":route": &*decision.route,
+        ":operation": trail.operation.name(),
+        ":dialect": trail.dialect.name(),
+        ":input": count(trail.input_tokens),
+        ":output": envelope.max_output.map(count),
+        ":choices": envelope.choices,
+        ":stream": envelope.stream,
+        ":needs": needs.join(","),
+        ":inexpressible": text(&trail.inexpressible()),
+        ":key": key,
+        ":request": trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
+        ":requires": clipped(decision.requirement.to_string(), REQUIREMENT),
+        ":lossy": decision.lossy == Lossy::Allow,
+        ":attempts": decision.max_attempts,
+        ":refusal": decision.refusal.as_ref().map(|error| error.code_str()),
+        ":premium": premium,
+        ":cheapest": cheapest,
+        ":admitted": text(&trail.admitted()),
+        ":rejected": text(&trail.rejected()),
+        ":signals": text(&trail.seen()),
+        ":left_out": over(decision.admitted.len()) + over(decision.rejected.len()),
+    })?;
+    Ok(())
+}
+
+/// Drops a bounded number of rows that are older than that moment. Whether there may be more.
+pub(super) fn prune(connection: &Connection, before: UnixMillis) -> Result<bool, rusqlite::Error> {
+    const STEP: usize = 500;
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM decision WHERE request_id IN
+         (SELECT request_id FROM decision WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)",
+    )?;
+    let dropped = statement.execute(rusqlite::params![before.0, i64::try_from(STEP).unwrap_or(0)])?;
+    Ok(dropped == STEP)
+}
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The text, at most so long.
+fn clipped(mut text: String, most: usize) -> String {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
+}
+
+fn pico(money: Money) -> Option<i64> {
+    i64::try_from(money.pico()).ok()
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

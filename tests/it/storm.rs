@@ -1,0 +1,291 @@
+//! What must hold while everything moves: upstreams that break in every way, reloads under load.
+//!
+//! The sizes are those of the daily run; `STELLWERK_STORM=60000` asks for so many requests (`make soak`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Answer, Gateway, provider};
+use crate::upstream::{completion, read_request};
+
+/// How an upstream behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Well,
+    /// The connection ends before an answer.
+    Killed,
+    /// Nothing comes.
+    Stalled,
+    Limited,
+    Broken,
+    Garbage,
+    /// Answers begin well and break off.
+    Cut,
+}
+
+const BAD: [Mood; 6] = [Mood::Killed, Mood::Stalled, Mood::Limited, Mood::Broken, Mood::Garbage, Mood::Cut];
+
+/// An upstream that keeps its connections, counts what it is asked, and remembers which model a prompt asked for.
+#[derive(Clone)]
+struct Double {
+    url: String,
+    mood: Arc<Mutex<Mood>>,
+    asked: Arc<AtomicUsize>,
+    models: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Double {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let this = Self { url, mood: Arc::new(Mutex::new(Mood::Well)), asked: Arc::default(), models: Arc::default() };
+        let double = this.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(double.clone().serve(stream));
+            }
+        });
+        this
+    }
+
+    async fn serve(self, mut stream: TcpStream) {
+        let mut buffer = Vec::new();
+        while let Some(seen) = read_request(&mut stream, &mut buffer).await {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let asked = seen.json();
+            let prompt = asked["messages"][0]["content"].as_str().unwrap().to_owned();
+            self.models.lock().unwrap().insert(prompt, asked["model"].as_str().unwrap().to_owned());
+            let mood = *self.mood.lock().unwrap();
+            let (bytes, goes_on) = answer(mood, asked["stream"] == true);
+            if stream.write_all(&bytes).await.is_err() || !goes_on {
+                if mood == Mood::Stalled {
+                    let _ = stream.read_u8().await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// What is sent, and whether the connection lives on.
+fn answer(mood: Mood, stream: bool) -> (Vec<u8>, bool) {
+    let whole = |status: u16, kind: &str, extra: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{extra}\r\n{body}")
+            .into_bytes()
+    };
+    let event = |json: &str| format!("data: {json}\n\n");
+    let piece = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let delta = event(
+        r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"well"},"finish_reason":null}]}"#,
+    );
+    let finish = event(
+        r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#,
+    );
+    let body = completion("well", 3, 2);
+    match mood {
+        Mood::Killed | Mood::Stalled => (Vec::new(), false),
+        Mood::Limited => {
+            (whole(429, "application/json", "retry-after: 1\r\n", r#"{"error":{"message":"slow"}}"#), true)
+        }
+        Mood::Broken => (whole(500, "application/json", "", r#"{"error":{"message":"boom"}}"#), true),
+        Mood::Garbage => (whole(200, "text/html", "", "<html>hello</html>"), true),
+        Mood::Cut if stream => (format!("{head}{}", piece(&delta)).into_bytes(), false),
+        Mood::Cut => {
+            let mut bytes = whole(200, "application/json", "", &body);
+            bytes.truncate(bytes.len() / 2);
+            (bytes, false)
+        }
+        Mood::Well if stream => {
+            let text = [piece(&delta), piece(&finish), piece(&event("[DONE]")), "0\r\n\r\n".to_owned()].concat();
+            (format!("{head}{text}").into_bytes(), true)
+        }
+        Mood::Well => (whole(200, "application/json", "", &body), true),
+    }
+}
+
+fn files(providers: &[(String, String)], policy: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["providers", "policies"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    for (name, text) in providers {
+        fs::write(dir.path().join(format!("providers/{name}.toml")), text).unwrap();
+    }
+    fs::write(dir.path().join("policies/default.toml"), policy).unwrap();
+    dir
+}
+
+fn body(prompt: &str, stream: bool) -> String {
+    format!(r#"{{"model":"auto","stream":{stream},"messages":[{{"role":"user","content":"{prompt}"}}]}}"#)
+}
+
+/// Reproducible numbers (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % end
+    }
+}
+
+/// Some are sick in some way, and at least one is well.
+fn shuffle(doubles: &[Double], dice: &mut Dice) {
+    let well = dice.below(doubles.len());
+    for (at, double) in doubles.iter().enumerate() {
+        let sick = at != well && dice.below(2) == 0;
+        *double.mood.lock().unwrap() = if sick { BAD[dice.below(BAD.len())] } else { Mood::Well };
+    }
+}
+
+const CHAOS: &str = r#"
+[[route]]
+name = "main"
+match = { model = ["auto"] }
+targets = ["p*/*"]
+[route.attempts]
+max = 5
+timeout = { connect = "2s", first_token = "2s", idle = "2s", total = "20s" }
+"#;
+
+const CLIENTS: usize = 16;
+/// After so many requests the moods change.
+const EPISODE: usize = 400;
+
+/// What the requests of a run came to.
+#[derive(Default)]
+struct Tally {
+    done: AtomicUsize,
+    cut: AtomicUsize,
+    bad: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    fn take(&self, answer: &Answer, stream: bool) {
+        let told = || format!("{} {}", answer.status, answer.text);
+        let good = if stream {
+            let last = answer.text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+            let error =
+                last.strip_prefix("data: ").and_then(|data| serde_json::from_str::<serde_json::Value>(data).ok());
+            let error = error.is_some_and(|data| data["error"]["message"].is_string());
+            self.cut.fetch_add(usize::from(error), Ordering::Relaxed);
+            let done = last == "data: [DONE]";
+            answer.status == 200 && answer.text.contains("well") && (done != error)
+        } else {
+            answer.status == 200 && answer.json()["choices"][0]["message"]["content"] == "well"
+        };
+        if !good {
+            self.bad.lock().unwrap().push(told());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
+    let total: usize = std::env::var("STELLWERK_STORM").ok().map_or(2_400, |text| text.parse().unwrap());
+    let mut doubles = Vec::new();
+    for _ in 0..5 {
+        doubles.push(Double::start().await);
+    }
+    let providers = doubles.iter().enumerate().map(|(at, double)| {
+        let name = format!("p{at}");
+        (name.clone(), provider(&name, "openai-chat", &double.url, "DE", "1", "2"))
+    });
+    let gateway = Arc::new(Gateway::start_in(files(&providers.collect::<Vec<_>>(), CHAOS)).await);
+    let (tally, next) = (Arc::new(Tally::default()), Arc::new(AtomicUsize::new(0)));
+    let dice = Arc::new(Mutex::new(Dice(20_261_128)));
+    let clients = (0..CLIENTS).map(|_| {
+        let (gateway, tally, next, dice) =
+            (Arc::clone(&gateway), Arc::clone(&tally), Arc::clone(&next), Arc::clone(&dice));
+        let doubles = doubles.clone();
+        tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= total {
+                    return;
+                }
+                if number % EPISODE == EPISODE / 2 {
+                    shuffle(&doubles, &mut dice.lock().unwrap());
+                }
+                let stream = number.is_multiple_of(2);
+                let answer = gateway.chat(&body(&format!("n{number}"), stream)).await;
+                tally.take(&answer, stream);
+                tally.done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let bad = tally.bad.lock().unwrap();
+    let attempts: usize = doubles.iter().map(|double| double.asked.load(Ordering::Relaxed)).sum();
+    let cut = tally.cut.load(Ordering::Relaxed);
+    println!("{total} requests, {attempts} attempts, {cut} streams cut and told so, {} failed", bad.len());
+    assert!(bad.is_empty(), "{} of {total}: {:#?}", bad.len(), &bad[..bad.len().min(5)]);
+    assert_eq!(tally.done.load(Ordering::Relaxed), total);
+    assert!(attempts * 10 <= total * 12, "{attempts} attempts for {total} requests");
+}
+
+fn versioned(version: usize) -> String {
+    format!("[[route]]\nname = \"r{version}\"\nmatch = {{ model = [\"auto\"] }}\ntargets = [\"alpha/v{version}\"]\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_reloads_under_load_fail_nothing_and_mix_no_versions() {
+    let double = Double::start().await;
+    let alpha = provider("alpha", "openai-chat", &double.url, "DE", "1", "2");
+    let model = |version: usize| alpha.replace("id = \"m-1\"", &format!("id = \"v{version}\""));
+    let gateway = Arc::new(Gateway::start_in(files(&[("alpha".into(), model(0))], &versioned(0))).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = (0..4).map(|client| {
+        let (gateway, stop, double) = (Arc::clone(&gateway), Arc::clone(&stop), double.clone());
+        tokio::spawn(async move {
+            let (mut number, mut seen) = (0, std::collections::BTreeSet::new());
+            while !stop.load(Ordering::Relaxed) {
+                let prompt = format!("c{client}-{number}");
+                let answer = gateway.chat(&body(&prompt, number % 2 == 1)).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                let version = answer.header("x-stellwerk-route").trim_start_matches('r').to_owned();
+                assert_eq!(answer.header("x-stellwerk-target"), format!("alpha/v{version}"));
+                let sent = double.models.lock().unwrap().remove(&prompt);
+                assert_eq!(sent, Some(format!("v{version}")), "one snapshot for the whole request");
+                seen.insert(version);
+                number += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            (number, seen.len())
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for round in 1..=500_usize {
+        let (provider, policy, good) = match round % 4 {
+            0 => (model(round), versioned(round).replace("alpha/v", "alpa/v"), false),
+            2 => (model(round).replace("operator =", "operator = ="), versioned(round), false),
+            _ => (model(round), versioned(round), true),
+        };
+        fs::write(gateway.path("providers/alpha.toml"), provider).unwrap();
+        fs::write(gateway.path("policies/default.toml"), policy).unwrap();
+        let (status, told) = gateway.reload().await;
+        assert_eq!(status == 200, good, "round {round}: {status} {told}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut requests, mut versions) = (0, 0);
+    for client in clients {
+        let (number, seen) = client.await.unwrap();
+        requests += number;
+        versions = versions.max(seen);
+    }
+    println!("500 reloads, 250 refused; {requests} requests, none failed, {versions} versions seen by one client");
+    assert!(requests > 100 && versions > 20, "there was a load: {requests} requests, {versions} versions");
+}
