@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod local;
 pub mod policy;
 pub mod pricing;
+pub mod replay;
 pub mod report;
 pub mod server;
 pub mod shape;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::error::Error;
+use crate::domain::error::{Error, ErrorKind};
 use crate::domain::target::{Health, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 use crate::gateway::Snapshot;
+use crate::ledger::feedback::{Feedback, Score};
 use crate::ledger::query::{AttemptRow, RequestRow};
 use crate::policy::Question;
 
@@ -47,6 +48,70 @@ impl Explain {
             down: self.down,
             json: self.json,
         }
+    }
+}
+
+/// `POST /admin/v1/feedback`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeedbackBody {
+    request_id: String,
+    outcome: Option<String>,
+    score: Option<String>,
+    label: Option<String>,
+    comment: Option<String>,
+}
+
+/// Reads feedback.
+///
+/// # Errors
+/// What is wrong with it, with the member's name.
+pub(super) fn feedback(body: &[u8]) -> Result<Feedback, Error> {
+    let invalid = |message: String| Error::new(ErrorKind::InvalidRequest, message);
+    let given: FeedbackBody =
+        serde_json::from_slice(body).map_err(|error| invalid(format!("not a feedback request: {error}")))?;
+    let request = given.request_id.parse().map_err(|()| {
+        invalid("`request_id` is no request id: `req_` and 32 hexadecimal digits".to_owned()).param("request_id")
+    })?;
+    let score = match (given.outcome.as_deref(), given.score.as_deref()) {
+        (Some("good"), None) => Score::GOOD,
+        (Some("bad"), None) => Score::BAD,
+        (Some(_), None) => return Err(invalid("`outcome` takes `good` or `bad`".to_owned()).param("outcome")),
+        (None, Some(text)) => Score::parse(text).ok_or_else(|| {
+            let message = "`score` takes a decimal text from \"0\" to \"1\" with at most six decimals";
+            invalid(message.to_owned()).param("score")
+        })?,
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(invalid("one of `outcome` and `score` must be given".to_owned()).param("outcome"));
+        }
+    };
+    let label = given.label.unwrap_or_default();
+    if label.len() > 64 || label.chars().any(char::is_control) {
+        let message = "`label` takes at most 64 bytes without control characters";
+        return Err(invalid(message.to_owned()).param("label"));
+    }
+    if given.comment.as_ref().is_some_and(|comment| comment.len() > 2_000) {
+        return Err(invalid("`comment` takes at most 2000 bytes".to_owned()).param("comment"));
+    }
+    Ok(Feedback { request, label, score, comment: given.comment })
+}
+
+/// What counts now.
+#[derive(Debug, Serialize)]
+pub(super) struct Given {
+    request_id: String,
+    label: String,
+    score: String,
+    /// Whether it is new: the same said twice is kept once.
+    stored: bool,
+}
+
+pub(super) fn given(feedback: &Feedback, stored: bool) -> Given {
+    Given {
+        request_id: feedback.request.to_string(),
+        label: feedback.label.clone(),
+        score: feedback.score.to_string(),
+        stored,
     }
 }
 
@@ -99,10 +164,14 @@ pub(super) struct Problem {
 struct ProblemBody {
     message: String,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<String>,
 }
 
 pub(super) fn problem(error: &Error) -> Problem {
-    Problem { error: ProblemBody { message: error.message.to_string(), code: error.code_str() } }
+    Problem {
+        error: ProblemBody { message: error.message.to_string(), code: error.code_str(), param: error.param.clone() },
+    }
 }
 
 /// One request as the ledger has it.

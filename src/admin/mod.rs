@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::admission::KeyRing;
 use crate::domain::error::{Error, ErrorKind};
 use crate::gateway::{Body, Gateway};
+use crate::ledger::feedback::{self, Feedback, Given};
 use crate::ledger::{decisions, query};
 use crate::report;
 use crate::server::Plane;
@@ -60,9 +61,12 @@ impl AdminPlane {
         };
         self.authorise(&parts.headers)?;
         match (&parts.method, path) {
+            (&Method::POST, "feedback") => {
+                let given = dto::feedback(&whole(body).await?)?;
+                self.feedback(given).await
+            }
             (&Method::POST, "explain") => {
-                let body = Limited::new(body, MAX_BODY).collect().await;
-                let body = body.map_err(|_| Error::new(ErrorKind::BodyTooLarge, "the body is too large"))?.to_bytes();
+                let body = whole(body).await?;
                 let ask: dto::Explain = serde_json::from_slice(&body).map_err(|error| {
                     Error::new(ErrorKind::InvalidRequest, format!("not an explain request: {error}"))
                 })?;
@@ -109,6 +113,19 @@ impl AdminPlane {
         });
         let (request, decision) = found.await?.ok_or_else(no_such_request)?;
         Ok(json(&report::decision_json(&request, decision.as_ref())))
+    }
+
+    /// What somebody says of an answer.
+    async fn feedback(&self, given: Feedback) -> Result<Response<Body>, Error> {
+        let (now, said) = (self.gateway.shared().now(), given.clone());
+        match self.read(move |store| feedback::give(store, &said, now)).await? {
+            Given::Stored => Ok(json(&dto::given(&given, true))),
+            Given::Known => Ok(json(&dto::given(&given, false))),
+            Given::NoRequest => Err(no_such_request().param("request_id")),
+            Given::TooMany => {
+                Err(Error::new(ErrorKind::InvalidRequest, "the request has too many labels").param("label"))
+            }
+        }
     }
 
     /// Reads the ledger on a thread that may block.
@@ -188,6 +205,12 @@ fn check_host(line: Option<&Authority>, headers: &HeaderMap, hosts: &[String]) -
         }
     }
     Ok(())
+}
+
+/// A body, within the limit.
+async fn whole(body: Incoming) -> Result<Bytes, Error> {
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    Ok(body.map_err(|_| Error::new(ErrorKind::BodyTooLarge, "the body is too large"))?.to_bytes())
 }
 
 fn no_such_request() -> Error {

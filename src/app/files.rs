@@ -50,6 +50,12 @@ impl Checked {
         &self.compiled
     }
 
+    /// The compiled files, to be changed.
+    #[must_use]
+    pub fn into_compiled(self) -> Compiled {
+        self.compiled
+    }
+
     /// A few lines for a person.
     #[must_use]
     pub fn summary(&self) -> String {

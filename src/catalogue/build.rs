@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::keys::{auth, dialable, keys, present};
 use super::places::Places;
 use super::raw;
 use super::read::Reader;
-use super::{
-    AlsoSpoken, AuthScheme, Catalogue, Endpoint, KeySource, KeySpec, Provider, SourceFile, Surroundings, TIERS,
-};
+use super::{AlsoSpoken, Catalogue, Endpoint, KeyGrant, Provider, SourceFile, Surroundings, TIERS, TokenPlace};
 use crate::dialect::{Quirks, StreamUsage};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
@@ -104,13 +103,24 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
             headers: endpoint.headers.clone().into_iter().collect(),
             allow_http: endpoint.allow_http,
             auth: auth.clone(),
-            keys: keys(&raw.keys, endpoint.name.get_ref()),
+            keys: keys(reader, raw, endpoint.name.get_ref()),
+            token: raw.token.as_ref().map(|token| TokenPlace {
+                url: filled(token.url.get_ref(), around),
+                scope: token.scope.clone(),
+                allow_http: token.allow_http,
+            }),
             quirks: Arc::clone(&quirks),
         };
         let residency = Arc::new(residency(reader, raw, endpoint));
+        // Where a key asks nobody for a token, the place of tokens does not matter.
+        let asks =
+            built.keys.iter().any(|key| key.grant.as_ref().is_some_and(KeyGrant::asks) && present(&built, key, around));
+        let token_residency = raw.token.as_ref().filter(|_| asks);
+        let token_residency = token_residency.map(|token| Arc::new(token_facts(reader, raw, token)));
         endpoints.push(Built {
             index: catalogue.endpoints.len(),
             residency,
+            token_residency,
             dialable: dialable(&built, dialect, around),
             also: built.also.iter().map(|also| also.dialect).collect(),
         });
@@ -130,6 +140,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
 struct Built {
     index: usize,
     residency: Arc<Residency>,
+    token_residency: Option<Arc<Residency>>,
     dialable: bool,
     also: Arc<[DialectId]>,
 }
@@ -191,7 +202,7 @@ fn models(
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();
     let provider: Arc<str> = raw.name.get_ref().as_str().into();
-    for (endpoint, Built { index, residency, dialable, also }) in raw.endpoints.iter().zip(endpoints) {
+    for (endpoint, Built { index, residency, token_residency, dialable, also }) in raw.endpoints.iter().zip(endpoints) {
         let at: Arc<str> = endpoint.name.get_ref().as_str().into();
         if model.endpoints.as_ref().is_some_and(|only| !only.get_ref().iter().any(|name| **name == *at)) {
             continue;
@@ -225,6 +236,7 @@ fn models(
             max_output: model.max_output,
             supports,
             residency: Arc::clone(residency),
+            token_residency: token_residency.clone(),
             prior: prior(&model.prior),
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
@@ -253,23 +265,6 @@ fn check_key(reader: &mut Reader<'_>, key: &Spanned<raw::Key>, endpoints: &[&str
     }
 }
 
-/// Whether there is a way to the endpoint: an address and, where needed, a credential.
-fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroundings<'_>) -> bool {
-    if dialect == DialectId::Native {
-        return true;
-    }
-    let set = |name: &String| (around.env)(name).is_some_and(|value| !value.trim().is_empty());
-    let present = |key: &KeySpec| match &key.source {
-        KeySource::Env(name) => set(name) && key.secret_env.as_ref().is_none_or(set),
-        KeySource::File(_) => true,
-    };
-    let signs = matches!(endpoint.auth, AuthScheme::SigV4(_));
-    if signs && endpoint.region.is_none() {
-        return false;
-    }
-    endpoint.base_url.is_some() && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(present))
-}
-
 /// Fills `${NAME}` from the environment; a name that is not set leaves the endpoint unconfigured.
 fn filled(url: &str, around: &Surroundings<'_>) -> Option<String> {
     let mut out = String::with_capacity(url.len());
@@ -282,38 +277,6 @@ fn filled(url: &str, around: &Surroundings<'_>) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
-}
-
-fn keys(raw: &[Spanned<raw::Key>], endpoint: &str) -> Vec<KeySpec> {
-    let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.get_ref().iter().any(|e| e == endpoint));
-    let spec = |key: &raw::Key| {
-        let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
-        let (secret_env, session_env) = (key.secret_env.clone(), key.session_env.clone());
-        Some(KeySpec { source, weight: key.weight, secret_env, session_env })
-    };
-    raw.iter().map(Spanned::get_ref).filter(here).filter_map(spec).collect()
-}
-
-fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
-    match (raw.scheme.get_ref().as_str(), &raw.name) {
-        ("bearer", None) => AuthScheme::Bearer,
-        ("none", None) => AuthScheme::None,
-        ("header", Some(name)) => AuthScheme::Header(name.clone()),
-        ("query", Some(name)) => AuthScheme::Query(name.clone()),
-        ("aws-sigv4", None) => AuthScheme::SigV4(raw.service.clone().unwrap_or_else(|| "bedrock".to_owned())),
-        ("header" | "query", None) => {
-            reader.problem(&raw.scheme, "this scheme needs a `name`");
-            AuthScheme::None
-        }
-        ("bearer" | "none" | "aws-sigv4", Some(_)) => {
-            reader.problem(&raw.scheme, "this scheme takes no `name`");
-            AuthScheme::None
-        }
-        _ => {
-            reader.unknown_name(&raw.scheme, "scheme", &["bearer", "header", "query", "aws-sigv4", "none"]);
-            AuthScheme::None
-        }
-    }
 }
 
 fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
@@ -339,29 +302,13 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
 }
 
 fn residency(reader: &mut Reader<'_>, provider: &raw::Provider, raw: &raw::Endpoint) -> Residency {
-    let fact = |known: Option<_>| known.map_or(Fact::Unknown, Fact::Known);
-    let mut country =
-        |at: Option<&Spanned<String>>| at.and_then(|at| reader.country(at)).map_or(Fact::Unknown, Fact::Known);
-    let operator = country(raw.operator.as_ref().or(provider.operator.as_ref()));
-    let parent = country(raw.parent.as_ref().or(provider.parent.as_ref()));
-    let processing = raw.processing.as_ref().and_then(|at| {
-        let countries =
-            at.get_ref().iter().map(|c| crate::domain::target::Country::parse(c)).collect::<Option<Vec<_>>>();
-        if countries.is_none() {
-            reader.problem(at, "countries are ISO 3166 codes (two capital letters) or `local`");
-        }
-        countries.filter(|list| !list.is_empty()).map(Arc::from)
-    });
-    let guarantee = raw.guarantee.as_ref().and_then(|at| match at.get_ref().as_str() {
-        "contract" => Some(Guarantee::Contract),
-        "documented" => Some(Guarantee::Documented),
-        "none" => Some(Guarantee::None),
-        "unknown" => None,
-        _ => {
-            reader.unknown_name(at, "guarantee", &["contract", "documented", "none", "unknown"]);
-            None
-        }
-    });
+    let place = place(
+        reader,
+        raw.processing.as_ref(),
+        raw.guarantee.as_ref(),
+        raw.operator.as_ref().or(provider.operator.as_ref()),
+        raw.parent.as_ref().or(provider.parent.as_ref()),
+    );
     let training = raw.training.as_ref().and_then(|at| match at.get_ref().as_str() {
         "no" => Some(Training::No),
         "opt-out" => Some(Training::OptOut),
@@ -380,14 +327,59 @@ fn residency(reader: &mut Reader<'_>, provider: &raw::Provider, raw: &raw::Endpo
         }
         Some(raw::Days::Text(_)) | None => Fact::Unknown,
     };
+    let training = training.map_or(Fact::Unknown, Fact::Known);
+    Residency { retention_days, training, expires: raw.expires.as_ref().and_then(|at| reader.moment(at)), ..place }
+}
+
+/// Where access tokens are granted. What concerns prompts is not asked of it.
+fn token_facts(reader: &mut Reader<'_>, provider: &raw::Provider, raw: &raw::Token) -> Residency {
+    let place = place(
+        reader,
+        raw.processing.as_ref(),
+        raw.guarantee.as_ref(),
+        raw.operator.as_ref().or(provider.operator.as_ref()),
+        raw.parent.as_ref().or(provider.parent.as_ref()),
+    );
+    Residency { expires: raw.expires.as_ref().and_then(|at| reader.moment(at)), ..place }
+}
+
+/// The facts of a place; what is not about the place is unknown.
+fn place(
+    reader: &mut Reader<'_>,
+    processing: Option<&Spanned<Vec<String>>>,
+    guarantee: Option<&Spanned<String>>,
+    operator: Option<&Spanned<String>>,
+    parent: Option<&Spanned<String>>,
+) -> Residency {
+    let mut country =
+        |at: Option<&Spanned<String>>| at.and_then(|at| reader.country(at)).map_or(Fact::Unknown, Fact::Known);
+    let (operator, parent) = (country(operator), country(parent));
+    let processing = processing.and_then(|at| {
+        let countries =
+            at.get_ref().iter().map(|c| crate::domain::target::Country::parse(c)).collect::<Option<Vec<_>>>();
+        if countries.is_none() {
+            reader.problem(at, "countries are ISO 3166 codes (two capital letters) or `local`");
+        }
+        countries.filter(|list| !list.is_empty()).map(Arc::from)
+    });
+    let guarantee = guarantee.and_then(|at| match at.get_ref().as_str() {
+        "contract" => Some(Guarantee::Contract),
+        "documented" => Some(Guarantee::Documented),
+        "none" => Some(Guarantee::None),
+        "unknown" => None,
+        _ => {
+            reader.unknown_name(at, "guarantee", &["contract", "documented", "none", "unknown"]);
+            None
+        }
+    });
     Residency {
         processing: processing.map_or(Fact::Unknown, Fact::Known),
         operator,
         parent,
         guarantee: guarantee.map_or(Fact::Unknown, Fact::Known),
-        retention_days,
-        training: fact(training),
-        expires: raw.expires.as_ref().and_then(|at| reader.moment(at)),
+        retention_days: Fact::Unknown,
+        training: Fact::Unknown,
+        expires: None,
     }
 }
 

@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = files![
     "scaleway.toml",
     "stackit.toml",
     "together.toml",
+    "vertex.toml",
     "xai.toml",
     "zai.toml",
 ];

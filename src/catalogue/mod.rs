@@ -5,6 +5,7 @@
 
 mod build;
 mod embedded;
+mod keys;
 mod places;
 mod raw;
 mod read;
@@ -82,6 +83,44 @@ pub struct KeySpec {
     pub secret_env: Option<String>,
     /// For signatures: the variable of the session's token.
     pub session_env: Option<String>,
+    /// How it becomes an access token; none = it goes where the scheme says.
+    pub grant: Option<KeyGrant>,
+}
+
+/// How a key becomes an access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyGrant {
+    /// It is one.
+    Token,
+    /// It is Google's key file, or the path of one.
+    ServiceAccount,
+    /// It is the secret of a client.
+    ClientCredentials {
+        /// The variable of the client's id.
+        id_env: String,
+    },
+}
+
+impl KeyGrant {
+    /// Whether another place is asked for the token.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::Token => false,
+            Self::ServiceAccount | Self::ClientCredentials { .. } => true,
+        }
+    }
+}
+
+/// Where access tokens are granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPlace {
+    /// Its address, placeholders filled; none = not configured.
+    pub url: Option<String>,
+    /// What tokens are to be good for.
+    pub scope: String,
+    /// Plain HTTP may be used.
+    pub allow_http: bool,
 }
 
 /// A provider.
@@ -118,6 +157,8 @@ pub struct Endpoint {
     pub auth: AuthScheme,
     /// The pool of credentials.
     pub keys: Vec<KeySpec>,
+    /// Where access tokens are granted to those that need it.
+    pub token: Option<TokenPlace>,
     /// Peculiarities of the dialect.
     pub quirks: Arc<Quirks>,
 }

@@ -20,6 +20,8 @@ pub(super) struct Provider {
     /// The pool of credentials.
     #[serde(default)]
     pub keys: Vec<Spanned<Key>>,
+    /// Where access tokens are granted to keys with a `grant`.
+    pub token: Option<Token>,
     /// Jurisdiction of the operating company; absent = unknown.
     pub operator: Option<Spanned<String>>,
     /// Jurisdiction of its ultimate parent; absent = unknown.
@@ -48,6 +50,35 @@ pub(super) struct Auth {
     pub service: Option<String>,
 }
 
+/// Where access tokens are granted. Its facts are looked at like those of an endpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    /// Its address; `${NAME}` stands for an environment variable.
+    pub url: Spanned<String>,
+    /// What tokens are to be good for.
+    pub scope: String,
+    /// Plain HTTP may be used: test beds only.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Countries where it is served; absent = unknown.
+    pub processing: Option<Spanned<Vec<String>>>,
+    /// `contract`, `documented`, `none` or `unknown`.
+    pub guarantee: Option<Spanned<String>>,
+    /// Jurisdiction of the operating company; absent = the provider's.
+    pub operator: Option<Spanned<String>>,
+    /// Jurisdiction of its ultimate parent; absent = the provider's.
+    pub parent: Option<Spanned<String>>,
+    /// Where these facts come from.
+    #[expect(dead_code, reason = "provenance for people who read the file; demanded so that no fact comes without it")]
+    pub source: String,
+    /// When they were looked up.
+    #[expect(dead_code, reason = "as above")]
+    pub checked: Datetime,
+    /// When they turn stale.
+    pub expires: Option<Spanned<Datetime>>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
@@ -59,6 +90,11 @@ pub(super) struct Key {
     pub secret_env: Option<String>,
     /// For `aws-sigv4`: the variable of the session's token, for temporary keys.
     pub session_env: Option<String>,
+    /// How it becomes an access token: `token` (it is one), `service-account` (Google's key file, or its path), or
+    /// `client-credentials` (the secret of `id_env`).
+    pub grant: Option<Spanned<String>>,
+    /// For `client-credentials`: the variable of the client's id.
+    pub id_env: Option<String>,
     /// Share of the traffic.
     #[serde(default = "one")]
     pub weight: u32,

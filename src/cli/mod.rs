@@ -1,5 +1,7 @@
 //! The command line: data on stdout, logs on stderr, `--json` where there is data.
 
+mod advise;
+mod backtest;
 mod banner;
 mod check;
 mod explain;
@@ -9,6 +11,7 @@ mod policy;
 mod report;
 mod schema;
 mod serve;
+mod since;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +64,8 @@ enum Command {
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say which requests could have gone to a cheaper admitted target, and what is not known.
+    Advise(advise::Advise),
     /// Read the ledger.
     #[command(subcommand)]
     Report(report::Report),
@@ -112,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Schema(command) => Ok(command.run()),
         Command::Explain(command) => command.run(&cli.common),
         Command::Policy(command) => command.run(&cli.common),
+        Command::Advise(command) => command.run(&cli.common),
         Command::Report(command) => command.run(&cli.common),
         Command::Keys(command) => command.run(&cli.common),
         Command::LocalWorker(args) => return crate::local::worker_main(args),

@@ -1,4 +1,4 @@
-//! `stellwerk policy`: the unit tests inside policy files, and what a change means.
+//! `stellwerk policy`: the unit tests inside policy files, what a change means, and what policies would have done.
 
 mod diff;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Common, Failed, say};
+use super::{Common, Failed, backtest, say};
 use crate::app;
 use crate::gateway::now;
 use crate::policy::run_tests;
@@ -22,6 +22,8 @@ pub(super) enum Policy {
     },
     /// Compare two policies, or two directories of them, by what they mean for the catalogue's targets.
     Diff(diff::Diff),
+    /// Decide recorded requests again with the policies of a directory, and compare.
+    Backtest(backtest::Backtest),
 }
 
 impl Policy {
@@ -29,6 +31,7 @@ impl Policy {
         match self {
             Self::Test { json } => test(common, json),
             Self::Diff(diff) => diff.run(common),
+            Self::Backtest(command) => command.run(common),
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Common, Failed, past, say};
 use crate::ledger::query::{self, GroupBy, Period};
+use crate::ledger::residency;
 use crate::report;
 
 /// Read the ledger.
@@ -15,6 +16,8 @@ pub(super) enum Report {
     Spend(Options),
     /// What the same tokens would have cost at the baseline, and the difference.
     Savings(Options),
+    /// Where bytes went and under whose law, and what the requirements cost.
+    Residency(Span),
 }
 
 /// Which rows, how grouped, in which form.
@@ -46,11 +49,35 @@ enum By {
     Target,
 }
 
+/// Which rows, in which form.
+#[derive(Debug, Args)]
+pub(super) struct Span {
+    /// First day, inclusive, UTC (`2026-11-01`); without it all of the ledger.
+    #[arg(long, value_name = "DAY")]
+    from: Option<jiff::civil::Date>,
+    /// Last day, exclusive, UTC.
+    #[arg(long, value_name = "DAY")]
+    to: Option<jiff::civil::Date>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Span {
+    fn run(&self, common: &Common) -> Result<ExitCode, Failed> {
+        let period = Period::between(self.from, self.to).map_err(text)?;
+        let found = residency::residency(&past::open(common)?, &period).map_err(text)?;
+        say(&if self.json { report::residency_json(&found) } else { report::residency_table(&found) });
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Report {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
         let (savings, options) = match self {
             Self::Spend(options) => (false, options),
             Self::Savings(options) => (true, options),
+            Self::Residency(span) => return span.run(common),
         };
         let store = past::open(common)?;
         let period = Period::between(options.from, options.to).map_err(text)?;

@@ -268,6 +268,8 @@ pub struct Target {
     pub supports: Capabilities,
     /// Where the bytes go.
     pub residency: Arc<Residency>,
+    /// Where access tokens for it are granted; none = no other place is asked for it.
+    pub token_residency: Option<Arc<Residency>>,
     /// Dated prices of this model at this endpoint.
     pub prices: Arc<PriceBook>,
     /// What to expect before there are measurements.

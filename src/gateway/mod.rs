@@ -5,6 +5,7 @@
 mod body;
 mod call;
 mod cost;
+mod credentials;
 mod detached;
 mod dispatch;
 mod locals;

@@ -1,24 +1,52 @@
-//! Connections outlive reloads: an endpoint whose facts have not changed keeps its pool.
+//! Connections outlive reloads: an endpoint whose facts have not changed keeps its pool, and a grant its token.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::upstream::Pool;
+use crate::upstream::{Pool, TokenSource};
 
-/// Pools by everything that makes them what they are. A pool that no snapshot uses any more is let go.
+/// Pools and sources of tokens.
 #[derive(Debug, Default)]
-pub(crate) struct Pools(Mutex<HashMap<String, Weak<Pool>>>);
+pub(crate) struct Pools {
+    pools: Shelf<Pool>,
+    tokens: Shelf<TokenSource>,
+}
+
+/// Things by everything that makes them what they are. What no snapshot uses any more is let go.
+#[derive(Debug)]
+struct Shelf<T>(Mutex<HashMap<String, Weak<T>>>);
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Shelf<T> {
+    fn get(&self, facts: String, make: impl FnOnce() -> Result<T, String>) -> Result<Arc<T>, String> {
+        let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thing) = things.get(&facts).and_then(Weak::upgrade) {
+            return Ok(thing);
+        }
+        let thing = Arc::new(make()?);
+        things.retain(|_, thing| thing.strong_count() > 0);
+        things.insert(facts, Arc::downgrade(&thing));
+        Ok(thing)
+    }
+}
 
 impl Pools {
     /// The pool of these facts, made if it is not there.
     pub(super) fn get(&self, facts: String, make: impl FnOnce() -> Result<Pool, String>) -> Result<Arc<Pool>, String> {
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&facts).and_then(Weak::upgrade) {
-            return Ok(pool);
-        }
-        let pool = Arc::new(make()?);
-        pools.retain(|_, pool| pool.strong_count() > 0);
-        pools.insert(facts, Arc::downgrade(&pool));
-        Ok(pool)
+        self.pools.get(facts, make)
+    }
+
+    /// The source of tokens of these facts: one for all pools, so that a token is fetched once.
+    pub(super) fn tokens(
+        &self,
+        facts: String,
+        make: impl FnOnce() -> Result<TokenSource, String>,
+    ) -> Result<Arc<TokenSource>, String> {
+        self.tokens.get(facts, make)
     }
 }

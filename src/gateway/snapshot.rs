@@ -10,11 +10,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
+use super::credentials;
 use super::locals::LocalModels;
 use super::pools::Pools;
 use super::{Shared, now};
 use crate::admission::Principal;
-use crate::catalogue::{AuthScheme, Catalogue, Endpoint, KeySource, SourceFile, Surroundings, Target};
+use crate::catalogue::{Catalogue, Endpoint, SourceFile, Surroundings, Target};
 use crate::config::Config;
 use crate::dialect::{self, Egress, Envelope, Passthrough, Quirks};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -26,7 +27,7 @@ use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
-use crate::upstream::{AwsKey, Credential, CredentialPool, EndpointSpec, Line, Placement, Pool, Scope};
+use crate::upstream::{Line, Pool};
 
 /// Catalogue and policies, compiled from files.
 pub struct Compiled {
@@ -390,7 +391,7 @@ fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known
         let model = &target.upstream_model;
         let urls = (address.url(egress, model, false)?, address.url(egress, model, true)?);
         address.fixed = (&**model != "*").then_some(urls);
-        let pools = connects.iter().map(|connect| Ok((*connect, pool(endpoint, *connect, known)?)));
+        let pools = connects.iter().map(|connect| Ok((*connect, credentials::pool(endpoint, *connect, known)?)));
         let pools = pools.collect::<Result<_, String>>()?;
         wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
     }
@@ -428,55 +429,6 @@ impl Address {
         }
         Ok(url)
     }
-}
-
-fn pool(endpoint: &Endpoint, connect: Duration, known: &Pools) -> Result<Arc<Pool>, String> {
-    let spec =
-        EndpointSpec { base: endpoint.base_url.clone().unwrap_or_default(), allow_http: endpoint.allow_http, connect };
-    let placement = match &endpoint.auth {
-        AuthScheme::Bearer => Placement::Bearer,
-        AuthScheme::Header(name) => Placement::Header(
-            http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header"))?,
-        ),
-        AuthScheme::Query(name) => Placement::Query(name.clone()),
-        AuthScheme::SigV4(service) => {
-            let region = endpoint.region.clone().unwrap_or_default();
-            Placement::SigV4(Scope { service: service.clone(), region })
-        }
-        AuthScheme::None => Placement::None,
-    };
-    let mut credentials = Vec::new();
-    let mut prints = String::new();
-    for key in &endpoint.keys {
-        let (label, secret) = match &key.source {
-            KeySource::Env(name) => (name.clone(), std::env::var(name).ok()),
-            KeySource::File(path) => {
-                let text =
-                    fs::read_to_string(path).map_err(|error| format!("the key file {path} can't be read: {error}"))?;
-                (path.clone(), Some(text))
-            }
-        };
-        let Some(secret) = secret.map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()) else { continue };
-        if secret.chars().any(char::is_control) {
-            return Err(format!("the key in {label} has control characters"));
-        }
-        // A changed key makes another pool; the print is never shown.
-        prints.push_str(&format!("{label}:{:x?}:{};", Sha256::digest(&secret), key.weight));
-        credentials.push(match &key.secret_env {
-            None => Credential::new(label, key.weight, secret.into()),
-            Some(name) => {
-                let read =
-                    |name: &String| std::env::var(name).ok().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
-                let Some(own) = read(name) else { continue };
-                let session = key.session_env.as_ref().and_then(read);
-                prints.push_str(&format!("{:x?}{:x?};", Sha256::digest(&own), session.as_ref().map(Sha256::digest)));
-                let key_of = AwsKey { id: secret.into(), secret: own.into(), session: session.map(Into::into) };
-                Credential::aws(label, key.weight, key_of)
-            }
-        });
-    }
-    known
-        .get(format!("{spec:?}{placement:?}{prints}"), || Pool::new(&spec, CredentialPool::new(placement, credentials)))
 }
 
 /// The overlay's files and the catalogue, as far as they can be read, and everything that is wrong with them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 
+use super::query::{self, AttemptRow, Period};
 use super::trail::{Admitted, Rejected, Seen};
 use crate::domain::id::RequestId;
 use crate::domain::money::Money;
@@ -136,4 +137,94 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, StoreErro
 
 fn bad(column: &str) -> StoreError {
     StoreError::Row(format!("`{column}` of a decision"))
+}
+
+/// A decision with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The decision.
+    pub decision: DecisionRow,
+    /// Who asked: the tenant.
+    pub tenant: String,
+    /// The team.
+    pub team: String,
+    /// The key's id.
+    pub key_id: String,
+    /// The key's tags.
+    pub tags: Vec<String>,
+    /// The model asked for.
+    pub model_asked: String,
+    /// The status that the client got.
+    pub status: u16,
+    /// Whether the cache answered.
+    pub cache_hit: bool,
+    /// What the baseline would have cost.
+    pub baseline: Option<Money>,
+    /// The attempts.
+    pub attempts: Vec<AttemptRow>,
+}
+
+impl Recorded {
+    /// The attempt that answered; none = nobody did.
+    #[must_use]
+    pub fn answered(&self) -> Option<&AttemptRow> {
+        self.attempts.last().filter(|attempt| attempt.outcome != "failed" && !attempt.usage.is_zero())
+    }
+
+    /// What it cost, unless some of it is unknown.
+    #[must_use]
+    pub fn cost(&self) -> Option<Money> {
+        self.attempts.iter().try_fold(Money::ZERO, |sum, attempt| sum.checked_add(attempt.cost?))
+    }
+}
+
+/// Every decision of a period with what became of it, oldest first, one at a time; of more than `limit` the newest.
+/// `each` says whether to go on.
+///
+/// # Errors
+/// The database can't be read.
+pub fn each(
+    store: &Store,
+    period: &Period,
+    limit: Option<u64>,
+    mut each: impl FnMut(Recorded) -> bool,
+) -> Result<(), StoreError> {
+    let connection = store.connect()?;
+    // All rows of one reading are of the same moment, though the gateway writes on.
+    let transaction = connection.unchecked_transaction()?;
+    let skip = i64::try_from(limit.unwrap_or(u64::MAX).saturating_sub(1)).unwrap_or(i64::MAX);
+    let newest = "SELECT at_ms FROM decision WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms DESC LIMIT 1 OFFSET ?3";
+    let cut =
+        transaction.query_row(newest, [period.from.0, period.to.0, skip], |row| row.get::<_, i64>(0)).optional()?;
+    let from = cut.unwrap_or(period.from.0);
+    let sql = format!(
+        "SELECT {COLUMNS}, r.tenant, r.team, r.key_id, r.tags, r.model_asked, r.status, r.cache_hit,
+                r.baseline_input_pico, r.baseline_output_pico
+         FROM decision d JOIN request r ON r.id = d.request_id
+         WHERE d.at_ms >= ?1 AND d.at_ms < ?2 ORDER BY d.at_ms, d.request_id"
+    );
+    let mut statement = transaction.prepare(&sql)?;
+    let mut rows = statement.query([from, period.to.0])?;
+    while let Some(row) = rows.next()? {
+        let decision = read(row)?;
+        let tags: String = row.get("tags")?;
+        let part = |column: &str| row.get::<_, Option<i64>>(column);
+        let baseline = part("baseline_input_pico")?.zip(part("baseline_output_pico")?);
+        let recorded = Recorded {
+            attempts: query::attempts(&transaction, &decision.id.0.to_be_bytes())?,
+            decision,
+            tenant: row.get("tenant")?,
+            team: row.get("team")?,
+            key_id: row.get("key_id")?,
+            tags: serde_json::from_str(&tags).unwrap_or_default(),
+            model_asked: row.get("model_asked")?,
+            status: row.get("status")?,
+            cache_hit: row.get("cache_hit")?,
+            baseline: baseline.map(|(input, output)| Money::from_pico(i128::from(input) + i128::from(output))),
+        };
+        if !each(recorded) {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,9 @@
 //! refused: the queue neither drops nor grows.
 
 pub mod decisions;
+pub mod feedback;
 pub mod query;
+pub mod residency;
 mod rows;
 pub mod trail;
 mod writer;

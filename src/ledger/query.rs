@@ -407,12 +407,12 @@ pub fn request(store: &Store, id: RequestId) -> Result<Option<RequestRow>, Store
     }))
 }
 
-fn attempts(connection: &Connection, id: &[u8]) -> Result<Vec<AttemptRow>, StoreError> {
+pub(super) fn attempts(connection: &Connection, id: &[u8]) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
         "SELECT {BUCKETS}, no, target, outcome, failure, upstream_status, first_token_ms, duration_ms, basis, cost_pico,
                 unpriced, price_id, processing, operator, dropped_params FROM attempt a WHERE request_id = ?1 ORDER BY no"
     );
-    let mut statement = connection.prepare(&sql)?;
+    let mut statement = connection.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| {
         let dropped: String = row.get("dropped_params")?;
         Ok(AttemptRow {

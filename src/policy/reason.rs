@@ -51,6 +51,8 @@ pub enum Reason {
     Training(Option<Training>),
     /// The processing place is not promised firmly enough, or (none) it is not known how firmly.
     Guarantee(Option<Guarantee>),
+    /// The place where its access tokens are granted does not fulfil a part of the requirement, by the label of the reason.
+    TokenEndpoint(&'static str),
     /// A requirement asks for a fact whose catalogue entry is past its date.
     StaleFacts {
         /// Since when.
@@ -125,7 +127,7 @@ impl Reason {
             Self::NotYet { .. } | Self::Retired { .. } => Stage::Service,
             Self::ProcessingUnknown | Self::Processing { .. } | Self::Operator(_) | Self::Parent(_) => Stage::Policy,
             Self::Retention(_) | Self::Training(_) | Self::Guarantee(_) => Stage::Policy,
-            Self::StaleFacts { .. } | Self::Tier { .. } => Stage::Policy,
+            Self::StaleFacts { .. } | Self::Tier { .. } | Self::TokenEndpoint(_) => Stage::Policy,
             Self::MaxCost { .. } | Self::Unpriced => Stage::Price,
             Self::NotConfigured => Stage::Configuration,
             Self::Capability(_) | Self::Parameter(_) | Self::Output { .. } | Self::Context { .. } => Stage::Request,
@@ -153,6 +155,7 @@ impl Reason {
             Self::Training(_) => "training",
             Self::Guarantee(_) => "guarantee",
             Self::StaleFacts { .. } => "stale_facts",
+            Self::TokenEndpoint(_) => "token_endpoint",
             Self::Tier { .. } => "tier",
             Self::MaxCost { .. } => "max_cost",
             Self::Unpriced => "unpriced",
@@ -188,6 +191,7 @@ impl fmt::Display for Reason {
             Self::Guarantee(Some(has)) => write!(f, "the processing place is promised by: {}", guarantee_name(*has)),
             Self::Guarantee(None) => f.write_str("how firmly the processing place is promised is not known"),
             Self::StaleFacts { since } => write!(f, "its residency facts are stale since {}", text::date(*since)),
+            Self::TokenEndpoint(part) => write!(f, "its access tokens come from a place that is not allowed ({part})"),
             Self::Tier { has: Some(has), needed } => write!(f, "tier {has} is below {needed}"),
             Self::Tier { has: None, needed } => write!(f, "it has no tier, {needed} is needed"),
             Self::MaxCost { expected, limit } => write!(f, "expected to cost {expected} USD, the limit is {limit} USD"),

@@ -177,6 +177,12 @@ impl Requirement {
         let stale = facts.expires.filter(|expires| *expires <= at);
         let found = self.check_facts(facts, stale.is_some());
         found.map_err(|reason| stale.map_or(reason, |since| Reason::StaleFacts { since }))?;
+        if let Some(facts) = &target.token_residency {
+            // No prompt goes there, so nothing is kept of one and nothing trains on it.
+            let place = Self { retention_days: None, training: None, ..self.clone() };
+            let stale = facts.expires.is_some_and(|expires| expires <= at);
+            place.check_facts(facts, stale).map_err(|reason| Reason::TokenEndpoint(reason.label()))?;
+        }
         if let Some(needed) = &self.min_tier {
             let rank = target.tier.as_deref().and_then(|t| market.tier_rank(t));
             if rank.is_none_or(|rank| rank < needed.rank) {

@@ -2,14 +2,17 @@
 
 mod decision;
 mod keys;
+mod residency;
 mod savings;
 mod spend;
 mod table;
 
 pub use decision::{decision_json, decision_text};
 pub use keys::{keys_json, keys_table};
+pub use residency::{residency_json, residency_table};
 pub use savings::{savings_json, savings_table};
 pub use spend::{spend_json, spend_table};
+pub(crate) use table::{amount, count, places, table};
 
 use crate::domain::target::UnixMillis;
 
@@ -19,7 +22,7 @@ fn day(at: UnixMillis) -> String {
 }
 
 /// `2025-02-03 to 2025-02-04`, or one day.
-fn span(span: Option<(UnixMillis, UnixMillis)>) -> String {
+pub(crate) fn span(span: Option<(UnixMillis, UnixMillis)>) -> String {
     match span.map(|(first, last)| (day(first), day(last))) {
         None => "no requests".to_owned(),
         Some((first, last)) if first == last => first,

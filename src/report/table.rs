@@ -1,7 +1,7 @@
 //! Aligned columns: the first to the left, the others to the right.
 
 /// A table with headings and a line of totals.
-pub(super) fn table(heads: &[&str], rows: &[Vec<String>], total: &[String]) -> String {
+pub(crate) fn table(heads: &[&str], rows: &[Vec<String>], total: &[String]) -> String {
     let columns = heads.len();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| &row[column]).chain([&total[column]]);
@@ -23,12 +23,12 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>], total: &[String]) -> S
 }
 
 /// A whole number with thousands separators.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     group(&number.to_string())
 }
 
 /// An amount with thousands separators and as many decimals as are asked.
-pub(super) fn amount(money: crate::domain::money::Money, places: u32) -> String {
+pub(crate) fn amount(money: crate::domain::money::Money, places: u32) -> String {
     let text = money.to_fixed(places);
     let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -48,7 +48,7 @@ fn group(digits: &str) -> String {
 }
 
 /// Decimals that show an amount of this size: cents above a hundred dollars, micro-dollars for small ones.
-pub(super) fn places(largest: crate::domain::money::Money) -> u32 {
+pub(crate) fn places(largest: crate::domain::money::Money) -> u32 {
     match largest.pico().unsigned_abs() {
         100_000_000_000_000.. => 2,
         1_000_000_000_000.. => 4,

@@ -1,5 +1,6 @@
 //! A pool of credentials for one endpoint: weights, and a rest for keys that were refused or limited.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::sigv4::{self, AwsKey, Scope};
+use super::tokens::TokenSource;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::target::UnixMillis;
 
@@ -32,6 +34,10 @@ enum Secret {
     Text(SecretString),
     /// For signatures.
     Aws(AwsKey),
+    /// A token that somebody else was granted: `Authorization: Bearer`, whatever the place of the other keys.
+    Token(SecretString),
+    /// What tokens are granted for, likewise.
+    Granted(Arc<TokenSource>),
 }
 
 /// One credential of the pool.
@@ -56,6 +62,18 @@ impl Credential {
     #[must_use]
     pub fn aws(label: impl Into<String>, weight: u32, key: AwsKey) -> Self {
         Self { label: label.into(), weight, secret: Secret::Aws(key), rests_until: AtomicI64::new(0) }
+    }
+
+    /// A token that was granted elsewhere and is used as it is.
+    #[must_use]
+    pub fn token(label: impl Into<String>, weight: u32, token: SecretString) -> Self {
+        Self { label: label.into(), weight, secret: Secret::Token(token), rests_until: AtomicI64::new(0) }
+    }
+
+    /// One for which tokens are granted.
+    #[must_use]
+    pub fn granted(label: impl Into<String>, weight: u32, source: Arc<TokenSource>) -> Self {
+        Self { label: label.into(), weight, secret: Secret::Granted(source), rests_until: AtomicI64::new(0) }
     }
 
     fn rested(&self, now: UnixMillis) -> bool {
@@ -129,15 +147,24 @@ impl Lease<'_> {
         matches!(self.placement, Placement::SigV4(_))
     }
 
-    /// Puts the credential on a request. `body` is the whole of it where the credential signs.
+    /// Puts the credential on a request; a token may have to be fetched for it. `body` is the whole of it where the
+    /// credential signs.
     ///
     /// # Errors
-    /// `Credentials` when it cannot be applied.
-    pub(super) fn apply(&self, request: &mut reqwest::Request, body: &[u8]) -> Result<(), Failure> {
+    /// `Credentials` when it cannot be applied, or what kept a token from coming.
+    pub(super) async fn apply(&self, request: &mut reqwest::Request, body: &[u8]) -> Result<(), Failure> {
         let Some(credential) = self.credential else { return Ok(()) };
         let secret = match (&credential.secret, self.placement) {
             (Secret::Aws(key), Placement::SigV4(scope)) => {
                 return sigv4::apply(request, body, key, scope, SystemTime::now());
+            }
+            (Secret::Granted(source), _) => {
+                insert_bearer(request, &source.token().await?);
+                return Ok(());
+            }
+            (Secret::Token(token), _) => {
+                insert_bearer(request, token);
+                return Ok(());
             }
             (Secret::Text(secret), _) => secret.expose_secret(),
             (Secret::Aws(_), _) => {
@@ -156,6 +183,10 @@ impl Lease<'_> {
         }
         Ok(())
     }
+}
+
+fn insert_bearer(request: &mut reqwest::Request, token: &SecretString) {
+    insert_secret(request, http::header::AUTHORIZATION, &format!("Bearer {}", token.expose_secret()));
 }
 
 fn insert_secret(request: &mut reqwest::Request, name: http::HeaderName, value: &str) {

@@ -6,8 +6,10 @@
 mod credentials;
 mod pool;
 mod sigv4;
+mod tokens;
 
 pub use credentials::{Credential, CredentialPool, Lease, Placement};
 pub use pool::{EndpointSpec, Line, Pool, Reply};
 pub(crate) use pool::{collect, failure};
 pub use sigv4::{AwsKey, Scope};
+pub use tokens::{Grant, ServiceAccount, TokenEndpoint, TokenSource};

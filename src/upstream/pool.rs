@@ -84,21 +84,7 @@ impl Pool {
         if !(url.scheme() == "https" || (spec.allow_http && url.scheme() == "http")) {
             return Err(format!("`{}` must be https (or set allow_http for a private endpoint)", spec.base));
         }
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(spec.connect)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(256)
-            .http2_adaptive_window(false)
-            .http2_initial_stream_window_size(256 * 1024)
-            .http2_initial_connection_window_size(4 * 1024 * 1024)
-            .build()
-            .map_err(|e| format!("no HTTP client: {e}"))?;
-        Ok(Self { client, origin: Origin::of(&url), credentials })
+        Ok(Self { client: client(spec.connect)?, origin: Origin::of(&url), credentials })
     }
 
     /// Chooses a credential for one attempt.
@@ -133,10 +119,10 @@ impl Pool {
         *request.headers_mut() = line.headers;
         if lease.signs() {
             let whole = Bytes::from(pieces.concat());
-            lease.apply(&mut request, &whole)?;
+            lease.apply(&mut request, &whole).await?;
             *request.body_mut() = Some(reqwest::Body::from(whole));
         } else {
-            lease.apply(&mut request, &[])?;
+            lease.apply(&mut request, &[]).await?;
             *request.body_mut() = Some(body_of(pieces));
         }
         let response = self.client.execute(request).await.map_err(|e| failure(&e))?;
@@ -149,6 +135,27 @@ impl Pool {
         let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         Ok(Reply { status, headers: parts.headers, body })
     }
+}
+
+/// A client that goes where it is told and nowhere else. Reads the system's trust store.
+///
+/// # Errors
+/// The trust store can't be read.
+pub(super) fn client(connect: Duration) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(connect)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(256)
+        .http2_adaptive_window(false)
+        .http2_initial_stream_window_size(256 * 1024)
+        .http2_initial_connection_window_size(4 * 1024 * 1024)
+        .build()
+        .map_err(|e| format!("no HTTP client: {e}"))
 }
 
 /// One buffer when small, the untouched slices when large; the length is known either way.

@@ -1,6 +1,12 @@
 //! Integration tests: the whole gateway on loopback, in front of scripted upstreams.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may fail loudly"
+)]
 
 mod bad_input;
 mod cache;
@@ -11,6 +17,7 @@ mod failover;
 mod harness;
 mod media;
 mod policy_diff;
+mod recorded;
 mod reload;
 mod residency;
 mod rim;
@@ -19,5 +26,6 @@ mod shutdown;
 mod storm;
 mod stream;
 mod tidy;
+mod tokens;
 mod trail;
 mod upstream;

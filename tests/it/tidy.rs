@@ -22,6 +22,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("upstream", 30),
     ("local", 30),
     ("report", 31),
+    ("replay", 32),
     ("gateway", 40),
     ("server", 50),
     ("admin", 51),

@@ -14,6 +14,12 @@ impl Gateway {
         Answer::read(self.client.get(url).bearer_auth(token.trim()).send().await.unwrap()).await
     }
 
+    async fn admin_post(&self, path: &str, body: &str) -> Answer {
+        let token = std::fs::read_to_string(self.path("data/admin-token")).unwrap();
+        let url = format!("{}/admin/v1/{path}", self.admin);
+        Answer::read(self.client.post(url).bearer_auth(token.trim()).body(body.to_owned()).send().await.unwrap()).await
+    }
+
     /// The decision of a request, once the ledger has it.
     async fn decision(&self, request: &str) -> Value {
         self.ledger(request).await;
@@ -150,4 +156,76 @@ async fn other_operations_have_dry_runs_too() {
     let got = Answer::read(request.header("content-type", "application/json").body(body).send().await.unwrap()).await;
     assert_eq!((got.status, &got.json()["operation"]), (200, &"embeddings".into()), "{}", got.text);
     assert!(alpha.seen().is_empty());
+}
+
+#[tokio::test]
+async fn feedback_is_checked_kept_and_the_same_word_twice_is_one() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 100, 10))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let got = gateway.chat(&hello("auto")).await;
+    gateway.ledger(got.id()).await;
+    let say = |rest: &str| format!(r#"{{"request_id":"{}",{rest}}}"#, got.id());
+    for (rest, score, stored) in [
+        (r#""outcome":"good""#, "1", true),
+        (r#""outcome":"good""#, "1", false),
+        (r#""score":"0.25","comment":"too long""#, "0.25", true),
+        (r#""score":"0.25","label":"tone""#, "0.25", true),
+    ] {
+        let answer = gateway.admin_post("feedback", &say(rest)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!((&answer.json()["score"], &answer.json()["stored"]), (&score.into(), &stored.into()), "{rest}");
+    }
+    for (rest, param) in [
+        (r#""outcome":"fine""#, "outcome"),
+        (r#""label":"x""#, "outcome"),
+        (r#""outcome":"good","score":"1""#, "outcome"),
+        (r#""score":"1.5""#, "score"),
+        (r#""score":"1","label":"a\u0007""#, "label"),
+    ] {
+        let answer = gateway.admin_post("feedback", &say(rest)).await;
+        assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &param.into()), "{rest}: {}", answer.text);
+    }
+    assert_eq!(gateway.admin_post("feedback", &say(r#""score":0.5"#)).await.status, 400, "no floats");
+    let unknown = r#"{"request_id":"req_00000000000000000000000000000001","outcome":"good"}"#;
+    let answer = gateway.admin_post("feedback", unknown).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (404, Some("request_not_found")));
+    let advice = gateway.cli(&["advise", "--since", "1d", "--json"]);
+    let advice: Value = serde_json::from_slice(&advice.stdout).unwrap();
+    let words = advice["routes"][0]["feedback"].as_array().unwrap();
+    let seen: Vec<_> =
+        words.iter().map(|w| (w["label"].as_str().unwrap(), w["good"].as_u64(), w["all"].as_u64())).collect();
+    assert_eq!(seen, [("", Some(0), Some(1)), ("tone", Some(0), Some(1))], "{advice}");
+}
+
+#[tokio::test]
+async fn a_backtest_from_the_command_line_compares_a_directory_with_what_was_in_force() {
+    let answer = || vec![json(200, &completion("hi", 1_000_000, 0))];
+    let (alpha, beta) = (Upstream::start(answer()).await, Upstream::start(answer()).await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let listed = "[[route]]\nname = \"main\"\nmatch = { model = [\"auto\"] }\ntargets = [\"beta/*\", \"alpha/*\"]\n";
+    gateway.policy(&format!("{listed}prefer = {{ order = \"listed\" }}\n")).await;
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!(got.header("x-stellwerk-target"), "beta/m-1", "{}", got.text);
+    gateway.ledger(got.id()).await;
+    let dir = gateway.path("next");
+    std::fs::create_dir(&dir).unwrap();
+    let (next, empty) = (dir.to_str().unwrap().to_owned(), gateway.path("data"));
+    let refused = gateway.cli(&["policy", "backtest", empty.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("has no policy files"), "{}", text(&refused.stderr));
+    std::fs::write(dir.join("default.toml"), listed).unwrap();
+    let told = gateway.cli(&["policy", "backtest", &next, "--since", "1d", "--json"]);
+    let found: Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{}", text(&told.stderr)));
+    let total = &found["total"];
+    assert_eq!((&total["cost_before_usd"], &total["cost_after_usd"]), (&"10.00".into(), &"1.00".into()), "{found}");
+    assert_eq!(found["moves"][0]["to"], "alpha/m-1", "{found}");
+    assert_eq!(
+        (&found["residency_changes"][0]["from"], &found["residency_changes"][0]["to"]),
+        (&"US".into(), &"DE".into())
+    );
+    let told = gateway.cli(&["policy", "backtest", &next, "--policy", "other"]);
+    assert!(text(&told.stderr).contains("no policy `other`"), "{}", text(&told.stderr));
+    let told = gateway.cli(&["report", "residency"]);
+    let told = text(&told.stdout);
+    assert!(told.contains("processed in") && told.contains("US") && told.contains("10.0000"), "{told}");
 }

@@ -121,6 +121,9 @@ impl DecodeStream for Decoder {
     }
 }
 
+/// What stands between two elements of an array, as the provider writes it.
+const BETWEEN: &[u8] = b"\n,\r\n";
+
 /// Watches a stream that passes through. Bytes of an unfinished event wait for its end. Where the client wants an
 /// array, the events become its elements.
 pub(super) struct Watch {
@@ -169,7 +172,7 @@ impl Tap for Watch {
             match take(state, data, &mut Vec::new()) {
                 Err(found) if found.kind != FailureKind::Malformed => *failure = Some(found),
                 _ if array => {
-                    written.extend_from_slice(if *elements == 0 { b"[" } else { b",\r\n" });
+                    written.extend_from_slice(if *elements == 0 { b"[" } else { BETWEEN });
                     written.extend_from_slice(data.as_bytes());
                     *elements += 1;
                 }
@@ -223,9 +226,9 @@ impl Tap for Watch {
             return Err(truncated());
         }
         if self.array {
-            let separator = if self.elements == 0 { "[" } else { ",\r\n" };
-            let last = last.map(|data| format!("{separator}{data}")).unwrap_or_default();
-            out.push(Bytes::from(format!("{last}]")));
+            let before: &[u8] = if self.elements == 0 { b"[" } else { BETWEEN };
+            let last = last.map(|data| [before, data.as_bytes()].concat()).unwrap_or_default();
+            out.push(Bytes::from([&last, b"\n]".as_slice()].concat()));
         } else {
             self.release(out);
         }
@@ -235,8 +238,8 @@ impl Tap for Watch {
     fn broken(&mut self, error: &Error) -> Bytes {
         let body = error::encode(error);
         if self.array {
-            let before: &[u8] = if self.elements == 0 { b"[" } else { b",\r\n" };
-            return Bytes::from([before, &body, b"]"].concat());
+            let before: &[u8] = if self.elements == 0 { b"[" } else { BETWEEN };
+            return Bytes::from([before, &body, b"\n]"].concat());
         }
         Bytes::from([b"data: ".as_slice(), &body, b"\r\n\r\n"].concat())
     }

@@ -205,7 +205,9 @@ fn an_array_is_made_of_events_for_those_who_want_one() {
         tap.chunk(Bytes::copy_from_slice(chunk), &mut out).unwrap();
     }
     tap.end(&mut out).unwrap();
-    let list: Vec<Value> = serde_json::from_slice(&out.concat()).unwrap();
+    let text = String::from_utf8(out.concat()).unwrap();
+    assert!(text.contains("}\n,\r\n{") && text.ends_with("}\n]"), "{text}");
+    let list: Vec<Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(list.len(), 2);
     assert_eq!(list[0]["candidates"][0]["content"]["parts"][0]["text"], "a");
 }

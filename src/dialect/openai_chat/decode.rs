@@ -166,7 +166,9 @@ impl State {
     }
 
     fn answer(&mut self, answer: Answer<'_>, quirks: &Quirks, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
-        if let Some(error) = answer.error {
+        // An error beside an answer that has had its end already says only why it ended.
+        let over = self.observed.finished && answer.choices.as_ref().is_some_and(|choices| !choices.is_empty());
+        if let Some(error) = answer.error.filter(|_| !over) {
             return Err(error.failure());
         }
         // The first frame may come with empty names.
@@ -310,8 +312,10 @@ impl State {
     }
 
     fn call(&mut self, choice: u32, call: WireCall<'_>, out: &mut Vec<ChatEvent>) {
-        let custom = call.custom.is_some();
-        let (name, arguments) = match (call.custom, call.function) {
+        // Some fill in every member, with nothing.
+        let given = call.custom.filter(|custom| custom.says_something());
+        let custom = given.is_some();
+        let (name, arguments) = match (given, call.function) {
             (Some(custom), _) => (custom.name, custom.input),
             (None, function) => function.map_or((None, None), |f| (f.name, f.arguments)),
         };

@@ -342,10 +342,22 @@ struct Thought {
     text: Option<String>,
 }
 
+/// An object, or with Mistral the base64 or the address alone.
 #[derive(Deserialize)]
-struct InputAudio {
-    data: String,
-    format: String,
+#[serde(untagged)]
+enum InputAudio {
+    Object { data: String, format: String },
+    Alone(String),
+}
+
+/// What kind of sound begins like this, in base64: a WAV file, FLAC, Ogg; else MP3.
+fn sound(data: &str) -> &'static str {
+    match data.get(..4) {
+        Some("UklG") => "audio/wav",
+        Some("Zkxh") => "audio/flac",
+        Some("T2dn") => "audio/ogg",
+        _ => "audio/mp3",
+    }
 }
 
 #[derive(Deserialize)]
@@ -371,8 +383,13 @@ fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
             Ok(Part::Image(Media { source, media_type: None, detail, name: None }))
         }
         "input_audio" => {
-            let audio = wire.input_audio.ok_or_else(|| missing("input_audio"))?;
-            let source = MediaSource::Base64 { media_type: format!("audio/{}", audio.format), data: audio.data };
+            let source = match wire.input_audio.ok_or_else(|| missing("input_audio"))? {
+                InputAudio::Object { data, format } => {
+                    MediaSource::Base64 { media_type: format!("audio/{format}"), data }
+                }
+                InputAudio::Alone(address) if address.contains(':') => source(address, &format!("{path}.input_audio"))?,
+                InputAudio::Alone(data) => MediaSource::Base64 { media_type: sound(&data).to_owned(), data },
+            };
             Ok(Part::Audio(Media { source, media_type: None, detail: None, name: None }))
         }
         "file" => {

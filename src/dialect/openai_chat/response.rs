@@ -108,6 +108,8 @@ pub(in crate::dialect) struct UsageOut {
 #[derive(Serialize)]
 struct PromptOut {
     cached_tokens: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cache_write_tokens: u64,
     audio_tokens: u64,
 }
 
@@ -115,6 +117,11 @@ struct PromptOut {
 struct CompletionOut {
     reasoning_tokens: u64,
     audio_tokens: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl UsageOut {
@@ -125,6 +132,7 @@ impl UsageOut {
             total_tokens: usage.input_tokens() + usage.output_tokens(),
             prompt_tokens_details: PromptOut {
                 cached_tokens: usage.get(Bucket::CacheRead),
+                cache_write_tokens: usage.get(Bucket::CacheWrite).saturating_add(usage.get(Bucket::CacheWrite1h)),
                 audio_tokens: usage.get(Bucket::InputAudio),
             },
             completion_tokens_details: CompletionOut {

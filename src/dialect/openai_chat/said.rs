@@ -122,6 +122,13 @@ pub(super) struct WireCustom<'a> {
     pub(super) input: Option<&'a RawValue>,
 }
 
+impl WireCustom<'_> {
+    pub(super) fn says_something(&self) -> bool {
+        let empty = |raw: &&RawValue| matches!(raw.get(), "\"\"" | "null");
+        self.name.as_ref().is_some_and(|name| !name.is_empty()) || self.input.is_some_and(|input| !empty(&input))
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct WireFunction<'a> {
     #[serde(default)]

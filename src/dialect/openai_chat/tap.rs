@@ -205,7 +205,9 @@ impl Watch {
     }
 
     fn parsed(&mut self, chunk: Chunk<'_>, quirks: &Quirks) {
-        if let Some(error) = chunk.error {
+        // An error beside an answer that has had its end already says only why it ended.
+        let over = self.observed.finished && chunk.choices.as_ref().is_some_and(|choices| !choices.is_empty());
+        if let Some(error) = chunk.error.filter(|_| !over) {
             self.failed = Some(error.failure());
             return;
         }

@@ -219,6 +219,30 @@ fn errors_inside_answers_are_failures() {
 }
 
 #[test]
+fn an_error_beside_an_answer_that_has_ended_is_no_failure() {
+    let body = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\ndata: {\"error\":{\"code\":400,\"message\":\"Token limit reached\"},\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\ndata: [DONE]\n\n";
+    let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
+    let mut out = Vec::new();
+    assert_eq!(tap.chunk(Bytes::from_static(body.as_bytes()), &mut out).and_then(|()| tap.end(&mut out)), Ok(()));
+    assert_eq!(out.concat(), body.as_bytes());
+    let mut decoder = OpenAiChat.decode_stream(&Quirks::default());
+    let mut events = Vec::new();
+    assert_eq!(decoder.chunk(body.as_bytes(), &mut events).and_then(|()| decoder.end(&mut events)), Ok(()));
+    assert!(events.contains(&ChatEvent::Finish { choice: 0, reason: FinishReason::Length, stop_sequence: None }));
+}
+
+#[test]
+fn a_call_with_every_member_filled_in_is_a_call_of_its_function() {
+    let call = json!({"id": "c", "type": "function", "custom": {"input": "", "name": ""},
+        "function": {"name": "weather", "arguments": "{\"city\":\"Bern\"}"}});
+    let body =
+        json!({"choices": [{"index": 0, "message": {"content": "", "tool_calls": [call]}, "finish_reason": ""}]});
+    let answer = OpenAiChat.decode_response(body.to_string().as_bytes(), &Quirks::default()).unwrap();
+    let call = &answer.choices[0].tool_calls[0];
+    assert_eq!((&*call.name, &*call.arguments, call.custom), ("weather", "{\"city\":\"Bern\"}", false));
+}
+
+#[test]
 fn error_answers_of_many_shapes() {
     let decode = |status, body: &str| OpenAiChat.decode_error(status, body.as_bytes());
     let cases = [
@@ -267,6 +291,16 @@ fn a_request_is_decoded_whole() {
     assert_eq!(request.max_output_tokens, Some(9));
     assert_eq!(request.extra.len(), 1, "{:?}", request.extra);
     assert_eq!(request.extra[0].0, "x_new");
+}
+
+#[test]
+fn sound_may_be_base64_alone() {
+    let body =
+        user(json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": "UklGRg=="}]}]}));
+    let request = OpenAiChat.decode_request(body.to_string().as_bytes(), &Envelope::default()).unwrap();
+    let Part::Audio(media) = &request.messages[0].content[0] else { panic!("{request:?}") };
+    let want = MediaSource::Base64 { media_type: "audio/wav".into(), data: "UklGRg==".into() };
+    assert_eq!(media.source, want);
 }
 
 #[test]

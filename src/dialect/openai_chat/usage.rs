@@ -90,9 +90,12 @@ impl WireUsage {
 
         let reasoning = sane(completion_details.and_then(|d| d.reasoning_tokens))?;
         let beside = total.saturating_sub(prompt.saturating_add(completion));
-        // The sum gives it away where thinking is not part of the completion.
-        let outside = quirks.reasoning_outside_output || (reasoning > 0 && beside == reasoning);
         let sounded = self.prompt_audio_seconds.is_some_and(|seconds| seconds.0 > 0);
+        let unsaid = completion_details.is_none_or(|d| d.reasoning_tokens.is_none());
+        // The sum gives it away where thinking is not part of the completion, named or not.
+        let outside = quirks.reasoning_outside_output
+            || (reasoning > 0 && beside == reasoning)
+            || (unsaid && beside > 0 && !sounded);
         let input_audio = if sounded { input_audio.saturating_add(beside) } else { input_audio };
         let (reasoning, answer) = if outside {
             // Some hide the thinking in the total only.

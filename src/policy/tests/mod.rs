@@ -81,6 +81,7 @@ impl Shop {
             residency: Arc::new(facts("local")),
             prices: Arc::default(),
             prior: Prior { ttft_ms: 1_000, tpot_us: 10_000, output_tokens: 1_000 },
+            token_residency: None,
             cancel_stops_billing: true,
             configured: true,
         };

@@ -79,6 +79,13 @@ pub(super) struct UsageOut {
     cache_read_input_tokens: u64,
     cache_creation: CreationOut,
     output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<OutputOut>,
+}
+
+#[derive(Serialize)]
+struct OutputOut {
+    thinking_tokens: u64,
 }
 
 #[derive(Serialize)]
@@ -91,12 +98,14 @@ impl UsageOut {
     pub(super) fn new(usage: &Usage) -> Self {
         let (short, long) = (usage.get(Bucket::CacheWrite), usage.get(Bucket::CacheWrite1h));
         let read = usage.get(Bucket::CacheRead);
+        let thinking_tokens = usage.get(Bucket::Reasoning);
         Self {
             input_tokens: usage.input_tokens().saturating_sub(short + long + read),
             cache_creation_input_tokens: short + long,
             cache_read_input_tokens: read,
             cache_creation: CreationOut { ephemeral_5m_input_tokens: short, ephemeral_1h_input_tokens: long },
             output_tokens: usage.output_tokens(),
+            output_tokens_details: (thinking_tokens > 0).then_some(OutputOut { thinking_tokens }),
         }
     }
 }

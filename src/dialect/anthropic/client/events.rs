@@ -294,32 +294,29 @@ impl EncodeStream for Encoder {
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
         match event {
             ChatEvent::Start { id, .. } => self.start(id, out),
-            ChatEvent::Text { text, .. } | ChatEvent::Refusal { text, .. } => self.text(text, out),
-            ChatEvent::Reasoning { text, .. } => self.thinking(text, out),
-            ChatEvent::ReasoningSignature { signature, .. } => self.signature(signature, out),
-            ChatEvent::ToolStart { index, id, name, signature, .. } => {
+            ChatEvent::Text { choice: 0, text } | ChatEvent::Refusal { choice: 0, text } => self.text(text, out),
+            ChatEvent::Reasoning { choice: 0, text } => self.thinking(text, out),
+            ChatEvent::ReasoningSignature { choice: 0, signature } => self.signature(signature, out),
+            ChatEvent::ToolStart { choice: 0, index, id, name, signature, .. } => {
                 // The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
                 if let (0, Some(signature)) = (*index, signature) {
                     self.signature(signature, out);
                 }
                 self.call(*index, id, name, out);
             }
-            ChatEvent::ToolArguments { index, fragment, .. } => self.arguments(*index, fragment, out),
-            ChatEvent::Citation { citation, .. } => {
-                if self.open == Open::Text {
-                    self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
-                }
+            ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
+            ChatEvent::Citation { choice: 0, citation } if self.open == Open::Text => {
+                self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
             }
-            ChatEvent::Media { part: Part::Image(media), .. } => self.text(&picture(media), out),
-            // The dialect has no place for these; requests that want them are not sent here.
-            ChatEvent::Media { .. } | ChatEvent::Logprobs { .. } => {}
-            ChatEvent::Finish { reason, stop_sequence, .. } => {
+            ChatEvent::Media { choice: 0, part: Part::Image(media) } => self.text(&picture(media), out),
+            ChatEvent::Finish { choice: 0, reason, stop_sequence } => {
                 self.finish.get_or_insert((*reason, stop_sequence.clone()));
             }
             ChatEvent::Usage(usage) => self.usage = *usage,
-            // The relay ends the stream with an error event.
-            ChatEvent::Error(_) => {}
             ChatEvent::End => self.end(out),
+            // The dialect has one answer to a request, and no place for sound and probabilities. The relay ends the
+            // stream with an error event.
+            _ => {}
         }
     }
 

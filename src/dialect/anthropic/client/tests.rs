@@ -217,6 +217,21 @@ fn a_stream_has_its_blocks_one_after_the_other() {
 }
 
 #[test]
+fn a_second_answer_that_was_never_asked_for_is_not_mixed_into_the_first() {
+    let mut all = events();
+    let second = all.iter().position(|event| matches!(event, ChatEvent::Text { .. })).unwrap();
+    all.insert(second, ChatEvent::Text { choice: 1, text: "another".into() });
+    assert_eq!(rendered(&all), rendered(&events()));
+}
+
+#[test]
+fn thinking_is_counted_apart_where_there_was_some() {
+    let usage = Usage::ZERO.with(Bucket::Output, 5).with(Bucket::Reasoning, 7);
+    let text = rendered(&[ChatEvent::Usage(usage), ChatEvent::End]);
+    assert!(text.contains(r#""output_tokens":12,"output_tokens_details":{"thinking_tokens":7}"#), "{text}");
+}
+
+#[test]
 fn our_own_reader_reads_what_we_write() {
     let text = rendered(&events());
     let mut decoder = Anthropic.decode_stream(&Quirks::default());

@@ -12,7 +12,7 @@ fn quirks_of(id: &str) -> Quirks {
 }
 
 /// What the independent reading has otherwise, by the beginning of the id, with the reason.
-const EXCEPTIONS: [(&str, &str); 16] = [
+const EXCEPTIONS: [(&str, &str); 17] = [
     ("azure-chat-u-748014ef", "more cached tokens than tokens are reported: clamped"),
     ("azure-chat-u-94a2d84e", "the same"),
     ("azure-chat-u-dbb1e6ec", "the same"),
@@ -26,6 +26,7 @@ const EXCEPTIONS: [(&str, &str); 16] = [
     ("openai-chat-s-56bdba53", "the same"),
     ("openai-chat-s-a8b9ad56", "the same"),
     ("snowflake-chat-u-", "an empty `function_call` is no call"),
+    ("openrouter-chat-s-19ec71a1", "more thinking than output is reported: clamped"),
     ("perplexity-chat-s-5f4100b6", "text of the whole message beside each delta is not added to it"),
     ("perplexity-chat-s-d3b984fd", "the same"),
     ("perplexity-chat-s-d479cfd8", "the same"),

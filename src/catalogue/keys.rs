@@ -1,0 +1,93 @@
+//! Credentials of a provider: where they come from, where they go, and whether they are there.
+
+use super::raw;
+use super::read::Reader;
+use super::{AuthScheme, Endpoint, KeyGrant, KeySource, KeySpec, Surroundings};
+use crate::domain::id::DialectId;
+use crate::shape::Spanned;
+
+/// Whether there is a way to the endpoint: an address and, where needed, a credential.
+pub(super) fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroundings<'_>) -> bool {
+    if dialect == DialectId::Native {
+        return true;
+    }
+    let signs = matches!(endpoint.auth, AuthScheme::SigV4(_));
+    if signs && endpoint.region.is_none() {
+        return false;
+    }
+    endpoint.base_url.is_some()
+        && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(|key| present(endpoint, key, around)))
+}
+
+/// Whether a key is there, with all that it needs.
+pub(super) fn present(endpoint: &Endpoint, key: &KeySpec, around: &Surroundings<'_>) -> bool {
+    let set = |name: &String| (around.env)(name).is_some_and(|value| !value.trim().is_empty());
+    let there = match &key.source {
+        KeySource::Env(name) => set(name) && key.secret_env.as_ref().is_none_or(set),
+        KeySource::File(_) => true,
+    };
+    let place = || endpoint.token.as_ref().is_some_and(|token| token.url.is_some());
+    there
+        && match &key.grant {
+            None | Some(KeyGrant::Token) => true,
+            Some(KeyGrant::ServiceAccount) => place(),
+            Some(KeyGrant::ClientCredentials { id_env }) => set(id_env) && place(),
+        }
+}
+
+pub(super) fn keys(reader: &mut Reader<'_>, provider: &raw::Provider, endpoint: &str) -> Vec<KeySpec> {
+    let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.get_ref().iter().any(|e| e == endpoint));
+    let spec = |key: &raw::Key| {
+        let grant = key.grant.as_ref().and_then(|at| grant(reader, provider, key, at));
+        let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
+        let (secret_env, session_env) = (key.secret_env.clone(), key.session_env.clone());
+        Some(KeySpec { source, weight: key.weight, secret_env, session_env, grant })
+    };
+    provider.keys.iter().map(Spanned::get_ref).filter(here).filter_map(spec).collect()
+}
+
+fn grant(reader: &mut Reader<'_>, provider: &raw::Provider, key: &raw::Key, at: &Spanned<String>) -> Option<KeyGrant> {
+    let grant = match (at.get_ref().as_str(), &key.id_env) {
+        ("token", None) => KeyGrant::Token,
+        ("service-account", None) => KeyGrant::ServiceAccount,
+        ("client-credentials", Some(id_env)) => KeyGrant::ClientCredentials { id_env: id_env.clone() },
+        ("client-credentials", None) => {
+            reader.problem(at, "`client-credentials` needs `id_env`, the variable of the client's id");
+            return None;
+        }
+        ("token" | "service-account", Some(_)) => {
+            reader.problem(at, "only `client-credentials` takes `id_env`");
+            return None;
+        }
+        _ => {
+            reader.unknown_name(at, "grant", &["token", "service-account", "client-credentials"]);
+            return None;
+        }
+    };
+    if grant.asks() && provider.token.is_none() {
+        reader.problem(at, "this grant needs a table `[token]`: where tokens come from, with its facts");
+    }
+    Some(grant)
+}
+
+pub(super) fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
+    match (raw.scheme.get_ref().as_str(), &raw.name) {
+        ("bearer", None) => AuthScheme::Bearer,
+        ("none", None) => AuthScheme::None,
+        ("header", Some(name)) => AuthScheme::Header(name.clone()),
+        ("query", Some(name)) => AuthScheme::Query(name.clone()),
+        ("aws-sigv4", None) => AuthScheme::SigV4(raw.service.clone().unwrap_or_else(|| "bedrock".to_owned())),
+        ("header" | "query", None) => {
+            reader.problem(&raw.scheme, "this scheme needs a `name`");
+            AuthScheme::None
+        }
+        ("bearer" | "none" | "aws-sigv4", Some(_)) => {
+            reader.problem(&raw.scheme, "this scheme takes no `name`");
+            AuthScheme::None
+        }
+        _ => {
+            reader.unknown_name(&raw.scheme, "scheme", &["bearer", "header", "query", "aws-sigv4", "none"]);
+            AuthScheme::None
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The past, decided again: recorded requests through the same pure planner, with the prices and the measurements of
+//! their moment.
+//!
+//! [`backtest`] compares policies with what was in force, [`advise`] says what could have gone to a cheaper target.
+
+mod advise;
+mod backtest;
+mod shown;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use crate::catalogue::{Catalogue, Target};
+use crate::domain::id::{DialectId, TargetId};
+use crate::domain::money::Money;
+use crate::domain::plan::Operation;
+use crate::domain::target::{Capabilities, Capability, Health, Signal, UnixMillis};
+use crate::domain::usage::{Bucket, Usage};
+use crate::ledger::decisions::Recorded;
+use crate::ledger::trail::Seen;
+use crate::policy::{Ask, Decision, Dice, Market, Policy, Principal, Requirement, plan};
+
+pub use advise::{Advice, Advised, advise};
+pub use backtest::{Backtest, Line, backtest};
+pub use shown::{advice_json, advice_text, backtest_json, backtest_text};
+
+/// A measurement counts for so long for a target that later requests did not look at.
+const FRESH_MS: i64 = 10 * 60_000;
+
+/// Why a request can't be decided again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unplannable {
+    /// The policies have none of the name that was in force.
+    NoPolicy,
+    /// A requirement was too long to be kept, or can't be read with today's catalogue.
+    Requirement,
+    /// It names an operation or dialect that this version does not know.
+    Unknown,
+}
+
+impl Unplannable {
+    /// For people.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "no policy of the name that was in force",
+            Self::Requirement => "a requirement that can't be read again",
+            Self::Unknown => "an operation or dialect that is not known",
+        }
+    }
+}
+
+/// The catalogue as it was seen by recorded requests: a target that was dialable then is so here, whatever credentials
+/// this machine has.
+pub(crate) struct Past<'a> {
+    catalogue: &'a Catalogue,
+    targets: Vec<Target>,
+    by_name: HashMap<std::sync::Arc<str>, TargetId>,
+    seen: HashMap<TargetId, (UnixMillis, Signal)>,
+}
+
+impl Market for Past<'_> {
+    fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    fn tiers(&self) -> Vec<&str> {
+        Market::tiers(self.catalogue)
+    }
+
+    fn tier_rank(&self, tier: &str) -> Option<u32> {
+        Market::tier_rank(self.catalogue, tier)
+    }
+
+    fn providers(&self) -> Vec<&str> {
+        Market::providers(self.catalogue)
+    }
+
+    fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        Market::price(self.catalogue, target, usage, at)
+    }
+}
+
+impl<'a> Past<'a> {
+    pub(crate) fn new(catalogue: &'a Catalogue) -> Self {
+        let targets = catalogue.targets().to_vec();
+        let by_name = targets.iter().map(|t| (std::sync::Arc::clone(&t.name), t.id)).collect();
+        Self { catalogue, targets, by_name, seen: HashMap::new() }
+    }
+
+    /// A target by the name in the trail.
+    pub(crate) fn named(&self, name: &str) -> Option<&Target> {
+        self.by_name.get(name).and_then(|id| self.targets.get(id.index()))
+    }
+
+    pub(crate) fn target(&self, id: TargetId) -> Option<&Target> {
+        self.targets.get(id.index())
+    }
+
+    /// Learns what a recorded request knew of targets.
+    fn learn(&mut self, recorded: &Recorded) {
+        let row = &recorded.decision;
+        for admitted in &row.admitted {
+            let Some(id) = self.by_name.get(admitted.target.as_str()).copied() else { continue };
+            // What was not written had not been measured.
+            self.seen.insert(id, (row.at, Signal::COLD));
+            if let Some(target) = self.targets.get_mut(id.index()) {
+                target.configured = true;
+            }
+        }
+        for seen in &row.signals {
+            if let Some(id) = self.by_name.get(seen.target.as_str()) {
+                self.seen.insert(*id, (row.at, signal(seen)));
+            }
+        }
+    }
+
+    fn signal(&self, id: TargetId, at: UnixMillis) -> Signal {
+        let fresh = self.seen.get(&id).filter(|(when, _)| at.0.saturating_sub(when.0) <= FRESH_MS);
+        fresh.map_or(Signal::COLD, |(_, signal)| *signal)
+    }
+
+    /// Decides a recorded request again.
+    pub(crate) fn decide(&mut self, policy: &Policy, recorded: &Recorded) -> Result<Decision, Unplannable> {
+        self.learn(recorded);
+        let row = &recorded.decision;
+        let operation = Operation::by_name(&row.operation).ok_or(Unplannable::Unknown)?;
+        let dialect = DialectId::by_name(&row.dialect).ok_or(Unplannable::Unknown)?;
+        let needs = needs(&row.needs).ok_or(Unplannable::Unknown)?;
+        let read = |text: &str| Requirement::parse(text, self).map_err(|_| Unplannable::Requirement);
+        let mut own = Requirement::ANY;
+        for text in row.key_requires.as_ref().ok_or(Unplannable::Requirement)? {
+            own = own.narrow(&read(text)?);
+        }
+        let of_request = read(row.request_requires.as_deref().unwrap_or_default())?;
+        let conversation = matches!(operation, Operation::Chat | Operation::Completions);
+        let inexpressible = |to: DialectId| match row.inexpressible.get(to.name()) {
+            _ if to == dialect => Vec::new(),
+            Some(first) if first.is_empty() => Vec::new(),
+            Some(first) => vec![first.clone()],
+            None if conversation => Vec::new(),
+            // Nobody asked then, so nobody knows.
+            None => vec!["model".to_owned()],
+        };
+        let ask = Ask {
+            model: &recorded.model_asked,
+            operation,
+            dialect,
+            input_tokens: row.input_tokens,
+            max_output: row.max_output,
+            choices: row.choices,
+            stream: row.stream,
+            needs,
+            inexpressible: &inexpressible,
+            principal: Principal { require: &own, ..Principal::ANONYMOUS },
+            require: &of_request,
+            at: row.at,
+        };
+        Ok(plan(policy, self, &ask, &|id| self.signal(id, row.at), Dice(row.dice)))
+    }
+
+    /// What measured tokens would have cost at another target at that moment. A move begins without the provider's
+    /// prompt cache: cached tokens count as plain ones.
+    pub(crate) fn moved(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        self.price(target, &uncached(usage), at)
+    }
+}
+
+/// The same tokens without a cache.
+pub(crate) fn uncached(usage: &Usage) -> Usage {
+    let cached = [Bucket::CacheRead, Bucket::CacheWrite, Bucket::CacheWrite1h];
+    let plain = cached.iter().fold(usage.get(Bucket::Input), |sum, bucket| sum.saturating_add(usage.get(*bucket)));
+    cached.into_iter().fold(usage.with(Bucket::Input, plain), |usage, bucket| usage.with(bucket, 0))
+}
+
+fn needs(names: &[String]) -> Option<Capabilities> {
+    names.iter().try_fold(Capabilities::NONE, |set, name| {
+        Capability::ALL.into_iter().find(|c| c.name() == name).map(|c| set.with(c))
+    })
+}
+
+fn signal(seen: &Seen) -> Signal {
+    let mut signal = Signal::COLD;
+    if seen.down {
+        signal.state = Health::Down { until: seen.until.map(UnixMillis) };
+    }
+    signal.ttft_ms = seen.ttft_ms;
+    signal.tpot_us = seen.tpot_us;
+    signal.in_flight = seen.in_flight;
+    signal
+}
+
+/// `DE,FR`, or `unknown`.
+pub(crate) fn countries(target: &Target) -> String {
+    match &target.residency.processing {
+        crate::domain::target::Fact::Known(countries) => {
+            countries.iter().map(crate::domain::target::Country::code).collect::<Vec<_>>().join(",")
+        }
+        crate::domain::target::Fact::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// The sum; what does not fit is at the end of all money.
+pub(crate) fn plus(sum: Money, more: Money) -> Money {
+    sum.checked_add(more).unwrap_or(sum)
+}
+
+pub(crate) fn minus(a: Money, b: Money) -> Money {
+    a.checked_sub(b).unwrap_or_default()
+}
