@@ -48,9 +48,10 @@ soak: ## what takes long: properties with many cases (CASES=100000), upstreams i
 	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
 	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
 
-bench: ## micro-benchmarks
+bench: ## micro-benchmarks; then CPU a request beside nginx and HAProxy, where the shared harness is there
 	@scripts/setup.sh
 	cargo bench $(FAST)
+	@scripts/bench.sh
 
 clean: ## remove what was built; var/ (ledger, keys, models) stays
 	cargo clean

@@ -40,6 +40,7 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
+    deciding: Deciding,
 }
 
 /// Handles of one route and target.
@@ -73,6 +74,25 @@ const TOKENS: [f64; 14] = [
     67_108_864.0,
 ];
 const TARGET: [&str; 3] = ["route", "provider", "model"];
+
+/// What is told of policies.
+#[derive(Clone, Debug)]
+struct Deciding {
+    policy_errors: IntCounterVec,
+}
+
+impl Deciding {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
+        Ok(Self {
+            policy_errors: ints(
+                "stellwerk_policy_errors_total",
+                "Requests refused because a route's condition could not be evaluated.",
+                &["policy", "route"],
+            )?,
+        })
+    }
+}
 
 impl Metrics {
     /// Registers every family.
@@ -147,6 +167,7 @@ impl Metrics {
                 )?,
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
+            deciding: Deciding::new(&registry)?,
             registry,
         })
     }
@@ -173,6 +194,11 @@ impl Metrics {
     /// A request was refused before any attempt.
     pub fn refused(&self, code: &str) {
         self.refused.with_label_values(&[code]).inc();
+    }
+
+    /// The condition of a route could not be evaluated.
+    pub fn policy_error(&self, policy: &str, route: &str) {
+        self.deciding.policy_errors.with_label_values(&[policy, route]).inc();
     }
 
     /// An attempt ended.

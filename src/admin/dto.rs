@@ -132,7 +132,7 @@ pub(super) fn targets(snapshot: &Snapshot, now: UnixMillis) -> Vec<Target> {
         let signal = snapshot.signal(target.id, now);
         let (state, until) = match signal.state {
             Health::Up => ("up", None),
-            Health::Down { until } => ("down", until),
+            Health::Down { until, .. } => ("down", until),
         };
         Target {
             name: target.name.to_string(),

@@ -11,8 +11,8 @@ use crate::admission::KeyRing;
 use crate::app::{self, ADMIN_TOKEN, DATABASE};
 use crate::config::Config;
 use crate::domain::target::Signal;
-use crate::gateway::now;
-use crate::policy::{Question, Requirement, explain};
+use crate::gateway::{asker, now};
+use crate::policy::{Principal, Question, Requirement, explain};
 use crate::store::{Durability, Store};
 
 /// Show how a request would be decided, and why.
@@ -103,7 +103,7 @@ impl Explain {
         let checked = app::compile(config)?;
         let compiled = checked.compiled();
         let catalogue = &*compiled.catalogue;
-        let (mut policy, mut require) = (self.policy.clone(), Requirement::ANY);
+        let (mut policy, mut require, mut key) = (self.policy.clone(), Requirement::ANY, None);
         if let Some(id) = &self.key {
             let text = |error: crate::store::StoreError| Failed::Message(error.to_string());
             let store = Store::open(&config.data_dir.join(DATABASE), Durability::Process).map_err(text)?;
@@ -114,7 +114,10 @@ impl Explain {
                 let part = Requirement::parse(text, catalogue).map_err(|error| error.to_string())?;
                 require = require.narrow(&part);
             }
+            key = Some(principal);
         }
+        let nobody = Principal { require: &require, ..Principal::ANONYMOUS };
+        let principal = key.as_deref().map_or(nobody, |key| asker(key, &require));
         let name = policy.as_deref().unwrap_or("default");
         let policy = compiled.policies.get(name).ok_or_else(|| format!("there is no policy `{name}`"))?;
         let question = Question {
@@ -128,7 +131,7 @@ impl Explain {
             down: self.down,
             json: self.json,
         };
-        let told = explain(policy, catalogue, &question, &require, &|_| Signal::COLD, now());
+        let told = explain(policy, catalogue, &question, principal, &|_| Signal::COLD, now());
         told.map_err(|error| Failed::Message(error.message.into_owned()))
     }
 }

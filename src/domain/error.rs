@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Forbidden,
     /// Every target is forbidden by residency or policy.
     PolicyRefused,
+    /// The policy's own condition can't be evaluated: its author's to mend, and nothing that trying again mends.
+    PolicyFailed,
     /// Every admitted target costs more than the policy's limit.
     TooExpensive,
     /// A budget is exhausted.
@@ -60,7 +62,7 @@ impl ErrorKind {
             Self::InvalidRequest | Self::UnsupportedParameter | Self::ContextTooLong => 400,
             Self::InvalidKey => 401,
             Self::BudgetExhausted => 402,
-            Self::Forbidden | Self::PolicyRefused | Self::TooExpensive => 403,
+            Self::Forbidden | Self::PolicyRefused | Self::PolicyFailed | Self::TooExpensive => 403,
             Self::UnknownModel | Self::UnknownPath => 404,
             Self::MethodNotAllowed => 405,
             Self::BodyTimeout => 408,
@@ -76,7 +78,7 @@ impl ErrorKind {
 
     /// The stable machine-readable code, also the label in metrics.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::UnsupportedParameter => "unsupported_parameter",
@@ -90,6 +92,7 @@ impl ErrorKind {
             Self::InvalidKey => "invalid_api_key",
             Self::Forbidden => "forbidden",
             Self::PolicyRefused => "policy_no_target",
+            Self::PolicyFailed => "policy_error",
             Self::TooExpensive => "price_limit",
             Self::BudgetExhausted => "budget_exceeded",
             Self::RateLimited => "rate_limited",
@@ -118,6 +121,7 @@ impl ErrorKind {
             | Self::InvalidKey
             | Self::Forbidden
             | Self::PolicyRefused
+            | Self::PolicyFailed
             | Self::TooExpensive
             | Self::BudgetExhausted => false,
         }

@@ -301,6 +301,8 @@ pub struct Signal {
     pub state: Health,
     /// Milliseconds to the first token, where measured.
     pub ttft_ms: Option<u32>,
+    /// Within so many milliseconds the first token comes in 95 of 100 cases, where enough has been measured to say so.
+    pub ttft_p95_ms: Option<u32>,
     /// Microseconds per output token, where measured.
     pub tpot_us: Option<u32>,
     /// Requests in flight.
@@ -309,7 +311,7 @@ pub struct Signal {
 
 impl Signal {
     /// Nothing measured, nothing wrong: what `policy test` assumes.
-    pub const COLD: Self = Self { state: Health::Up, ttft_ms: None, tpot_us: None, in_flight: 0 };
+    pub const COLD: Self = Self { state: Health::Up, ttft_ms: None, ttft_p95_ms: None, tpot_us: None, in_flight: 0 };
 }
 
 /// Whether a target may be tried.
@@ -321,5 +323,18 @@ pub enum Health {
     Down {
         /// When it may be tried again.
         until: Option<UnixMillis>,
+        /// Who says so.
+        rest: Rest,
     },
+}
+
+/// Why a target rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Our own breaker, after failures: a guess. Tried all the same where nothing else is left.
+    Breaker,
+    /// The upstream limits our rate.
+    Limited,
+    /// The upstream asked for it, or there is nobody to answer: trying is of no use.
+    Firm,
 }

@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.
     pub require: Option<String>,
+    /// `x-stellwerk-session`, as given.
+    pub session: Option<String>,
     /// Whether the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.

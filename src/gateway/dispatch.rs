@@ -77,7 +77,9 @@ impl Dispatch {
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
-                let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, self.shared.now());
+                let now = self.shared.now();
+                let signals = |id| self.snapshot.signal(id, now);
+                let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 let left = usize::from(self.decision.max_attempts - made) - 1;
                 let after = left.min(self.decision.admitted.len() - number - 1);
@@ -212,7 +214,7 @@ impl Dispatch {
         Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
-    fn pump(&self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
+    fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching {
                 hide_usage: !self.call.shows_usage(),
@@ -287,7 +289,7 @@ impl Dispatch {
     async fn whole(
         &self,
         wire: &Wire,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         passes: Option<&dyn Passthrough>,
         deadline: Instant,
     ) -> Result<Answer, Stop> {

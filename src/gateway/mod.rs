@@ -9,6 +9,7 @@ mod credentials;
 mod detached;
 mod dispatch;
 mod locals;
+mod origin;
 mod pass;
 mod pools;
 mod pump;
@@ -52,6 +53,7 @@ use trail::Seen;
 
 pub use body::Body;
 pub use locals::LocalModels;
+pub use origin::asker;
 pub use relay::Relay;
 pub use snapshot::{Compiled, Snapshot};
 
@@ -163,6 +165,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
+    /// `x-stellwerk-session`: which conversation the request belongs to, in the client's words.
+    pub session: Option<String>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// `x-stellwerk-dry-run: true`: only the plan is wanted.
@@ -283,6 +287,7 @@ impl Gateway {
             // The others are not translated.
             _ => vec!["model".to_owned()],
         };
+        let user = origin::user(call);
         let seen = RefCell::new(seen);
         let inexpressible = |to| {
             let names = inexpressible(to);
@@ -299,7 +304,9 @@ impl Gateway {
             stream: call.envelope.stream,
             needs: call.envelope.needs,
             inexpressible: &inexpressible,
-            principal: policy::Principal { require: &own, ..policy::Principal::ANONYMOUS },
+            user: user.as_deref(),
+            session: &|| origin::session(call),
+            principal: asker(&call.principal, &own),
             require: &header,
             at: now,
         };
@@ -309,7 +316,11 @@ impl Gateway {
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
-        Ok(policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice())))
+        let decision = policy::plan(policy, market, &ask, &signals, Dice(self.shared.dice()));
+        if decision.refusal.as_ref().is_some_and(|error| error.kind == ErrorKind::PolicyFailed) {
+            self.shared.metrics.policy_error(&decision.policy, &decision.route);
+        }
+        Ok(decision)
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -341,7 +352,7 @@ impl Gateway {
                 let mut response = Response::new(Body::whole(entry.body.clone()));
                 let settled =
                     Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
-                head(&mut response, call.request, entry.content_type, decision, &settled, &entry.dropped);
+                head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
@@ -387,7 +398,7 @@ async fn answer(
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
             let mut response = Response::new(Body::whole(body.clone()));
-            head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+            head(&mut response, JSON, &decision, &settled, &dropped);
             if let Some((lead, ttl)) = lead {
                 relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
@@ -399,7 +410,7 @@ async fn answer(
             let settled = Settled { target: Some(target), ..Settled::default() };
             let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
             let mut response = Response::new(Body::Stream(Box::new(relay)));
-            head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
+            head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
             insert(&mut response, "x-accel-buffering", "no");
             Ok(response)
@@ -438,6 +449,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
         require: incoming.require,
+        session: incoming.session,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
     })
@@ -483,7 +495,6 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
 /// The headers of design section 8.
 fn head(
     response: &mut Response<Body>,
-    request: RequestId,
     content_type: &'static str,
     decision: &Decision,
     settled: &Settled,
@@ -491,7 +502,6 @@ fn head(
 ) {
     response.headers_mut().reserve(8);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    insert(response, "x-request-id", &request.to_string());
     insert(response, "x-stellwerk-route", &decision.route);
     if let Some(target) = &settled.target {
         insert(response, "x-stellwerk-target", target);

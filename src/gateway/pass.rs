@@ -142,7 +142,7 @@ fn counts(snapshot: &Snapshot, decision: &Decision, dialect: DialectId) -> bool 
 fn counted(call: &Call, decision: &Decision, settlement: Settlement) -> Response<Body> {
     let mut response = Response::new(Body::whole(call.ingress.encode_count(call.input_estimate())));
     settlement.answered_here();
-    head(&mut response, call.request, "application/json", decision, &Settled::default(), &[]);
+    head(&mut response, "application/json", decision, &Settled::default(), &[]);
     insert(&mut response, "x-stellwerk-count", "estimated");
     response
 }
@@ -168,6 +168,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
         require: incoming.require,
+        session: incoming.session,
         show_cost: false,
         vectors: OnceLock::new(),
     };
@@ -197,7 +198,9 @@ impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
         let (mut last, mut refused, mut made) = (None, None, 0);
         for (number, candidate) in self.decision.admitted.iter().enumerate() {
-            let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, self.shared.now());
+            let now = self.shared.now();
+            let signals = |id| self.snapshot.signal(id, now);
+            let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
             let Ok(ticket) = ticket else { continue };
             match self.attempt(candidate, ticket, &mut settlement).await {
                 Ok(passed) => return Ok(self.respond(passed, settlement)),
@@ -239,7 +242,7 @@ impl Pass {
             }
         };
         let mut response = Response::new(body);
-        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
+        head(&mut response, "application/json", &self.decision, &settled, &passed.dropped);
         if streamed {
             insert(&mut response, "x-accel-buffering", "no");
         }
@@ -316,7 +319,7 @@ impl Pass {
     async fn begun(
         &self,
         tap: Box<dyn Tap>,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         target: Arc<str>,
         settlement: &mut Settlement,
     ) -> Result<Answer, Stop> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
 use super::credentials;
@@ -22,12 +22,12 @@ use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::{Capability, Health, Signal, UnixMillis};
+use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
 use crate::health::TargetHealth;
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
-use crate::upstream::{Line, Pool};
+use crate::upstream::{self, Line, Pool};
 
 /// Catalogue and policies, compiled from files.
 pub struct Compiled {
@@ -55,7 +55,7 @@ struct Address {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     /// Made once, where the model's name on the wire is fixed: for whole answers and for streams.
-    fixed: Option<(reqwest::Url, reqwest::Url)>,
+    fixed: Option<(Uri, Uri)>,
 }
 
 /// Everything a request needs to know.
@@ -214,7 +214,7 @@ impl Snapshot {
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
         {
-            signal.state = Health::Down { until: None };
+            signal.state = Health::Down { until: None, rest: Rest::Firm };
         }
         signal
     }
@@ -339,7 +339,7 @@ impl Wire {
         stream: bool,
         forwarded: &[(HeaderName, HeaderValue)],
     ) -> Result<Line, Failure> {
-        let url = match &self.address.fixed {
+        let to = match &self.address.fixed {
             Some((whole, streamed)) => if stream { streamed } else { whole }.clone(),
             None => self.address.url(self.egress, model, stream).map_err(|e| Failure::new(FailureKind::Connect, e))?,
         };
@@ -347,15 +347,15 @@ impl Wire {
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let accept = if stream { self.egress.accept() } else { "application/json" };
         headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
-        Ok(Line { url, headers })
+        Ok(Line { to, headers })
     }
 
     /// The line to another path of the same place.
     pub(super) fn line_to(&self, path: &str, forwarded: &[(HeaderName, HeaderValue)]) -> Result<Line, Failure> {
-        let url = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
+        let to = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
         let mut headers = self.address.headers.clone();
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
-        Ok(Line { url, headers })
+        Ok(Line { to, headers })
     }
 
     /// The connections with this connect timeout.
@@ -413,7 +413,7 @@ fn headers(egress: &dyn Egress, endpoint: &Endpoint) -> Result<HeaderMap, String
 }
 
 impl Address {
-    fn url(&self, egress: &dyn Egress, model: &str, stream: bool) -> Result<reqwest::Url, String> {
+    fn url(&self, egress: &dyn Egress, model: &str, stream: bool) -> Result<Uri, String> {
         let path = match &self.path {
             Some(path) => Cow::Owned(path.replace("{model}", model)),
             None => egress.path(model, stream),
@@ -421,13 +421,13 @@ impl Address {
         self.joined(&path)
     }
 
-    fn joined(&self, path: &str) -> Result<reqwest::Url, String> {
+    fn joined(&self, path: &str) -> Result<Uri, String> {
         let url = format!("{}{path}", self.base);
         let mut url = reqwest::Url::parse(&url).map_err(|error| format!("`{url}` is not a URL: {error}"))?;
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);
         }
-        Ok(url)
+        upstream::address(&url)
     }
 }
 

@@ -56,7 +56,9 @@ impl Gateway {
             require = require.narrow(&part.map_err(|e| Error::new(ErrorKind::Forbidden, e.to_string()))?);
         }
         let now = super::now();
-        policy::explain(policy, &*snapshot.catalogue, question, &require, &|id| snapshot.signal(id, now), now)
+        let nobody = policy::Principal { require: &require, ..policy::Principal::ANONYMOUS };
+        let principal = key.map_or(nobody, |key| super::asker(key, &require));
+        policy::explain(policy, &*snapshot.catalogue, question, principal, &|id| snapshot.signal(id, now), now)
     }
 }
 

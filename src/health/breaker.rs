@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{Rest, UnixMillis};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 pub struct Breaker {
     failures: u32,
     until: Option<UnixMillis>,
+    /// Until when the upstream itself asked for rest, and whether by limiting our rate.
+    asked: Option<(UnixMillis, Rest)>,
 }
 
 impl Breaker {
@@ -37,6 +39,12 @@ impl Breaker {
     #[must_use]
     pub fn down_until(&self, now: UnixMillis) -> Option<UnixMillis> {
         self.until.filter(|until| *until > now)
+    }
+
+    /// Who says that it rests.
+    #[must_use]
+    pub fn rest(&self, now: UnixMillis) -> Rest {
+        self.asked.filter(|(until, _)| *until > now).map_or(Rest::Breaker, |(_, rest)| rest)
     }
 
     /// Takes an event.
@@ -47,19 +55,22 @@ impl Breaker {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= THRESHOLD {
                     let doublings = (self.failures - THRESHOLD).min(5);
-                    self.rest(now, advice.unwrap_or(FIRST_REST * 2_u32.pow(doublings)));
+                    self.lie_down(now, advice.unwrap_or(FIRST_REST * 2_u32.pow(doublings)), advice.map(|_| Rest::Firm));
                 } else if let Some(advice) = advice {
-                    self.rest(now, advice);
+                    self.lie_down(now, advice, Some(Rest::Firm));
                 }
             }
-            Event::Limited(advice) => self.rest(now, advice),
+            Event::Limited(advice) => self.lie_down(now, advice, Some(Rest::Limited)),
         }
     }
 
-    fn rest(&mut self, now: UnixMillis, rest: Duration) {
+    fn lie_down(&mut self, now: UnixMillis, rest: Duration, asked: Option<Rest>) {
         let millis = i64::try_from(rest.min(LONGEST_REST).as_millis()).unwrap_or(i64::MAX);
         let until = UnixMillis(now.0.saturating_add(millis));
         self.until = Some(self.until.map_or(until, |old| old.max(until)));
+        if let Some(asked) = asked.filter(|_| self.asked.is_none_or(|(old, _)| old <= until)) {
+            self.asked = Some((until, asked));
+        }
     }
 }
 
@@ -88,6 +99,18 @@ mod tests {
         let mut b = Breaker::default();
         (0..20).for_each(|_| b.on(Event::Failure(None), T(0)));
         assert_eq!(b.down_until(T(0)), Some(T(60_000)));
+    }
+
+    #[test]
+    fn a_rest_that_was_asked_for_is_told_from_our_own() {
+        let mut b = Breaker::default();
+        (0..3).for_each(|_| b.on(Event::Failure(None), T(0)));
+        assert_eq!((b.down_until(T(0)), b.rest(T(0))), (Some(T(2_000)), Rest::Breaker));
+        b.on(Event::Limited(Duration::from_secs(1)), T(0));
+        assert_eq!(b.rest(T(0)), Rest::Limited);
+        assert_eq!((b.down_until(T(1_000)), b.rest(T(1_000))), (Some(T(2_000)), Rest::Breaker));
+        b.on(Event::Failure(Some(Duration::from_secs(9))), T(1_000));
+        assert_eq!((b.down_until(T(1_000)), b.rest(T(1_000))), (Some(T(10_000)), Rest::Firm));
     }
 
     #[test]

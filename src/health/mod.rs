@@ -40,9 +40,11 @@ impl TargetHealth {
     /// What the planner sees.
     #[must_use]
     pub fn signal(&self, now: UnixMillis) -> Signal {
-        let down = self.breaker().down_until(now);
+        let breaker = *self.breaker();
+        let down = breaker.down_until(now);
         Signal {
-            state: down.map_or(Health::Up, |until| Health::Down { until: Some(until) }),
+            state: down.map_or(Health::Up, |until| Health::Down { until: Some(until), rest: breaker.rest(now) }),
+            ttft_p95_ms: None,
             ttft_ms: self.ttft_us.get().map(|us| us / 1000),
             tpot_us: self.tpot_us.get(),
             in_flight: self.in_flight.load(Ordering::Relaxed),

@@ -6,6 +6,7 @@
 
 pub mod decisions;
 pub mod feedback;
+mod insert;
 pub mod query;
 pub mod residency;
 mod rows;

@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, named_params};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::insert::{Inserts, insert};
 use crate::catalogue::Catalogue;
 use crate::dialect::{self, Envelope};
 use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capability, Health, Signal, UnixMillis};
-use crate::policy::{self, Ask, Decision, Lossy, Principal, Requirement};
+use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
+use crate::policy::{self, Ask, Decision, Lossy};
 
 /// Most candidates of a kind in a row; the others are counted.
 const CANDIDATES: usize = 48;
@@ -100,6 +101,12 @@ pub struct Seen<S = String> {
     /// Until when, in milliseconds since 1970, where that was known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Whether that was our own breaker's guess.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_rest: bool,
+    /// Within so many milliseconds the first token came in 95 of 100 cases.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub ttft_p95_ms: Option<u32>,
     /// Milliseconds to the first token.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<u32>,
@@ -173,6 +180,8 @@ impl Trail {
             };
             Seen {
                 target: self.name(*id),
+                own_rest: matches!(signal.state, Health::Down { rest: Rest::Breaker, .. }),
+                ttft_p95_ms: signal.ttft_p95_ms,
                 down,
                 until: until.map(|at| at.0),
                 ttft_ms: signal.ttft_ms,
@@ -186,7 +195,6 @@ impl Trail {
     fn premium(&self) -> Option<(Option<i64>, Option<&str>)> {
         let inexpressible = |to| self.missing(to);
         let ask = Ask {
-            model: &self.envelope.model,
             operation: self.operation,
             dialect: self.dialect,
             input_tokens: self.input_tokens,
@@ -195,16 +203,14 @@ impl Trail {
             stream: self.envelope.stream,
             needs: self.envelope.needs,
             inexpressible: &inexpressible,
-            principal: Principal::ANONYMOUS,
-            require: &Requirement::ANY,
-            at: self.decision.at,
+            ..Ask::of(&self.envelope.model, self.decision.at)
         };
         let premium = policy::premium(&self.decision, &*self.catalogue, &ask)?;
         Some((pico(premium.over), premium.cheapest.map(|id| self.name(id))))
     }
 }
 
-pub(super) fn insert(connection: &Connection, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
+pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
     let (decision, envelope) = (&*trail.decision, &*trail.envelope);
     let needs: Vec<&str> =
         Capability::ALL.into_iter().filter(|c| envelope.needs.has(*c)).map(Capability::name).collect();
@@ -212,39 +218,37 @@ pub(super) fn insert(connection: &Connection, id: RequestId, trail: &Trail) -> R
     let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
     let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
     let (premium, cheapest) = trail.premium().unwrap_or((None, None));
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO decision VALUES (:id, :at, :dice, :snapshot, :policy, :route, :operation, :dialect, :input,
-         :output, :choices, :stream, :needs, :inexpressible, :key, :request, :requires, :lossy, :attempts, :refusal,
-         :premium, :cheapest, :admitted, :rejected, :signals, :left_out)",
+    insert!(
+        inserts,
+        decision {
+            request_id: id.0.to_be_bytes().as_slice(),
+            at_ms: decision.at.0,
+            dice: decision.dice.0.cast_signed(),
+            snapshot: &*trail.snapshot,
+            policy: &*decision.policy,
+            route: &*decision.route,
+            operation: trail.operation.name(),
+            dialect: trail.dialect.name(),
+            input_tokens: count(trail.input_tokens),
+            max_output: envelope.max_output.map(count),
+            choices: envelope.choices,
+            stream: envelope.stream,
+            needs: needs.join(","),
+            inexpressible: text(&trail.inexpressible()),
+            key_requires: key,
+            request_requires: trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
+            requires: clipped(decision.requirement.to_string(), REQUIREMENT),
+            lossy: decision.lossy == Lossy::Allow,
+            max_attempts: decision.max_attempts,
+            refusal: decision.refusal.as_ref().map(|error| error.code_str()),
+            premium_pico: premium,
+            premium_target: cheapest,
+            admitted: text(&trail.admitted()),
+            rejected: text(&trail.rejected()),
+            signals: text(&trail.seen()),
+            left_out: over(decision.admitted.len()) + over(decision.rejected.len()),
+        }
     )?;
-    statement.execute(named_params! {
-        ":id": id.0.to_be_bytes().as_slice(),
-        ":at": decision.at.0,
-        ":dice": decision.dice.0.cast_signed(),
-        ":snapshot": &*trail.snapshot,
-        ":policy": &*decision.policy,
-        ":route": &*decision.route,
-        ":operation": trail.operation.name(),
-        ":dialect": trail.dialect.name(),
-        ":input": count(trail.input_tokens),
-        ":output": envelope.max_output.map(count),
-        ":choices": envelope.choices,
-        ":stream": envelope.stream,
-        ":needs": needs.join(","),
-        ":inexpressible": text(&trail.inexpressible()),
-        ":key": key,
-        ":request": trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
-        ":requires": clipped(decision.requirement.to_string(), REQUIREMENT),
-        ":lossy": decision.lossy == Lossy::Allow,
-        ":attempts": decision.max_attempts,
-        ":refusal": decision.refusal.as_ref().map(|error| error.code_str()),
-        ":premium": premium,
-        ":cheapest": cheapest,
-        ":admitted": text(&trail.admitted()),
-        ":rejected": text(&trail.rejected()),
-        ":signals": text(&trail.seen()),
-        ":left_out": over(decision.admitted.len()) + over(decision.rejected.len()),
-    })?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::insert::Inserts;
 use super::{Trail, rows, trail};
 use crate::domain::receipt::Receipt;
 use crate::domain::target::UnixMillis;
@@ -195,12 +196,14 @@ impl Output {
             return Ok(());
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut inserts = Inserts::new(&transaction);
         for (receipt, trail) in batch {
-            rows::insert(&transaction, receipt)?;
+            rows::insert(&mut inserts, receipt)?;
             if let Some(trail) = trail.as_deref().filter(|_| self.keep.days > 0) {
-                trail::insert(&transaction, receipt.request, trail)?;
+                trail::insert(&mut inserts, receipt.request, trail)?;
             }
         }
+        drop(inserts);
         transaction.commit()
     }
 }

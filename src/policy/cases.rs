@@ -10,11 +10,10 @@ use super::plan::{Ask, Decision, Dice, Principal, plan};
 use super::raw::{RawExpect, RawTest};
 use super::{Market, Pattern, Policy, Requirement, text};
 use crate::domain::error::ErrorKind;
-use crate::domain::id::DialectId;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capabilities, Capability, Health, Signal, Target, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
 use crate::shape::Spanned;
 
@@ -36,14 +35,18 @@ pub(super) struct Case {
     model: String,
     input_tokens: u64,
     max_output: Option<u64>,
+    operation: Operation,
+    choices: u32,
     stream: bool,
+    user: Option<String>,
+    session: Option<u64>,
     needs: Capabilities,
     at: Option<UnixMillis>,
     down: Vec<Pattern>,
     key: String,
     team: String,
     tenant: String,
-    tags: Vec<String>,
+    tags: Vec<Arc<str>>,
     key_require: Requirement,
     require: Requirement,
     expect: Expect,
@@ -59,13 +62,15 @@ struct Expect {
 }
 
 /// The refusals that deciding can give.
-const REFUSALS: [ErrorKind; 6] = [
-    ErrorKind::UnknownModel,
-    ErrorKind::UnsupportedParameter,
-    ErrorKind::ContextTooLong,
-    ErrorKind::PolicyRefused,
-    ErrorKind::TooExpensive,
-    ErrorKind::Unavailable,
+const REFUSALS: [&str; 8] = [
+    ErrorKind::UnknownModel.code(),
+    ErrorKind::UnsupportedParameter.code(),
+    ErrorKind::ContextTooLong.code(),
+    ErrorKind::PolicyRefused.code(),
+    ErrorKind::PolicyFailed.code(),
+    ErrorKind::TooExpensive.code(),
+    ErrorKind::Unavailable.code(),
+    super::refuse::OUTPUT_CAP,
 ];
 
 impl Case {
@@ -93,7 +98,11 @@ impl Case {
             model: given.model.into_inner(),
             input_tokens: given.input_tokens.unwrap_or(1_000),
             max_output: given.max_output,
+            operation: notes.operation(given.operation.as_ref(), &at("given.operation")),
+            choices: given.choices.unwrap_or(1),
             stream: given.stream.unwrap_or(false),
+            user: given.user,
+            session: given.session.map(|session| super::split::hash(0, &session)),
             needs,
             at: notes.moment(given.at.as_ref(), &at("given.at")),
             down: patterns(notes, given.down.as_deref(), &at("given.down"), market),
@@ -101,7 +110,7 @@ impl Case {
             key: key.name.unwrap_or_default(),
             team: key.team.unwrap_or_default(),
             tenant: key.tenant.unwrap_or_default(),
-            tags: key.tags.unwrap_or_default(),
+            tags: key.tags.unwrap_or_default().into_iter().map(Into::into).collect(),
             require: notes.requirement(given.require.as_ref(), &at("given.require"), market),
             expect: Expect::compile(&raw.expect, &at("expect"), notes, market, routes),
         }
@@ -110,18 +119,21 @@ impl Case {
     fn run(&self, policy: &Policy, ready: &Ready<'_>, now: UnixMillis) -> TestOutcome {
         let down = |id: TargetId| ready.targets.get(id.index()).is_some_and(|t| self.down.iter().any(|p| p.matches(t)));
         let signals = |id| {
-            if down(id) { Signal { state: Health::Down { until: None }, ..Signal::COLD } } else { Signal::COLD }
+            if down(id) {
+                Signal { state: Health::Down { until: None, rest: Rest::Firm }, ..Signal::COLD }
+            } else {
+                Signal::COLD
+            }
         };
         let ask = Ask {
-            dialect: DialectId::OpenAiChat,
-            model: &self.model,
-            operation: Operation::Chat,
+            operation: self.operation,
             input_tokens: self.input_tokens,
             max_output: self.max_output,
-            choices: 1,
+            choices: self.choices,
             stream: self.stream,
             needs: self.needs,
-            inexpressible: &|_| Vec::new(),
+            user: self.user.as_deref(),
+            session: &|| self.session,
             principal: Principal {
                 key: &self.key,
                 team: &self.team,
@@ -130,7 +142,7 @@ impl Case {
                 require: &self.key_require,
             },
             require: &self.require,
-            at: self.at.unwrap_or(now),
+            ..Ask::of(&self.model, self.at.unwrap_or(now))
         };
         let decision = plan(policy, ready, &ask, &signals, Dice::default());
         let why = self.expect.violations(&decision, ready).join("; ");
@@ -161,17 +173,10 @@ impl Expect {
             notes.problem(refused.span(), &at("refused"), (message, None));
         }
         let refused = raw.refused.as_ref().and_then(|code| {
-            let known = REFUSALS.into_iter().map(ErrorKind::code).find(|c| c == code.get_ref());
+            let known = REFUSALS.into_iter().find(|c| c == code.get_ref());
             let read = known.ok_or_else(|| {
-                let hint = text::did_you_mean(code.get_ref(), REFUSALS.map(ErrorKind::code));
-                (
-                    format!(
-                        "`{}` is no code of a refusal: {}",
-                        code.get_ref(),
-                        REFUSALS.map(ErrorKind::code).join(", ")
-                    ),
-                    hint,
-                )
+                let message = format!("`{}` is no code of a refusal: {}", code.get_ref(), REFUSALS.join(", "));
+                (message, text::did_you_mean(code.get_ref(), REFUSALS))
             });
             notes.keep(code.span(), &at("refused"), read)
         });
@@ -196,7 +201,7 @@ impl Expect {
         if let Some(route) = self.route.as_deref().filter(|r| **r != *decision.route) {
             wrong.push(format!("the route is `{}`, not `{route}`", decision.route));
         }
-        let code = decision.refusal.as_ref().map(|e| e.kind.code());
+        let code = decision.refusal.as_ref().map(crate::domain::error::Error::code_str);
         match (&decision.refusal, self.refused) {
             (None, Some(expected)) => {
                 let first = decision.admitted.first().map_or("?", |c| ready.name(c.target));

@@ -6,14 +6,16 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSetBuilder};
 use toml::de::{DeTable, DeValue};
 
+use super::condition::Condition;
 use super::notes::Notes;
-use super::raw::{RawAttempts, RawBaseline, RawMatch, RawPrefer, RawRequire, RawRoute, RawTest, RawTimeout};
+use super::preference::Preferred;
+use super::raw::{RawAttempts, RawBaseline, RawMatch, RawRequire, RawRoute, RawTest, RawTimeout};
 use super::reach::{self, Reach};
 use super::require::{self, Complaint};
-use super::{Baseline, Lossy, Market, Names, Pick, Policy, Preference, Requirement, Route, select, text};
-use crate::domain::money::Money;
+use super::{Baseline, Lossy, Market, Names, Pick, Policy, Requirement, Route, select, text};
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
+use crate::domain::target::Target;
 use crate::domain::usage::{Bucket, Usage};
 use crate::shape::{Node, Spanned};
 
@@ -54,9 +56,9 @@ pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market)
     Ok(Policy { name, routes, warnings: notes.warnings, file, places, require, baseline, names, tests })
 }
 
-struct Compiler<'a> {
-    notes: Notes<'a>,
-    market: &'a dyn Market,
+pub(super) struct Compiler<'a> {
+    pub(super) notes: Notes<'a>,
+    pub(super) market: &'a dyn Market,
     require: Requirement,
     baseline: Option<Baseline>,
     routes: Vec<Route>,
@@ -136,19 +138,26 @@ impl Compiler<'_> {
         } else if self.routes.iter().any(|r| r.name == name) {
             self.notes.problem(raw.name.span(), &at("name"), taken("there is a route of that name above"));
         }
-        self.notes.later(raw.when.as_ref(), &at("when"));
+        let when = self.condition(raw.when.as_ref(), &at("when"));
         let (models, literal_models, operations) = self.matches(&raw.matches, &at("match"));
         let own = raw.require.as_ref().map_or(Requirement::ANY, |r| self.requirement(r, &at("require")));
         let (attempts, timeouts) = self.attempts(raw.attempts.as_ref(), &at("attempts"));
-        let max_output = raw.max_output.as_ref().map(|m| *m.get_ref());
-        if let Some(zero) = raw.max_output.as_ref().filter(|m| *m.get_ref() == 0) {
-            self.notes.problem(zero.span(), &at("max_output"), taken("must be at least 1"));
+        let max_output = self.tokens(raw.max_output.as_ref(), &at("max_output"));
+        let output_cap = self.tokens(raw.output_cap.as_ref(), &at("output_cap"));
+        if let (Some(default), Some(cap), Some(written)) = (max_output, output_cap, &raw.max_output)
+            && default > cap
+        {
+            self.notes.problem(written.span(), &at("max_output"), taken("is above the route's `output_cap`"));
         }
+        let picks = self.picks(&raw.targets, &at("targets"));
+        let Preferred { prefer, split, canary } = self.preferred(raw.prefer.as_ref(), &picks, &at("prefer"));
         let route = Route {
             literal_models,
-            picks: self.picks(&raw.targets, &at("targets")),
+            picks,
             require: self.require.narrow(&own),
-            prefer: self.prefer(raw.prefer.as_ref(), &at("prefer")),
+            prefer,
+            split,
+            canary,
             baseline: match &raw.baseline {
                 Some(own) => self.baseline(own, &at("baseline")),
                 None => self.baseline.clone(),
@@ -156,10 +165,12 @@ impl Compiler<'_> {
             lossy: self.lossy(raw.lossy.as_ref(), &at("lossy")),
             cache: self.notes.duration(raw.cache.as_ref(), &at("cache")),
             max_output,
+            output_cap,
             attempts,
             timeouts,
             models,
             operations,
+            when,
             name,
         };
         self.reach(raw, &route, &at("match"));
@@ -181,6 +192,41 @@ impl Compiler<'_> {
         }
         self.reaches.push(reach);
         self.places.push(self.notes.place(raw.name.span()));
+    }
+
+    fn tokens(&mut self, given: Option<&Spanned<u64>>, path: &str) -> Option<u64> {
+        let given = given?;
+        if *given.get_ref() == 0 {
+            self.notes.problem(given.span(), path, ("must be at least 1".to_owned(), None));
+        }
+        Some(*given.get_ref())
+    }
+
+    fn condition(&mut self, raw: Option<&Spanned<String>>, path: &str) -> Option<Condition> {
+        let raw = raw?;
+        // Characters of the condition are those of the file unless it is written with escapes.
+        let place = |notes: &Notes<'_>, at: usize| {
+            let (span, text) = (raw.span(), raw.get_ref());
+            let begins = notes.written(span.clone()).find(text.as_str()).map(|before| span.start + before);
+            let within = text.char_indices().nth(at).map_or(text.len(), |(byte, _)| byte);
+            begins.map_or(span, |begins| begins + within..begins + within)
+        };
+        match Condition::compile(raw.get_ref()) {
+            Ok((condition, warnings)) => {
+                for (at, complaint) in warnings {
+                    let span = place(&self.notes, at);
+                    self.notes.warning(span, path, complaint);
+                }
+                Some(condition)
+            }
+            Err(faults) => {
+                for (at, complaint) in faults {
+                    let span = place(&self.notes, at);
+                    self.notes.problem(span, path, complaint);
+                }
+                None
+            }
+        }
     }
 
     fn matches(
@@ -262,7 +308,7 @@ impl Compiler<'_> {
         picks.into()
     }
 
-    fn nearest(&self, written: &str) -> Option<String> {
+    pub(super) fn nearest(&self, written: &str) -> Option<String> {
         let targets = self.market.targets();
         if let Some(family) = written.strip_prefix("family:") {
             return text::did_you_mean(family, targets.iter().filter_map(|t| t.family.as_deref()));
@@ -282,20 +328,9 @@ impl Compiler<'_> {
     }
 
     fn baseline(&mut self, raw: &Spanned<RawBaseline>, path: &str) -> Option<Baseline> {
-        let written = &raw.get_ref().target;
         let price_as_of = self.notes.moment(raw.get_ref().price_as_of.as_ref(), &format!("{path}.price_as_of"));
-        let pattern = self.notes.pattern(written, &format!("{path}.target"))?;
-        let found: Vec<_> = self.market.targets().iter().filter(|t| pattern.matches(t)).collect();
-        let [target] = found.as_slice() else {
-            let complaint = if found.is_empty() {
-                (format!("`{}` matches no target", pattern.as_str()), self.nearest(written.get_ref()))
-            } else {
-                let names: Vec<&str> = found.iter().take(5).map(|t| &*t.name).collect();
-                (format!("a baseline is one target; `{}` is {}", pattern.as_str(), names.join(", ")), None)
-            };
-            self.notes.problem(written.span(), &format!("{path}.target"), complaint);
-            return None;
-        };
+        let market = self.market;
+        let target = self.one_target(market, &raw.get_ref().target, "a baseline", &format!("{path}.target"))?;
         let retired = target.available_to.is_some();
         let complaint = match price_as_of {
             None if retired && raw.get_ref().price_as_of.is_none() => {
@@ -303,7 +338,7 @@ impl Compiler<'_> {
                 Some((format!("`{}` has an end of service: as a baseline it needs a date", target.name), hint))
             }
             // A baseline without a price would make every report say that nothing is known.
-            Some(day) if self.market.price(target, &Usage::ZERO.with(Bucket::Input, 1), day).is_none() => {
+            Some(day) if market.price(target, &Usage::ZERO.with(Bucket::Input, 1), day).is_none() => {
                 Some((format!("the price of `{}` on {} is not known", target.name, text::date(day)), None))
             }
             _ => None,
@@ -314,6 +349,29 @@ impl Compiler<'_> {
         Some(Baseline { target: target.id, name: Arc::clone(&target.name), price_as_of, retired })
     }
 
+    /// The one target that a pattern stands for.
+    pub(super) fn one_target<'m>(
+        &mut self,
+        market: &'m dyn Market,
+        written: &Spanned<String>,
+        what: &str,
+        path: &str,
+    ) -> Option<&'m Target> {
+        let pattern = self.notes.pattern(written, path)?;
+        let found: Vec<&Target> = market.targets().iter().filter(|t| pattern.matches(t)).collect();
+        if let [target] = found.as_slice() {
+            return Some(target);
+        }
+        let complaint = if found.is_empty() {
+            (format!("`{}` matches no target", pattern.as_str()), self.nearest(written.get_ref()))
+        } else {
+            let names: Vec<&str> = found.iter().take(5).map(|t| &*t.name).collect();
+            (format!("{what} is one target; `{}` is {}", pattern.as_str(), names.join(", ")), None)
+        };
+        self.notes.problem(written.span(), path, complaint);
+        None
+    }
+
     fn lossy(&mut self, raw: Option<&Spanned<String>>, path: &str) -> Lossy {
         let Some(raw) = raw else { return Lossy::default() };
         let read = match raw.get_ref().as_str() {
@@ -322,34 +380,6 @@ impl Compiler<'_> {
             other => Err((format!("`{other}` is not one of refuse, allow"), None)),
         };
         self.notes.keep(raw.span(), path, read).unwrap_or_default()
-    }
-
-    fn prefer(&mut self, raw: Option<&RawPrefer>, path: &str) -> Preference {
-        const CHEAPEST: Preference = Preference::Exchange { second: Money::ZERO };
-        let Some(raw) = raw else { return CHEAPEST };
-        self.notes.later(raw.weights.as_ref(), &format!("{path}.weights"));
-        if let (Some(_), Some(order)) = (&raw.second_is_worth, &raw.order) {
-            let message = "`order` and `second_is_worth` exclude each other".to_owned();
-            self.notes.problem(order.span(), &format!("{path}.order"), (message, None));
-        }
-        if let Some(order) = &raw.order {
-            let read = match order.get_ref().as_str() {
-                "listed" => Ok(()),
-                "weighted" => Err(("`weighted` is not supported yet".to_owned(), None)),
-                other => Err((format!("there is no order `{other}`"), text::did_you_mean(other, ["listed"]))),
-            };
-            self.notes.keep(order.span(), &format!("{path}.order"), read);
-            return Preference::Listed;
-        }
-        let Some(worth) = &raw.second_is_worth else { return CHEAPEST };
-        match worth.get_ref().as_str() {
-            "0" => CHEAPEST,
-            "inf" => Preference::Fastest,
-            _ => self
-                .notes
-                .money(Some(worth), &format!("{path}.second_is_worth"))
-                .map_or(CHEAPEST, |second| Preference::Exchange { second }),
-        }
     }
 
     fn attempts(&mut self, raw: Option<&RawAttempts>, path: &str) -> (u8, Timeouts) {
@@ -380,14 +410,12 @@ impl Compiler<'_> {
 
     fn requirement(&mut self, raw: &RawRequire, path: &str) -> Requirement {
         let at = |member: &str| format!("{path}.{member}");
-        self.notes.later(raw.ttft_p95.as_ref(), &at("ttft_p95"));
-        self.notes.later(raw.unmeasured.as_ref(), &at("unmeasured"));
         let market = self.market;
         let notes = &mut self.notes;
         let operator = list(notes, raw.operator.as_ref(), &at("operator"), |n| require::countries(n));
         let parent = list(notes, raw.parent.as_ref(), &at("parent"), |n| require::countries(n));
         let word = |given: &Option<Spanned<String>>| given.as_ref().map(|g| (g.span(), g.get_ref().clone()));
-        let (guarantee, tier) = (word(&raw.min_guarantee), word(&raw.min_tier));
+        let (guarantee, tier, unmeasured) = (word(&raw.min_guarantee), word(&raw.min_tier), word(&raw.unmeasured));
         Requirement {
             processing: list(notes, raw.processing.as_ref(), &at("processing"), |n| require::countries(n)),
             operator,
@@ -397,6 +425,9 @@ impl Compiler<'_> {
             min_guarantee: guarantee.and_then(|(s, g)| notes.keep(s, &at("min_guarantee"), require::guarantee(&g))),
             min_tier: tier.and_then(|(s, t)| notes.keep(s, &at("min_tier"), require::tier(&t, market))),
             max_cost: notes.money(raw.max_cost.as_ref(), &at("max_cost")),
+            ttft_p95_ms: notes.duration(raw.ttft_p95.as_ref(), &at("ttft_p95")).map(require::millis),
+            measured_only: unmeasured
+                .is_some_and(|(s, u)| notes.keep(s, &at("unmeasured"), require::unmeasured(&u)).unwrap_or(true)),
         }
     }
 }

@@ -258,7 +258,8 @@ impl<'a> View<'a> {
     }
 
     fn of_route(&self, route: &Route) -> BTreeSet<TargetFacts> {
-        self.admissible(route.picks.iter().map(|pick| pick.target), &route.require)
+        let canary = route.canary.as_ref().map(|canary| canary.target);
+        self.admissible(route.picks.iter().map(|pick| pick.target).chain(canary), &route.require)
     }
 
     /// Every route that may take such a request, in order, with its condition and its targets. A condition may turn a

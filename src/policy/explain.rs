@@ -5,12 +5,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Ask, Candidate, Decision, Dice, Market, Pattern, Policy, Principal, Requirement, plan, text};
+use super::{Ask, Candidate, Decision, Dice, Lead, Market, Pattern, Policy, Principal, Requirement, plan, text};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::id::DialectId;
 use crate::domain::id::TargetId;
-use crate::domain::plan::Operation;
-use crate::domain::target::{Capabilities, Health, Signal, UnixMillis};
+use crate::domain::target::{Health, Rest, Signal, UnixMillis};
 
 /// What to explain.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +41,7 @@ pub fn explain(
     policy: &Policy,
     market: &dyn Market,
     question: &Question,
-    require: &Requirement,
+    principal: Principal<'_>,
     signals: &dyn Fn(TargetId) -> Signal,
     now: UnixMillis,
 ) -> Result<String, Error> {
@@ -52,23 +50,17 @@ pub fn explain(
     let header = question.require.as_deref().map(|text| Requirement::parse(text, market)).transpose();
     let header = header.map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
     let ask = Ask {
-        dialect: DialectId::OpenAiChat,
-        model: &question.model,
-        operation: Operation::Chat,
         input_tokens: question.input_tokens,
         max_output: question.max_output,
-        choices: 1,
         stream: question.stream,
-        needs: Capabilities::NONE,
-        inexpressible: &|_| Vec::new(),
-        principal: Principal { require, ..Principal::ANONYMOUS },
+        principal,
         require: &header,
-        at: now,
+        ..Ask::of(&question.model, now)
     };
     let signals = |id: TargetId| {
         let signal = signals(id);
         let down = down.iter().any(|pattern| pattern.matches(&market.targets()[id.index()]));
-        if down { Signal { state: Health::Down { until: None }, ..signal } } else { signal }
+        if down { Signal { state: Health::Down { until: None, rest: Rest::Firm }, ..signal } } else { signal }
     };
     let decision = plan(policy, market, &ask, &signals, Dice(0));
     Ok(if question.json {
@@ -109,7 +101,13 @@ fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> Str
     let names = decision.rejected.iter().map(|r| market.targets()[r.target.index()].name.len());
     let wide = width(&mut decision.admitted.iter().map(|c| market.targets()[c.target.index()].name.len()).chain(names));
     if !decision.admitted.is_empty() {
-        let _ = writeln!(out, "\n  would try, in this order (at most {}):", decision.max_attempts);
+        let lead = match decision.lead {
+            Lead::Best => "",
+            Lead::Weighted => "; by weights, for this caller",
+            Lead::Canary => "; the canary first, for this caller",
+            Lead::LastResort => "; resting after failures, tried since nothing else is left",
+        };
+        let _ = writeln!(out, "\n  would try, in this order (at most {}{lead}):", decision.max_attempts);
     }
     for (number, candidate) in decision.admitted.iter().enumerate() {
         let Candidate { target, expected_cost: cost, latency_ms, measured, .. } = candidate;
@@ -152,6 +150,7 @@ fn as_json(market: &dyn Market, question: &Question, decision: &Decision) -> Val
         "route": &*decision.route,
         "requires": decision.requirement.to_string(),
         "attempts": decision.max_attempts,
+        "lead": decision.lead.label(),
         "baseline": decision.baseline.as_ref().map(|b| &*b.name),
         "admitted": admitted.collect::<Vec<_>>(),
         "rejected": rejected.collect::<Vec<_>>(),

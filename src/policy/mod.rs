@@ -9,6 +9,7 @@
 
 mod cases;
 mod compile;
+mod condition;
 mod diff;
 mod embedded;
 mod explain;
@@ -16,6 +17,7 @@ mod market;
 mod notes;
 mod pattern;
 mod plan;
+mod preference;
 mod premium;
 mod raw;
 mod reach;
@@ -23,6 +25,7 @@ mod reason;
 mod refuse;
 mod require;
 mod select;
+mod split;
 mod text;
 mod zones;
 
@@ -42,11 +45,12 @@ pub use diff::{
 pub use embedded::embedded;
 pub use explain::{Question, explain, shown};
 pub use pattern::Pattern;
-pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
+pub use plan::{Ask, Candidate, Decision, Dice, Lead, Principal, Ticket, plan};
 pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};
+pub use split::{Canary, Share, Split, Sticky};
 pub use zones::{Countries, ZONES, Zone};
 
 use crate::domain::id::TargetId;
@@ -108,6 +112,10 @@ pub struct Route {
     pub require: Requirement,
     /// The preference among what is admitted.
     pub prefer: Preference,
+    /// The groups of [`Preference::Weighted`].
+    pub split: Option<Arc<Split>>,
+    /// What a share of the requests tries first.
+    pub canary: Option<Canary>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
     /// Whether parameters may be dropped.
@@ -116,6 +124,8 @@ pub struct Route {
     pub cache: Option<Duration>,
     /// Output limit for requests that set none.
     pub max_output: Option<u64>,
+    /// Most output tokens that a request may ask for, per answer; also the limit of requests that set none.
+    pub output_cap: Option<u64>,
     /// Most attempts.
     pub attempts: u8,
     /// The waits.
@@ -124,6 +134,8 @@ pub struct Route {
     models: Option<GlobSet>,
     /// None: any operation.
     operations: Option<Vec<Operation>>,
+    /// Beside `match`.
+    when: Option<condition::Condition>,
 }
 
 /// A target of a route.
@@ -147,6 +159,8 @@ pub enum Preference {
     Fastest,
     /// As listed; within one pattern the least cost.
     Listed,
+    /// By shares of the requests; within one share the least cost.
+    Weighted,
 }
 
 /// Whether parameters that a target cannot express may be dropped.
@@ -195,8 +209,8 @@ impl Policy {
 
     /// Which route a request takes.
     #[must_use]
-    pub fn select(&self, model: &str, operation: Operation) -> Selected<'_> {
-        select::select(self, model, operation)
+    pub fn select(&self, ask: &Ask<'_>) -> Selected<'_> {
+        select::select(self, ask)
     }
 
     /// Model names that clients may ask for: the routes' literal names in order, without repetition.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::require::Complaint;
 use super::{Market, Pattern, Requirement, text};
 use crate::domain::money::Money;
+use crate::domain::plan::Operation;
 use crate::domain::problem::Problem;
 use crate::domain::target::UnixMillis;
 use crate::shape::{self, Anything, Datetime, Node, Spanned};
@@ -52,6 +53,11 @@ impl<'a> Notes<'a> {
         (number(line), number(column))
     }
 
+    /// A piece of the file as it is written.
+    pub(super) fn written(&self, span: Range<usize>) -> &'a str {
+        self.source.get(span).unwrap_or_default()
+    }
+
     /// The value, or nothing and a problem.
     pub(super) fn keep<T>(&mut self, span: Range<usize>, path: &str, read: Result<T, Complaint>) -> Option<T> {
         read.map_err(|complaint| self.problem(span, path, complaint)).ok()
@@ -92,6 +98,16 @@ impl<'a> Notes<'a> {
 
     pub(super) fn pattern(&mut self, given: &Spanned<String>, path: &str) -> Option<Pattern> {
         self.keep(given.span(), path, Pattern::parse(given.get_ref()).map_err(|message| (message, None)))
+    }
+
+    /// An operation by its name; `chat` where none is given.
+    pub(super) fn operation(&mut self, given: Option<&Spanned<String>>, path: &str) -> Operation {
+        let Some(given) = given else { return Operation::Chat };
+        let read = Operation::by_name(given.get_ref()).ok_or_else(|| {
+            let hint = text::did_you_mean(given.get_ref(), Operation::ALL.map(Operation::name));
+            (format!("operation `{}` is not supported", given.get_ref()), hint)
+        });
+        self.keep(given.span(), path, read).unwrap_or_default()
     }
 
     pub(super) fn requirement(

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use super::compile::{ATTEMPTS, DIRECT};
 use super::reason::{Reason, Rejection};
-use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, refuse};
+use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Split, refuse};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
-use crate::domain::target::{Capabilities, Capability, Health, Signal, Target, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 
 /// What a request asks for, as far as deciding needs to know.
@@ -39,12 +39,39 @@ pub struct Ask<'a> {
     pub needs: Capabilities,
     /// Parameters that change the answer and that a dialect cannot express. Asked at most once per dialect.
     pub inexpressible: &'a dyn Fn(DialectId) -> Vec<String>,
+    /// The client's user, where the request names one.
+    pub user: Option<&'a str>,
+    /// The conversation that the request belongs to, as a hash that holds the tenant. Asked only where a route needs it.
+    pub session: &'a dyn Fn() -> Option<u64>,
     /// Who asks.
     pub principal: Principal<'a>,
     /// The requirement of the request itself (`x-stellwerk-require`).
     pub require: &'a Requirement,
     /// The moment of the decision.
     pub at: UnixMillis,
+}
+
+impl<'a> Ask<'a> {
+    /// A plain conversation with a model by nobody in particular, to be changed where it is not so plain.
+    #[must_use]
+    pub fn of(model: &'a str, at: UnixMillis) -> Self {
+        Self {
+            model,
+            operation: Operation::Chat,
+            dialect: DialectId::OpenAiChat,
+            input_tokens: 1_000,
+            max_output: None,
+            choices: 1,
+            stream: false,
+            needs: Capabilities::NONE,
+            inexpressible: &|_| Vec::new(),
+            user: None,
+            session: &|| None,
+            principal: Principal::ANONYMOUS,
+            require: &Requirement::ANY,
+            at,
+        }
+    }
 }
 
 /// Who asks.
@@ -57,7 +84,7 @@ pub struct Principal<'a> {
     /// Its tenant.
     pub tenant: &'a str,
     /// Its tags.
-    pub tags: &'a [String],
+    pub tags: &'a [Arc<str>],
     /// The requirements of tenant, team and key together.
     pub require: &'a Requirement,
 }
@@ -67,9 +94,43 @@ impl Principal<'static> {
     pub const ANONYMOUS: Self = Self { key: "", team: "", tenant: "", tags: &[], require: &Requirement::ANY };
 }
 
-/// One throw: uniformly random bits from the caller.
+/// One throw: uniformly random bits from the caller. Zero is no throw: nothing is left to chance then, and what is most
+/// likely happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dice(pub u64);
+
+impl Dice {
+    /// The throw, where there is one.
+    pub(super) fn thrown(self) -> Option<u64> {
+        Some(self.0).filter(|bits| *bits != 0)
+    }
+}
+
+/// Why the first target is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// It has the best score, or nearly so and less to do.
+    Best,
+    /// It is of the share that the request falls into.
+    Weighted,
+    /// It is the canary.
+    Canary,
+    /// Everything admitted rests by our own breakers; its rest ends soonest.
+    LastResort,
+}
+
+impl Lead {
+    /// A stable word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Weighted => "weighted",
+            Self::Canary => "canary",
+            Self::LastResort => "last_resort",
+        }
+    }
+}
 
 /// An admitted target. Only the planner makes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +153,7 @@ pub struct Candidate {
     /// Requests in flight there when it was decided.
     pub in_flight: u32,
     /// What it was ordered by, less is better: pico-USD by exchange rate, milliseconds for the fastest, place in the
-    /// list for listed. None: not comparable for want of a price, so last.
+    /// list for listed, rank of its share for weighted. None: not comparable for want of a price, so last.
     pub score: Option<i128>,
     sealed: Sealed,
 }
@@ -125,6 +186,8 @@ pub struct Decision {
     pub requirement: Requirement,
     /// Targets in the order in which they are to be tried.
     pub admitted: Vec<Candidate>,
+    /// Why the first of them is the first.
+    pub lead: Lead,
     /// All other candidates, in the order of the route's list.
     pub rejected: Vec<Rejection>,
     /// Most attempts.
@@ -139,6 +202,8 @@ pub struct Decision {
     pub lossy: Lossy,
     /// The route's output limit for requests without one.
     pub max_output: Option<u64>,
+    /// Tokens of prompt that were expected.
+    pub input_tokens: u64,
     /// Why nothing is admitted; none = something is.
     pub refusal: Option<Error>,
     /// The moment of the decision.
@@ -155,7 +220,8 @@ impl Decision {
     }
 
     /// Leave to go to the admitted target of that number, from 0, after so many attempts. Looks at the target again: a
-    /// retry may come minutes after the decision, when the model has been retired or its facts have turned stale.
+    /// retry may come minutes after the decision, when the model has been retired, its facts have turned stale, its price
+    /// has changed or it has become slow.
     ///
     /// # Errors
     /// Why not; none = there is no such target, or no more attempt.
@@ -164,6 +230,7 @@ impl Decision {
         number: usize,
         made: u8,
         market: &dyn Market,
+        signals: &dyn Fn(TargetId) -> Signal,
         now: UnixMillis,
     ) -> Result<Ticket, Option<Reason>> {
         let candidate = self.admitted.get(number).filter(|_| made < self.max_attempts).ok_or(None)?;
@@ -172,6 +239,13 @@ impl Decision {
         self.requirement.check(target, market, now)?;
         if !target.configured {
             return Err(Some(Reason::NotConfigured));
+        }
+        if self.requirement.max_cost.is_some() {
+            let cost = expected_cost(market, target, self.input_tokens, candidate.expected_output, now);
+            self.requirement.check_cost(cost)?;
+        }
+        if self.requirement.ttft_p95_ms.is_some() || self.requirement.measured_only {
+            self.requirement.check_speed(&signals(candidate.target))?;
         }
         Ok(Ticket { target: candidate.target })
     }
@@ -186,10 +260,15 @@ pub fn plan(
     signals: &dyn Fn(TargetId) -> Signal,
     dice: Dice,
 ) -> Decision {
-    let selected = policy.select(ask.model, ask.operation);
+    let selected = policy.select(ask);
     let (route, picks): (Option<&Route>, &[Pick]) = match &selected {
         Selected::Route(route) => (Some(route), &route.picks),
         Selected::Direct(picks) => (None, picks),
+        Selected::Failed(route, why) => {
+            let mut decision = outline(policy, Arc::clone(&route.name), Some(route), ask, dice);
+            decision.refusal = Some(refuse::failed_condition(&policy.name, &route.name, why));
+            return decision;
+        }
         Selected::Ambiguous(_) | Selected::Unknown(_) => {
             let mut decision = outline(policy, "".into(), None, ask, dice);
             decision.refusal = Some(refuse::unknown_model(ask.model, &selected));
@@ -198,31 +277,85 @@ pub fn plan(
     };
     let name = route.map_or_else(|| Arc::from(DIRECT), |r| Arc::clone(&r.name));
     let mut decision = outline(policy, name, route, ask, dice);
-    let prefer = route.map_or(Preference::Exchange { second: Money::ZERO }, |r| r.prefer);
+    if let Some((asked, cap)) = ask.max_output.zip(route.and_then(|r| r.output_cap)).filter(|(asked, cap)| asked > cap)
+    {
+        decision.refusal = Some(refuse::above_cap(&decision, asked, cap));
+        return decision;
+    }
+    let ranks = route.and_then(|r| r.split.as_deref().map(|split| (split, split.ranks(&r.name, ask, dice))));
     let mut examiner = Examiner {
         market,
         ask,
         requirement: &decision.requirement,
         lossy: decision.lossy,
-        default_output: route.and_then(|r| r.max_output),
-        prefer,
+        default_output: decision.max_output,
+        prefer: route.map_or(Preference::Exchange { second: Money::ZERO }, |r| r.prefer),
+        ranks: ranks.as_ref().map(|(split, ranks)| (*split, ranks.as_slice())),
         inexpressible: Default::default(),
     };
-    let mut admitted = Vec::with_capacity(picks.len());
-    let mut rejected = Vec::with_capacity(picks.len());
-    for pick in picks {
-        match examiner.examine(*pick, signals) {
-            Ok(candidate) => admitted.push(candidate),
-            Err(reason) => rejected.push(Rejection { target: pick.target, reason }),
-        }
-    }
-    order(&mut admitted, prefer, dice);
-    decision.admitted = admitted;
-    decision.rejected = rejected;
+    let chosen = choose(&mut examiner, route, picks, signals, dice);
+    let Chosen { admitted, rejected, lead } = chosen;
+    (decision.admitted, decision.rejected, decision.lead) = (admitted, rejected, lead);
     if decision.admitted.is_empty() {
         decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
     }
     decision
+}
+
+/// Candidates, examined and ordered.
+struct Chosen {
+    admitted: Vec<Candidate>,
+    rejected: Vec<Rejection>,
+    lead: Lead,
+}
+
+fn choose(
+    examiner: &mut Examiner<'_>,
+    route: Option<&Route>,
+    picks: &[Pick],
+    signals: &dyn Fn(TargetId) -> Signal,
+    dice: Dice,
+) -> Chosen {
+    let canary = route.and_then(|r| r.canary.filter(|canary| canary.takes(&r.name, examiner.ask, dice)));
+    let canary = canary.map(|canary| canary.target);
+    // It need not be one of the route's targets.
+    let outside = canary.filter(|target| picks.iter().all(|pick| pick.target != *target));
+    let outside = outside.map(|target| Pick { target, position: u16::MAX });
+    let mut admitted = Vec::with_capacity(picks.len());
+    let mut rejected = Vec::with_capacity(picks.len());
+    for pick in picks.iter().chain(&outside) {
+        match examiner.examine(*pick, &signals(pick.target)) {
+            Ok(candidate) => admitted.push(candidate),
+            Err(reason) => rejected.push(Rejection { target: pick.target, reason }),
+        }
+    }
+    let mut lead = order(&mut admitted, examiner.prefer, dice);
+    if let Some(first) = canary.and_then(|canary| admitted.iter().position(|c| c.target == canary)) {
+        admitted[..=first].rotate_right(1);
+        lead = Lead::Canary;
+    }
+    if admitted.is_empty()
+        && let Some(soonest) = soonest_of_own_rests(&rejected)
+    {
+        let target = rejected[soonest].target;
+        let pick = picks.iter().chain(&outside).find(|pick| pick.target == target);
+        let up = Signal { state: Health::Up, ..signals(target) };
+        if let Some(candidate) = pick.and_then(|pick| examiner.examine(*pick, &up).ok()) {
+            admitted.push(candidate);
+            rejected.remove(soonest);
+            lead = Lead::LastResort;
+        }
+    }
+    Chosen { admitted, rejected, lead }
+}
+
+/// Which of these rests by our own guess alone and is the first to be up again: better tried than refused.
+fn soonest_of_own_rests(rejected: &[Rejection]) -> Option<usize> {
+    let resting = rejected.iter().enumerate().filter_map(|(number, rejection)| match rejection.reason {
+        Reason::Down { until: Some(until), rest: Rest::Breaker } => Some((until, number)),
+        _ => None,
+    });
+    resting.min().map(|(_, number)| number)
 }
 
 /// A decision without targets yet.
@@ -233,13 +366,15 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         route: name,
         requirement: own.narrow(ask.principal.require).narrow(ask.require),
         admitted: Vec::new(),
+        lead: Lead::Best,
         rejected: Vec::new(),
         max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
         timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),
         baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
         cache: route.and_then(|r| r.cache),
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
-        max_output: route.and_then(|r| r.max_output),
+        max_output: route.and_then(|r| r.max_output.or(r.output_cap)),
+        input_tokens: ask.input_tokens,
         refusal: None,
         at: ask.at,
         dice,
@@ -253,13 +388,15 @@ struct Examiner<'a> {
     lossy: Lossy,
     default_output: Option<u64>,
     prefer: Preference,
+    /// The shares of a weighted route and their ranks for this request.
+    ranks: Option<(&'a Split, &'a [usize])>,
     /// The first parameter that each dialect cannot express, once asked.
     inexpressible: [Option<Option<String>>; DialectId::COUNT],
 }
 
 impl Examiner<'_> {
     /// One candidate, through the stages of [`super::Stage`] in their order.
-    fn examine(&mut self, pick: Pick, signals: &dyn Fn(TargetId) -> Signal) -> Result<Candidate, Reason> {
+    fn examine(&mut self, pick: Pick, signal: &Signal) -> Result<Candidate, Reason> {
         let (market, ask) = (self.market, self.ask);
         // A pick of another catalogue would be a defect of the caller; it is not dialled.
         let target = market.targets().get(pick.target.index()).ok_or(Reason::NotConfigured)?;
@@ -268,16 +405,17 @@ impl Examiner<'_> {
         let max_output = self.output_limit(target);
         let each = u64::from(target.prior.output_tokens).min(max_output.unwrap_or(u64::MAX));
         let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
-        let expected_cost = self.price(target, expected_output)?;
+        let expected_cost = expected_cost(market, target, ask.input_tokens, expected_output, ask.at);
+        self.requirement.check_cost(expected_cost)?;
         if !target.configured {
             return Err(Reason::NotConfigured);
         }
         self.can_carry(target)?;
-        let signal = signals(pick.target);
-        if let Health::Down { until } = signal.state
+        self.requirement.check_speed(signal)?;
+        if let Health::Down { until, rest } = signal.state
             && until.is_none_or(|until| until > ask.at)
         {
-            return Err(Reason::Down { until });
+            return Err(Reason::Down { until, rest });
         }
         let ttft = signal.ttft_ms.unwrap_or(target.prior.ttft_ms);
         let tpot = signal.tpot_us.unwrap_or(target.prior.tpot_us);
@@ -304,16 +442,6 @@ impl Examiner<'_> {
             let limits = [self.default_output, target.max_output, room];
             limits.into_iter().flatten().min()
         })
-    }
-
-    fn price(&self, target: &Target, output: u64) -> Result<Option<Money>, Reason> {
-        let usage = Usage::ZERO.with(Bucket::Input, self.ask.input_tokens).with(Bucket::Output, output);
-        let expected = self.market.price(target, &usage, self.ask.at);
-        match (self.requirement.max_cost, expected) {
-            (Some(_), None) => Err(Reason::Unpriced),
-            (Some(limit), Some(expected)) if expected > limit => Err(Reason::MaxCost { expected, limit }),
-            (_, expected) => Ok(expected),
-        }
     }
 
     /// Whether the target can carry this very request.
@@ -352,8 +480,20 @@ impl Examiner<'_> {
             }
             Preference::Fastest => Some(i128::from(latency_ms)),
             Preference::Listed => Some(i128::from(pick.position)),
+            Preference::Weighted => {
+                let (split, ranks) = self.ranks?;
+                // Targets without a weight stand behind all that have one.
+                let rank = split.group(pick.target).and_then(|group| ranks.get(group).copied());
+                i128::try_from(rank.unwrap_or(ranks.len())).ok()
+            }
         }
     }
+}
+
+/// What so many tokens are expected to cost, in USD; none = not known.
+fn expected_cost(market: &dyn Market, target: &Target, input: u64, output: u64, at: UnixMillis) -> Option<Money> {
+    let usage = Usage::ZERO.with(Bucket::Input, input).with(Bucket::Output, output);
+    market.price(target, &usage, at)
 }
 
 fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {
@@ -365,7 +505,7 @@ fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {
 
 /// Best first. Among near-ties two are drawn and the less loaded one leads: always sending to the very best would
 /// overrun it and leave the next best unmeasured.
-fn order(admitted: &mut [Candidate], prefer: Preference, dice: Dice) {
+fn order(admitted: &mut [Candidate], prefer: Preference, dice: Dice) -> Lead {
     let cost = |c: &Candidate| (c.expected_cost.is_none(), c.expected_cost);
     let none_last = |a: &Candidate, b: &Candidate| match (a.score, b.score) {
         (Some(a), Some(b)) => a.cmp(&b),
@@ -378,18 +518,20 @@ fn order(admitted: &mut [Candidate], prefer: Preference, dice: Dice) {
             .then_with(|| cost(a).cmp(&cost(b)))
             .then_with(|| (a.latency_ms, a.position, a.target).cmp(&(b.latency_ms, b.position, b.target)))
     });
-    if prefer == Preference::Listed {
-        return;
+    match prefer {
+        Preference::Listed => return Lead::Best,
+        Preference::Weighted => return Lead::Weighted,
+        Preference::Exchange { .. } | Preference::Fastest => {}
     }
-    let Some(best) = admitted.first().and_then(|c| c.score) else { return };
+    let Some(best) = admitted.first().and_then(|c| c.score) else { return Lead::Best };
     let limit = best.saturating_add(best / 20);
     let near = admitted.iter().take_while(|c| c.score.is_some_and(|s| s <= limit)).count();
-    if near < 2 {
-        return;
+    if near >= 2 {
+        let (first, second) = draw_two(dice, near);
+        let lead = if admitted[second].in_flight < admitted[first].in_flight { second } else { first };
+        admitted[..=lead].rotate_right(1);
     }
-    let (first, second) = draw_two(dice, near);
-    let lead = if admitted[second].in_flight < admitted[first].in_flight { second } else { first };
-    admitted[..=lead].rotate_right(1);
+    Lead::Best
 }
 
 /// Two different numbers below `n`, which is at least 2.

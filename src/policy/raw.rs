@@ -1,6 +1,8 @@
 //! A policy file exactly as written. Unknown members are refused; what a later version will understand is read here
 //! only to say so.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,8 +32,8 @@ pub(super) struct RawRoute {
     /// Which requests. The first route that matches wins.
     #[serde(rename = "match")]
     pub matches: Spanned<RawMatch>,
-    /// A condition. Not supported yet.
-    pub when: Option<Spanned<Anything>>,
+    /// A condition in CEL, beside `match`. One that fails refuses the request.
+    pub when: Option<Spanned<String>>,
     /// Patterns of targets, in order of preference where `prefer.order = "listed"`.
     pub targets: Spanned<Vec<Spanned<String>>>,
     /// What finance compares with.
@@ -42,6 +44,8 @@ pub(super) struct RawRoute {
     pub cache: Option<Spanned<String>>,
     /// Output limit in tokens for requests that set none.
     pub max_output: Option<Spanned<u64>>,
+    /// Most output tokens per answer: a request that asks for more is refused by name.
+    pub output_cap: Option<Spanned<u64>>,
     /// Hard requirements.
     pub require: Option<RawRequire>,
     /// The preference among what is admitted.
@@ -90,22 +94,38 @@ pub(super) struct RawRequire {
     pub min_tier: Option<Spanned<String>>,
     /// Most that a request may be expected to cost: `"0.05 USD"`.
     pub max_cost: Option<Spanned<String>>,
-    /// A latency limit. Not supported yet.
-    pub ttft_p95: Option<Spanned<Anything>>,
-    /// How `ttft_p95` treats targets without measurements. Not supported yet.
-    pub unmeasured: Option<Spanned<Anything>>,
+    /// Within this the first token must have come in 95 of 100 cases of late: `"2s"`.
+    pub ttft_p95: Option<Spanned<String>>,
+    /// Whether targets may be used whose speed has not been measured enough: `allow` (default) or `refuse`.
+    pub unmeasured: Option<Spanned<String>>,
 }
 
-/// `prefer`: `second_is_worth` or `order`, not both. Neither: the cheapest.
+/// `prefer`: `second_is_worth` or `order`, not both. Neither: the cheapest. `canary` beside any.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrefer {
     /// What a second less of waiting is worth: `"0.002 USD"`; `"0"` = the cheapest, `"inf"` = the fastest.
     pub second_is_worth: Option<Spanned<String>>,
-    /// `listed`: in the order of `targets`.
+    /// `listed`: in the order of `targets`. `weighted`: by `weights`.
     pub order: Option<Spanned<String>>,
-    /// Weights. Not supported yet.
-    pub weights: Option<Spanned<Anything>>,
+    /// How many of the requests go first to the targets of each pattern, as whole numbers in proportion.
+    pub weights: Option<Spanned<BTreeMap<String, Spanned<u32>>>>,
+    /// What keeps a request with its share of `weights`: `none` (default), `key`, `user` or `session`.
+    pub sticky: Option<Spanned<String>>,
+    /// A target that a share of the requests tries first.
+    pub canary: Option<RawCanary>,
+}
+
+/// `prefer.canary`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCanary {
+    /// Exactly one target; it need not be one of the route's.
+    pub target: Spanned<String>,
+    /// How many of the requests: `"5%"`.
+    pub share: Spanned<String>,
+    /// What keeps a request in the share or out of it: `none` (default), `key`, `user` or `session`.
+    pub sticky: Option<Spanned<String>>,
 }
 
 /// `attempts`.
@@ -160,8 +180,16 @@ pub(super) struct RawGiven {
     pub key: Option<RawKey>,
     /// When. Default: the moment the test runs.
     pub at: Option<Spanned<Datetime>>,
+    /// What is asked of the model. Default `chat`.
+    pub operation: Option<Spanned<String>>,
+    /// How many answers. Default 1.
+    pub choices: Option<u32>,
     /// Whether a stream is asked for.
     pub stream: Option<bool>,
+    /// The client's user, as the request names it.
+    pub user: Option<String>,
+    /// The conversation, by any name.
+    pub session: Option<String>,
     /// Capabilities that the request needs (`tools`, `json_schema`, `image`, ...).
     pub needs: Option<Vec<Spanned<String>>>,
     /// Targets that are down.

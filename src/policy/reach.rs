@@ -58,7 +58,9 @@ impl Policy {
     pub fn warnings(&self, market: &dyn Market, now: UnixMillis) -> Vec<Problem> {
         let mut warnings = self.warnings.clone();
         for (route, (line, column)) in self.routes.iter().zip(&self.places) {
-            let targets = || route.picks.iter().filter_map(|pick| market.targets().get(pick.target.index()));
+            let canary = route.canary.as_ref().map(|canary| canary.target);
+            let ids = || route.picks.iter().map(|pick| pick.target).chain(canary);
+            let targets = || ids().filter_map(|id| market.targets().get(id.index()));
             let admitted = targets().any(|target| route.require.check(target, market, now).is_ok());
             if targets().next().is_some() && !admitted {
                 let message = format!(

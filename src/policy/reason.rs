@@ -8,7 +8,7 @@ use super::require::{guarantee_name, training_name};
 use super::text;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
-use crate::domain::target::{Capability, Country, Guarantee, Training, UnixMillis};
+use crate::domain::target::{Capability, Country, Guarantee, Rest, Training, UnixMillis};
 
 /// A candidate that was not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +94,21 @@ pub enum Reason {
         /// What the window holds.
         has: u64,
     },
+    /// It has not been measured enough to say how fast it is, and unmeasured targets are not allowed.
+    Unmeasured,
+    /// Its first token comes later than allowed.
+    Slow {
+        /// Within so many milliseconds it comes in 95 of 100 cases.
+        p95_ms: u32,
+        /// What is allowed, in milliseconds.
+        limit_ms: u32,
+    },
     /// It is admitted by everything else, but failing or saturated now.
     Down {
         /// When it may be tried again, where known.
         until: Option<UnixMillis>,
+        /// Who says so.
+        rest: Rest,
     },
 }
 
@@ -115,6 +126,8 @@ pub enum Stage {
     Configuration,
     /// Whether it can carry this request.
     Request,
+    /// Whether it is fast enough.
+    Speed,
     /// Whether it is up.
     Health,
 }
@@ -131,6 +144,7 @@ impl Reason {
             Self::MaxCost { .. } | Self::Unpriced => Stage::Price,
             Self::NotConfigured => Stage::Configuration,
             Self::Capability(_) | Self::Parameter(_) | Self::Output { .. } | Self::Context { .. } => Stage::Request,
+            Self::Slow { .. } | Self::Unmeasured => Stage::Speed,
             Self::Down { .. } => Stage::Health,
         }
     }
@@ -164,6 +178,9 @@ impl Reason {
             Self::Parameter(_) => "parameter",
             Self::Output { .. } => "max_output",
             Self::Context { .. } => "context",
+            Self::Unmeasured => "unmeasured",
+            Self::Slow { .. } => "slow",
+            Self::Down { rest: Rest::Limited, .. } => "rate_limited",
             Self::Down { .. } => "down",
         }
     }
@@ -201,11 +218,17 @@ impl fmt::Display for Reason {
             Self::Parameter(name) => write!(f, "parameter `{name}` cannot be expressed"),
             Self::Output { asked, has } => write!(f, "{asked} output tokens asked, the model gives at most {has}"),
             Self::Context { needed, has } => write!(f, "{needed} tokens needed, the context holds {has}"),
-            Self::Down { until: Some(until) } => match jiff::Timestamp::from_millisecond(until.0) {
-                Ok(until) => write!(f, "down until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
-                Err(_) => f.write_str("down"),
-            },
-            Self::Down { until: None } => f.write_str("down"),
+            Self::Slow { p95_ms: p95, limit_ms } => {
+                write!(f, "its first token takes up to {p95} ms (p95), {limit_ms} ms are allowed")
+            }
+            Self::Unmeasured => f.write_str("how fast it is has not been measured"),
+            Self::Down { until, rest } => {
+                f.write_str(if *rest == Rest::Limited { "limits our rate" } else { "down" })?;
+                match until.and_then(|until| jiff::Timestamp::from_millisecond(until.0).ok()) {
+                    Some(until) => write!(f, " until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

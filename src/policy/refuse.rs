@@ -4,7 +4,7 @@
 //! do something about it, and that is what they are told (400). If all failed the policy, it is the policy (403).
 //! If admitted targets exist but none has a credential, nothing is forbidden and nothing is wrong with the request: the
 //! gateway cannot serve it (503, without a time, for waiting does not help). If all that could serve are down: 503 with
-//! the earliest time at which one may be tried again.
+//! the earliest time at which one may be tried again, or 429 where the providers limit our rate.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,15 +13,31 @@ use super::plan::{Ask, Decision};
 use super::reason::{Reason, Rejection, Stage};
 use super::{Market, Selected, select};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::target::{Capability, UnixMillis};
+use crate::domain::target::{Capability, Rest, UnixMillis};
 
 /// Advice where nobody knows when a target will be up again.
 const RETRY_BLIND: Duration = Duration::from_secs(5);
+/// The code of a request for more output than its route allows.
+pub(super) const OUTPUT_CAP: &str = "output_cap";
 /// Targets that a message for the caller names; the log gets all.
 const NAMED: usize = 5;
 
 pub(super) fn unknown_model(model: &str, selected: &Selected<'_>) -> Error {
     Error::new(ErrorKind::UnknownModel, select::unknown_message(model, selected)).param("model")
+}
+
+/// A route whose condition fails is not skipped: the next one may be laxer.
+pub(super) fn failed_condition(policy: &str, route: &str, why: &str) -> Error {
+    let message = format!("The condition of policy `{policy}`, route `{route}` can't be evaluated: {why}.");
+    Error::new(ErrorKind::PolicyFailed, message)
+}
+
+/// A client that asks for a longer answer than the route allows is told, not cut short.
+pub(super) fn above_cap(decision: &Decision, asked: u64, cap: u64) -> Error {
+    let (policy, route) = (&decision.policy, &decision.route);
+    let message =
+        format!("{asked} output tokens are asked for; at most {cap} are allowed (policy `{policy}`, route `{route}`).");
+    Error::new(ErrorKind::InvalidRequest, message).code(OUTPUT_CAP).param("max_output")
 }
 
 /// The error for a decision without admitted targets. `routed`: a route was chosen, not a name of the catalogue.
@@ -58,6 +74,14 @@ pub(super) fn refusal(decision: &Decision, market: &dyn Market, ask: &Ask<'_>, r
             format!("The policy admits targets, but none of them is configured ({place}): {because}."),
         ),
         Stage::Request => cannot_carry(&at_stage),
+        Stage::Speed => {
+            let message = format!("No admitted target is fast enough just now ({place}): {because}.");
+            Error::new(ErrorKind::Unavailable, message).retry_after(Some(RETRY_BLIND))
+        }
+        Stage::Health if at_stage.iter().any(|r| matches!(r.reason, Reason::Down { rest: Rest::Limited, .. })) => {
+            Error::new(ErrorKind::RateLimited, format!("Every admitted target limits the rate just now ({place})."))
+                .retry_after(Some(retry_after(&at_stage, decision.at)))
+        }
         Stage::Health => {
             Error::new(ErrorKind::Unavailable, format!("All admitted targets are down or saturated ({place})."))
                 .retry_after(Some(retry_after(&at_stage, decision.at)))
@@ -125,7 +149,7 @@ fn member(capability: Capability) -> &'static str {
 /// Until the earliest known time, at least a second.
 fn retry_after(rejections: &[&Rejection], now: UnixMillis) -> Duration {
     let known = rejections.iter().filter_map(|r| match r.reason {
-        Reason::Down { until } => until,
+        Reason::Down { until, .. } => until,
         _ => None,
     });
     known.min().map_or(RETRY_BLIND, |until| {

@@ -5,13 +5,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Market;
 use super::reason::Reason;
 use super::text;
 use super::zones::Countries;
 use crate::domain::money::Money;
-use crate::domain::target::{Country, Fact, Guarantee, Residency, Target, Training, UnixMillis};
+use crate::domain::target::{Country, Fact, Guarantee, Residency, Signal, Target, Training, UnixMillis};
 
 /// What a target must fulfil. The default demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub struct Requirement {
     pub min_tier: Option<Tier>,
     /// Most that the request may be expected to cost.
     pub max_cost: Option<Money>,
+    /// Within so many milliseconds the first token must have come in 95 of 100 cases of late.
+    pub ttft_p95_ms: Option<u32>,
+    /// Whether a target fails that has not been measured enough to say how fast it is.
+    pub measured_only: bool,
 }
 
 /// A rung of the quality ladder.
@@ -85,8 +90,18 @@ impl fmt::Display for RequirementError {
 impl std::error::Error for RequirementError {}
 
 /// The parts in their text form, in the order they are rendered.
-pub(super) const PARTS: [&str; 8] =
-    ["processing", "operator", "parent", "retention_days", "training", "min_guarantee", "min_tier", "max_cost"];
+pub(super) const PARTS: [&str; 10] = [
+    "processing",
+    "operator",
+    "parent",
+    "retention_days",
+    "training",
+    "min_guarantee",
+    "min_tier",
+    "max_cost",
+    "ttft_p95",
+    "unmeasured",
+];
 
 /// Message and hint.
 pub(super) type Complaint = (String, Option<String>);
@@ -102,6 +117,8 @@ impl Requirement {
         min_guarantee: None,
         min_tier: None,
         max_cost: None,
+        ttft_p95_ms: None,
+        measured_only: false,
     };
 
     /// Both at once: whatever fulfils the result fulfils each of the two.
@@ -116,6 +133,8 @@ impl Requirement {
             min_guarantee: both(self.min_guarantee, other.min_guarantee, Guarantee::max),
             min_tier: both(self.min_tier.clone(), other.min_tier.clone(), |a, b| if b.rank > a.rank { b } else { a }),
             max_cost: both(self.max_cost, other.max_cost, Money::min),
+            ttft_p95_ms: both(self.ttft_p95_ms, other.ttft_p95_ms, u32::min),
+            measured_only: self.measured_only || other.measured_only,
         }
     }
 
@@ -162,13 +181,42 @@ impl Requirement {
             "min_guarantee" => self.min_guarantee = Some(guarantee(value)?),
             "min_tier" => self.min_tier = Some(tier(value, market)?),
             "max_cost" => self.max_cost = Some(text::money(value).map_err(|message| (message, None))?),
+            "ttft_p95" => {
+                let limit = text::duration(value).map_err(|message| (message, None))?;
+                self.ttft_p95_ms = Some(millis(limit));
+            }
+            "unmeasured" => self.measured_only = unmeasured(value)?,
             _ => return Err(("there is no such requirement".to_owned(), text::did_you_mean(name, PARTS))),
         }
         Ok(())
     }
 
-    /// Whether a target fulfils everything but `max_cost`, which needs a price. The first part that it fails is the
-    /// reason; facts past their date count as unknown.
+    /// Whether a target is fast enough, by what was measured of it.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_speed(&self, signal: &Signal) -> Result<(), Reason> {
+        match (signal.ttft_p95_ms, self.ttft_p95_ms) {
+            (None, _) if self.measured_only => Err(Reason::Unmeasured),
+            (Some(p95_ms), Some(limit_ms)) if p95_ms > limit_ms => Err(Reason::Slow { p95_ms, limit_ms }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what a request is expected to cost is allowed.
+    ///
+    /// # Errors
+    /// The reason: too much, or not known where there is a limit.
+    pub fn check_cost(&self, expected: Option<Money>) -> Result<(), Reason> {
+        match (self.max_cost, expected) {
+            (Some(_), None) => Err(Reason::Unpriced),
+            (Some(limit), Some(expected)) if expected > limit => Err(Reason::MaxCost { expected, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a target fulfils everything but `max_cost` and `ttft_p95`, which are about the moment. The first part that
+    /// it fails is the reason; facts past their date count as unknown.
     ///
     /// # Errors
     /// The reason.
@@ -276,6 +324,22 @@ pub(super) fn tier(name: &str, market: &dyn Market) -> Result<Tier, Complaint> {
     })
 }
 
+/// `allow` or `refuse`; the latter is true.
+pub(super) fn unmeasured(name: &str) -> Result<bool, Complaint> {
+    match name {
+        "allow" => Ok(false),
+        "refuse" => Ok(true),
+        other => {
+            Err((format!("`{other}` is not one of allow, refuse"), text::did_you_mean(other, ["allow", "refuse"])))
+        }
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 const TRAINING: [(&str, Training); 3] = [("no", Training::No), ("opt-out", Training::OptOut), ("yes", Training::Yes)];
 const GUARANTEES: [(&str, Guarantee); 3] =
     [("none", Guarantee::None), ("documented", Guarantee::Documented), ("contract", Guarantee::Contract)];
@@ -307,6 +371,8 @@ impl fmt::Display for Requirement {
         push("min_guarantee", self.min_guarantee.map(|g| guarantee_name(g).to_owned()));
         push("min_tier", self.min_tier.as_ref().map(|t| t.name.to_string()));
         push("max_cost", self.max_cost.map(|m| format!("{m} USD")));
+        push("ttft_p95", self.ttft_p95_ms.map(|ms| format!("{ms}ms")));
+        push("unmeasured", self.measured_only.then(|| "refuse".to_owned()));
         f.write_str(&parts.join("; "))
     }
 }

@@ -1,9 +1,10 @@
-//! Which route a request takes: the first whose `match` holds; else a name of the catalogue; else none.
+//! Which route a request takes: the first whose `match` and `when` hold; else a name of the catalogue; else none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Pick, Policy, Route, text};
+use super::condition::{Facts, Judge};
+use super::{Ask, Pick, Policy, Route, text};
 use crate::domain::plan::Operation;
 use crate::domain::target::Target;
 
@@ -12,6 +13,8 @@ use crate::domain::target::Target;
 pub enum Selected<'p> {
     /// A route of the policy.
     Route(&'p Route),
+    /// Whether this route is meant can't be said: its condition fails, for this reason.
+    Failed(&'p Route, String),
     /// A name of the catalogue: its endpoints, under the file's requirements.
     Direct(&'p Arc<[Pick]>),
     /// A model id that several providers have: which names to choose from.
@@ -96,7 +99,7 @@ impl Names {
 }
 
 impl Route {
-    /// Whether the route's `match` holds.
+    /// Whether the route's `match` holds; its `when` is another matter.
     #[must_use]
     pub fn matches(&self, model: &str, operation: Operation) -> bool {
         self.operations.as_ref().is_none_or(|o| o.contains(&operation))
@@ -104,9 +107,16 @@ impl Route {
     }
 }
 
-pub(super) fn select<'p>(policy: &'p Policy, model: &str, operation: Operation) -> Selected<'p> {
-    if let Some(route) = policy.routes.iter().find(|r| r.matches(model, operation)) {
-        return Selected::Route(route);
+pub(super) fn select<'p>(policy: &'p Policy, ask: &Ask<'_>) -> Selected<'p> {
+    let model = ask.model;
+    let facts = Facts::of(ask);
+    let judge = Judge::new(&facts);
+    for route in policy.routes.iter().filter(|r| r.matches(model, ask.operation)) {
+        match route.when.as_ref().map_or(Ok(true), |condition| judge.holds(condition)) {
+            Ok(true) => return Selected::Route(route),
+            Ok(false) => {}
+            Err(why) => return Selected::Failed(route, why),
+        }
     }
     if let Some(picks) = direct(policy, model) {
         return Selected::Direct(picks);
@@ -153,7 +163,7 @@ pub(super) fn unknown_message(model: &str, selected: &Selected<'_>) -> String {
         Selected::Unknown(near) if !near.is_empty() => {
             format!("The model `{shown}` does not exist; did you mean {}?", near.join(" or "))
         }
-        Selected::Unknown(_) | Selected::Route(_) | Selected::Direct(_) => {
+        Selected::Unknown(_) | Selected::Route(_) | Selected::Failed(..) | Selected::Direct(_) => {
             format!("The model `{shown}` does not exist.")
         }
     }

@@ -11,12 +11,13 @@ mod shown;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::catalogue::{Catalogue, Target};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capabilities, Capability, Health, Signal, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 use crate::ledger::decisions::Recorded;
 use crate::ledger::trail::Seen;
@@ -144,8 +145,10 @@ impl<'a> Past<'a> {
             // Nobody asked then, so nobody knows.
             None => vec!["model".to_owned()],
         };
+        let tags: Vec<Arc<str>> = recorded.tags.iter().map(|tag| tag.as_str().into()).collect();
+        let (key, team, tenant) = (&recorded.key_id, &recorded.team, &recorded.tenant);
+        let principal = Principal { key, team, tenant, tags: &tags, require: &own };
         let ask = Ask {
-            model: &recorded.model_asked,
             operation,
             dialect,
             input_tokens: row.input_tokens,
@@ -154,9 +157,9 @@ impl<'a> Past<'a> {
             stream: row.stream,
             needs,
             inexpressible: &inexpressible,
-            principal: Principal { require: &own, ..Principal::ANONYMOUS },
+            principal,
             require: &of_request,
-            at: row.at,
+            ..Ask::of(&recorded.model_asked, row.at)
         };
         Ok(plan(policy, self, &ask, &|id| self.signal(id, row.at), Dice(row.dice)))
     }
@@ -184,9 +187,11 @@ fn needs(names: &[String]) -> Option<Capabilities> {
 fn signal(seen: &Seen) -> Signal {
     let mut signal = Signal::COLD;
     if seen.down {
-        signal.state = Health::Down { until: seen.until.map(UnixMillis) };
+        let rest = if seen.own_rest { Rest::Breaker } else { Rest::Firm };
+        signal.state = Health::Down { until: seen.until.map(UnixMillis), rest };
     }
     signal.ttft_ms = seen.ttft_ms;
+    signal.ttft_p95_ms = seen.ttft_p95_ms;
     signal.tpot_us = seen.tpot_us;
     signal.in_flight = seen.in_flight;
     signal

@@ -83,23 +83,11 @@ impl Recordings {
     async fn record(&self, id: u128, at: UnixMillis, require: &str, tried: &[(&str, Outcome)], down: &[&str]) {
         let policy = policies(&self.catalogue, &route(LISTED, "")).remove("default").unwrap();
         let requirement = Requirement::parse(require, &*self.catalogue).unwrap();
-        let state = |name: &str| if down.contains(&name) { Health::Down { until: None } } else { Health::Up };
+        let state =
+            |name: &str| if down.contains(&name) { Health::Down { until: None, rest: Rest::Firm } } else { Health::Up };
         let signals: Vec<(TargetId, Signal)> =
             self.catalogue.targets().iter().map(|t| (t.id, Signal { state: state(&t.name), ..Signal::COLD })).collect();
-        let ask = Ask {
-            model: "auto",
-            operation: Operation::Chat,
-            dialect: DialectId::OpenAiChat,
-            input_tokens: 1_000,
-            max_output: None,
-            choices: 1,
-            stream: false,
-            needs: Capabilities::NONE,
-            inexpressible: &|_| Vec::new(),
-            principal: Principal::ANONYMOUS,
-            require: &requirement,
-            at,
-        };
+        let ask = Ask { require: &requirement, ..Ask::of("auto", at) };
         let seen = |id: TargetId| signals[id.index()].1;
         let decision = plan(&policy, &*self.catalogue, &ask, &seen, Dice(1));
         let refused = decision.refusal.is_some();

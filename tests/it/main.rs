@@ -12,6 +12,7 @@ mod bad_input;
 mod cache;
 mod chat;
 mod config;
+mod decide;
 mod dialects;
 mod failover;
 mod harness;

@@ -54,7 +54,9 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::BodyTooLarge => "request_too_large",
         ErrorKind::UnknownModel | ErrorKind::UnknownPath => "not_found_error",
         ErrorKind::InvalidKey => "authentication_error",
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::TooExpensive => "permission_error",
+        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::PolicyFailed | ErrorKind::TooExpensive => {
+            "permission_error"
+        }
         ErrorKind::BudgetExhausted => "billing_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::Unavailable | ErrorKind::Overloaded => "overloaded_error",

@@ -156,7 +156,9 @@ fn status(kind: ErrorKind) -> &'static str {
         | ErrorKind::BodyTooLarge
         | ErrorKind::UnsupportedMedia => "INVALID_ARGUMENT",
         ErrorKind::InvalidKey => "UNAUTHENTICATED",
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::TooExpensive => "PERMISSION_DENIED",
+        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::PolicyFailed | ErrorKind::TooExpensive => {
+            "PERMISSION_DENIED"
+        }
         ErrorKind::BudgetExhausted => "FAILED_PRECONDITION",
         ErrorKind::UnknownModel | ErrorKind::UnknownPath => "NOT_FOUND",
         ErrorKind::RateLimited => "RESOURCE_EXHAUSTED",

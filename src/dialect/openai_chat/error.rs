@@ -53,7 +53,9 @@ fn kind(kind: ErrorKind) -> &'static str {
         | ErrorKind::BodyTooLarge
         | ErrorKind::UnsupportedMedia
         | ErrorKind::BodyTimeout => "invalid_request_error",
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::TooExpensive => "permission_error",
+        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::PolicyFailed | ErrorKind::TooExpensive => {
+            "permission_error"
+        }
         ErrorKind::BudgetExhausted => "insufficient_quota",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::Unavailable

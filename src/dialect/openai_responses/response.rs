@@ -219,6 +219,7 @@ fn code(kind: ErrorKind) -> &'static str {
         | ErrorKind::InvalidKey
         | ErrorKind::Forbidden
         | ErrorKind::PolicyRefused
+        | ErrorKind::PolicyFailed
         | ErrorKind::TooExpensive
         | ErrorKind::Unavailable
         | ErrorKind::UpstreamFailed

@@ -6,8 +6,9 @@ use crate::dialect::Envelope;
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Signal};
+use crate::ledger::insert::Inserts;
 use crate::ledger::{Trail, decisions, trail};
-use crate::policy::{Ask, Dice, Policy, Principal, Requirement, plan};
+use crate::policy::{Ask, Dice, Policy, plan};
 
 const POLICY: &str = r#"
 [[route]]
@@ -27,20 +28,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
     let needs = Capabilities::NONE.with(Capability::Tools);
     let members = ["model", "messages", "tools", "seed"].map(Into::into).to_vec();
     let envelope = Envelope { model: "auto".into(), needs, choices: 1, members, ..Envelope::default() };
-    let ask = Ask {
-        model: "auto",
-        operation: Operation::Chat,
-        dialect: DialectId::OpenAiChat,
-        input_tokens: 1_000,
-        max_output: None,
-        choices: 1,
-        stream: false,
-        needs,
-        inexpressible: &|_| Vec::new(),
-        principal: Principal::ANONYMOUS,
-        require: &Requirement::ANY,
-        at,
-    };
+    let ask = Ask { needs, ..Ask::of("auto", at) };
     let decision = plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(u64::MAX));
     let first = decision.admitted.first().unwrap().target;
     Trail {
@@ -127,7 +115,8 @@ fn a_row_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
     trail.request_requires = Some("x".repeat(100_000));
-    trail::insert(&store.connect().unwrap(), RequestId(1), &trail).unwrap();
+    let connection = store.connect().unwrap();
+    trail::insert(&mut Inserts::new(&connection), RequestId(1), &trail).unwrap();
     let row = decisions::decision(&store, RequestId(1)).unwrap().unwrap();
     assert_eq!((row.rejected.len(), row.left_out, row.request_requires), (48, 452, None));
     assert!(row.rejected.iter().all(|r| r.why.len() <= 160));

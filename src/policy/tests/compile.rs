@@ -76,11 +76,9 @@ attempts = { max = 0, timeout = { idle = "0s" } }
 
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
-    expect(&route("when = 'request.input_tokens < 3'"), &["route[0].when: is not supported yet"]);
-    expect(&route("require = { ttft_p95 = \"2s\" }"), &["ttft_p95: is not supported yet"]);
     expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
-    expect(&route("prefer = { order = \"weighted\" }"), &["`weighted` is not supported yet"]);
-    expect(&route("prefer = { weights = [1, 2] }"), &["prefer.weights: is not supported yet"]);
+    expect(&route("prefer = { weights = [1, 2] }"), &["route[0]: invalid type"]);
+    expect(&route("require = { unmeasured = \"maybe\" }"), &["`maybe` is not one of allow, refuse"]);
     expect(&route("").replace("model = [\"m\"]", "operation = [\"telepathy\"]"), &["`telepathy` is not supported"]);
 }
 
@@ -237,4 +235,64 @@ fn a_route_that_refuses_everything_is_a_warning() {
     let told = policy.warnings(&shop, UnixMillis(1_764_000_000_000));
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].to_string().starts_with("p.toml:2:8: route `r` refuses every request"), "{told:?}");
+}
+
+#[test]
+fn conditions_choose_routes_and_their_mistakes_have_a_place() {
+    let shop = shop();
+    let text = r#"
+[[route]]
+name = "small"
+match = { model = ["m"] }
+when = 'request.input_tokens < 3000 && !("legal" in key.tags)'
+targets = ["local/r1-7b"]
+
+[[route]]
+name = "office"
+match = { model = ["m"] }
+when = '''
+now.weekday <= 5 &&
+now.hour >= 8'''
+targets = ["openai/o5"]
+
+[[route]]
+name = "rest"
+match = { model = ["m"] }
+when = "100 / request.max_output < 5"
+targets = ["nebius/*"]
+
+[[test]]
+name = "small ones stay here"
+given = { model = "m", input_tokens = 2999 }
+expect = { route = "small" }
+
+[[test]]
+name = "legal does not"
+given = { model = "m", key = { tags = ["legal"] }, at = 2026-11-24T09:00:00Z }
+expect = { route = "office" }
+
+[[test]]
+name = "at night nobody can say"
+given = { model = "m", input_tokens = 3000, at = 2026-11-24T07:59:00Z }
+expect = { refused = "policy_error", route = "rest" }
+
+[[test]]
+name = "and with a limit one can"
+given = { model = "m", input_tokens = 3000, max_output = 50, at = 2026-11-24T07:59:00Z }
+expect = { first = "nebius/*" }
+"#;
+    let policy = compile(text, &shop);
+    for outcome in run_tests(&policy, &shop, NOW) {
+        assert!(outcome.passed, "{outcome:?}");
+    }
+    let warnings: Vec<String> = policy.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("p.toml:19:"), "{warnings:?}");
+    let decision = plan(&policy, &shop, &Ask { input_tokens: 3_000, ..ask("m") }, &cold, Dice(0));
+    let error = decision.refusal.unwrap();
+    assert_eq!((error.kind.status(), error.code_str(), error.retryable()), (403, "policy_error", false));
+    assert!(error.message.contains("route `rest`") && error.message.contains("zero"), "{}", error.message);
+    let found = problems(&text.replace("now.hour", "now.hours"), &shop).join("\n");
+    assert!(found.starts_with("p.toml:13:") && found.contains("did you mean `hour`?"), "{found}");
+    let found = problems(&text.replace("key.tags", "keys.tags"), &shop).join("\n");
+    assert!(found.starts_with("p.toml:5:") && found.contains("did you mean `key`?"), "{found}");
 }

@@ -251,7 +251,7 @@ fn names_of_the_catalogue_work_without_a_route() {
     }
     // A plain id that one provider has, and one that two have.
     assert_eq!(names(&shop, &decide(&shop, &policy, &ask("o5"))), ["openai/o5@eu"]);
-    assert!(matches!(policy.select("DeepSeek-R1", Operation::Chat), Selected::Ambiguous(c) if c.len() == 2));
+    assert!(matches!(policy.select(&ask("DeepSeek-R1")), Selected::Ambiguous(c) if c.len() == 2));
     let decision = decide(&shop, &policy, &ask("DeepSeek-R1"));
     assert_eq!(refused(&decision), (ErrorKind::UnknownModel, 404));
     assert!(decision.refusal.as_ref().unwrap().message.contains("nebius/DeepSeek-R1, together/DeepSeek-R1"));
@@ -309,9 +309,9 @@ fn the_baseline_of_the_file_holds_without_a_route() {
 fn a_ticket_looks_again() {
     let (mut shop, policy) = mission();
     let decision = decide(&shop, &policy, &ask("auto"));
-    assert_eq!(decision.ticket(0, 0, &shop, NOW).unwrap().target(), decision.admitted[0].target);
-    assert_eq!(decision.ticket(2, 2, &shop, NOW), Err(None), "no more attempts than the route allows");
+    assert_eq!(decision.ticket(0, 0, &shop, &cold, NOW).unwrap().target(), decision.admitted[0].target);
+    assert_eq!(decision.ticket(2, 2, &shop, &cold, NOW), Err(None), "no more attempts than the route allows");
     shop.targets[0].available_to = Some(UnixMillis(NOW.0 + 5));
-    assert!(decision.ticket(0, 0, &shop, NOW).is_ok());
-    assert!(matches!(decision.ticket(0, 0, &shop, UnixMillis(NOW.0 + 5)), Err(Some(Reason::Retired { .. }))));
+    assert!(decision.ticket(0, 0, &shop, &cold, NOW).is_ok());
+    assert!(matches!(decision.ticket(0, 0, &shop, &cold, UnixMillis(NOW.0 + 5)), Err(Some(Reason::Retired { .. }))));
 }

@@ -6,6 +6,7 @@ mod diff;
 mod premium;
 mod property;
 mod require;
+mod shares;
 mod shipped;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::*;
 use crate::domain::id::DialectId;
 use crate::domain::money::Rate;
 use crate::domain::target::{
-    Capabilities, Capability, Country, Fact, Guarantee, Health, Prior, Residency, Signal, Target, Training, UnixMillis,
+    Capabilities, Capability, Country, Fact, Guarantee, Health, Prior, Residency, Rest, Signal, Target, Training,
+    UnixMillis,
 };
 use crate::domain::usage::Bucket;
 
@@ -164,20 +166,7 @@ pub(super) fn problems(text: &str, shop: &Shop) -> Vec<String> {
 }
 
 pub(super) fn ask(model: &str) -> Ask<'_> {
-    Ask {
-        dialect: DialectId::OpenAiChat,
-        model,
-        operation: Operation::Chat,
-        input_tokens: 1_000,
-        max_output: None,
-        choices: 1,
-        stream: false,
-        needs: Capabilities::NONE,
-        inexpressible: &|_| Vec::new(),
-        principal: Principal::ANONYMOUS,
-        require: &Requirement::ANY,
-        at: NOW,
-    }
+    Ask::of(model, NOW)
 }
 
 pub(super) fn cold(_: TargetId) -> Signal {
@@ -194,5 +183,6 @@ pub(super) fn reason_of<'a>(shop: &Shop, decision: &'a Decision, name: &str) -> 
 }
 
 pub(super) fn down(until: Option<i64>) -> Signal {
-    Signal { state: Health::Down { until: until.map(UnixMillis) }, ..Signal::COLD }
+    let rest = Rest::Firm;
+    Signal { state: Health::Down { until: until.map(UnixMillis), rest }, ..Signal::COLD }
 }

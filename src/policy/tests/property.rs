@@ -124,22 +124,28 @@ fn requirement() -> impl Strategy<Value = Requirement> {
         .prop_map(|t| t.map(|n| Tier { rank: u32::try_from(n).unwrap(), name: TIERS[n].into() }));
     let cost =
         proptest::option::weighted(0.25, 0..60_000_i128).prop_map(|c| c.map(|c| Money::from_pico(c * 1_000_000)));
-    (set(), set(), set(), proptest::option::weighted(0.25, 0..3_u32), training, guarantee, tier, cost).prop_map(
-        |(processing, operator, parent, retention_days, training, min_guarantee, min_tier, max_cost)| Requirement {
-            processing,
-            operator,
-            parent,
-            retention_days,
-            training,
-            min_guarantee,
-            min_tier,
-            max_cost,
+    let days = proptest::option::weighted(0.25, 0..3_u32);
+    let speed = (proptest::option::weighted(0.25, 0..5_000_u32), proptest::bool::weighted(0.1));
+    (set(), set(), set(), days, training, guarantee, tier, cost, speed).prop_map(
+        |(processing, operator, parent, retention_days, training, min_guarantee, min_tier, max_cost, speed)| {
+            Requirement {
+                ttft_p95_ms: speed.0,
+                measured_only: speed.1,
+                processing,
+                operator,
+                parent,
+                retention_days,
+                training,
+                min_guarantee,
+                min_tier,
+                max_cost,
+            }
         },
     )
 }
 
 /// The rules again, written as plainly as possible and sharing no code with the planner.
-fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>) -> bool {
+fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>, p95: Option<u32>) -> bool {
     let facts = &target.residency;
     let fresh = facts.expires.is_none_or(|e| e.0 > NOW.0);
     let known = |fact: &Fact<Country>, allowed: &Option<Countries>| match (allowed, fact) {
@@ -177,6 +183,11 @@ fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>) -> bo
             .is_some_and(|p| p >= needed.rank as usize)
     });
     let price = requirement.max_cost.is_none_or(|limit| cost.is_some_and(|cost| cost <= limit));
+    let speed = match (p95, requirement.ttft_p95_ms) {
+        (None, _) => !requirement.measured_only,
+        (Some(_), None) => true,
+        (Some(p95), Some(limit)) => p95 <= limit,
+    };
     let service = target.available_to.is_none_or(|to| to.0 > NOW.0);
     processing
         && known(&facts.operator, &requirement.operator)
@@ -186,11 +197,17 @@ fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>) -> bo
         && guarantee
         && tier
         && price
+        && speed
         && service
 }
 
-const PREFER: [&str; 4] =
-    ["{}", "{ order = \"listed\" }", "{ second_is_worth = \"inf\" }", "{ second_is_worth = \"0.001 USD\" }"];
+const PREFER: [&str; 5] = [
+    "{}",
+    "{ order = \"listed\" }",
+    "{ second_is_worth = \"inf\" }",
+    "{ second_is_worth = \"0.001 USD\" }",
+    "{ order = \"weighted\", weights = { \"p*/*\" = 3 } }",
+];
 
 /// At least so many; more where the environment asks for more.
 fn cases() -> u32 {
@@ -202,12 +219,13 @@ proptest! {
 
     #[test]
     fn narrowing_only_narrows(a in requirement(), b in requirement(), c in requirement(), one in made()) {
+        let signal = Signal { ttft_p95_ms: one.ttft, ..Signal::COLD };
         let shop = build(&[one]);
         let target = &shop.targets[0];
         let cost = shop.price(target, &Usage::ZERO.with(Bucket::Input, 1_000), NOW);
         let fulfils = |r: &Requirement| {
-            let priced = r.max_cost.is_none_or(|limit| cost.is_some_and(|cost| cost <= limit));
-            r.check(target, &shop, NOW).is_ok() && priced
+            let now = r.check_cost(cost).is_ok() && r.check_speed(&signal).is_ok();
+            r.check(target, &shop, NOW).is_ok() && now
         };
         let both = a.narrow(&b);
         prop_assert_eq!(fulfils(&both), fulfils(&a) && fulfils(&b));
@@ -229,8 +247,8 @@ proptest! {
     fn decisions_keep_every_promise(
         all in proptest::collection::vec(made(), 1..9),
         rules in (requirement(), requirement(), requirement()),
-        loose in any::<(bool, bool)>(),
-        shape in (0..4_usize, 1..5_u8, 1..3_000_u64, proptest::option::of(1..2_000_u64), any::<bool>(), any::<bool>()),
+        loose in any::<(bool, bool, bool)>(),
+        shape in (0..5_usize, 1..5_u8, 1..3_000_u64, proptest::option::of(1..2_000_u64), any::<bool>(), any::<bool>()),
         dice in any::<u64>(),
     ) {
         let shop = build(&all);
@@ -245,6 +263,9 @@ proptest! {
         );
         let mut policy = compile(&text, &shop);
         policy.routes[0].require = of_route.clone();
+        if loose.2 {
+            policy.routes[0].canary = Some(Canary { target: TargetId(0), share: Share::parse("50%").unwrap(), sticky: Sticky::None });
+        }
         let inexpressible = |dialect: DialectId| {
             if odd_parameter && dialect == DialectId::Native { vec!["odd".to_owned()] } else { Vec::new() }
         };
@@ -253,8 +274,8 @@ proptest! {
         let it = Ask { input_tokens, max_output, needs, inexpressible: &inexpressible, principal, require: &of_request, ..ask("m") };
         let signals = |id: TargetId| {
             let made = &all[id.index()];
-            let state = if made.down { Health::Down { until: None } } else { Health::Up };
-            Signal { state, ttft_ms: made.ttft, tpot_us: made.ttft, in_flight: made.in_flight }
+            let state = if made.down { Health::Down { until: None, rest: Rest::Firm } } else { Health::Up };
+            Signal { state, ttft_ms: made.ttft, ttft_p95_ms: made.ttft, tpot_us: made.ttft, in_flight: made.in_flight }
         };
         let decision = plan(&policy, &shop, &it, &signals, Dice(dice));
 
@@ -272,7 +293,7 @@ proptest! {
             }));
             let usage = Usage::ZERO.with(Bucket::Input, input_tokens).with(Bucket::Output, output);
             let cost = shop.price(target, &usage, NOW);
-            let lawful = [&of_route, &of_key, &of_request].into_iter().all(|r| oracle(target, r, cost));
+            let lawful = [&of_route, &of_key, &of_request].into_iter().all(|r| oracle(target, r, cost, made.ttft));
             let carries = (!tools || made.tools)
                 && !(odd_parameter && made.native)
                 && target.context.is_none_or(|c| input_tokens + max_output.unwrap_or(1) <= c);
@@ -283,13 +304,13 @@ proptest! {
             }
         }
         for attempt in 0..decision.attempts().len() {
-            prop_assert!(decision.ticket(attempt, u8::try_from(attempt).unwrap(), &shop, NOW).is_ok());
+            prop_assert!(decision.ticket(attempt, u8::try_from(attempt).unwrap(), &shop, &signals, NOW).is_ok());
         }
-        prop_assert!(decision.ticket(decision.attempts().len(), u8::try_from(decision.attempts().len()).unwrap(), &shop, NOW).is_err());
+        prop_assert!(decision.ticket(decision.attempts().len(), u8::try_from(decision.attempts().len()).unwrap(), &shop, &signals, NOW).is_err());
     }
 
     #[test]
-    fn the_order_follows_the_score(all in proptest::collection::vec(made(), 2..9), prefer in 0..4_usize, dice in any::<u64>()) {
+    fn the_order_follows_the_score(all in proptest::collection::vec(made(), 2..9), prefer in 0..5_usize, dice in any::<u64>()) {
         let shop = build(&all);
         let text = format!(
             "[[route]]\nname = \"r\"\nmatch = {{ model = [\"m\"] }}\ntargets = [\"p2/*\", \"p0/*\", \"*/*\"]\nprefer = {}\n", PREFER[prefer]

@@ -33,7 +33,9 @@ fn a_requirement_is_never_read_in_part() {
         ("min_guarantee=iron", "none, documented, contract"),
         ("max_cost=0.01", "0.05 USD"),
         ("max_cost=0.01 EUR", "USD"),
-        ("ttft_p95=2s", "no such requirement"),
+        ("ttft_p95=2", "not a duration"),
+        ("unmeasured=no", "allow, refuse"),
+        ("speed=2s", "no such requirement"),
     ] {
         let error = Requirement::parse(text, &shop).unwrap_err().to_string();
         assert!(error.contains(expect), "{text}: {error}");
@@ -45,11 +47,11 @@ fn each_part_narrows_to_the_stricter_one() {
     let shop = shop();
     let read = |text| Requirement::parse(text, &shop).unwrap();
     let loose = "processing=EEA,local,US; operator=EEA,US; parent=EEA,US; retention_days=30; training=no,opt-out; \
-                 min_guarantee=documented; min_tier=small; max_cost=0.10 USD";
+                 min_guarantee=documented; min_tier=small; max_cost=0.10 USD; ttft_p95=2s; unmeasured=allow";
     let strict = "processing=EU,local,GB; operator=DE,US; parent=DE; retention_days=1; training=no,yes; \
-                  min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD";
+                  min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD; ttft_p95=1500ms; unmeasured=refuse";
     let both = "processing=EU,local; operator=DE,US; parent=DE; retention_days=1; training=no; \
-                min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD";
+                min_guarantee=contract; min_tier=reasoning; max_cost=0.01 USD; ttft_p95=1500ms; unmeasured=refuse";
     assert_eq!(read(loose).narrow(&read(strict)), read(both));
     assert_eq!(read(strict).narrow(&read(loose)), read(both));
     assert!(read("processing=US").narrow(&read("processing=EU")).processing.unwrap().is_empty());

@@ -1,0 +1,141 @@
+//! What policies decide, seen from outside: conditions, shares, caps, rests.
+
+use stellwerk::admission::NewKey;
+
+use crate::harness::{Gateway, hello};
+use crate::upstream::{Upstream, completion, json, json_with};
+
+async fn good(text: &str) -> Upstream {
+    Upstream::start(vec![json(200, &completion(text, 1, 1))]).await
+}
+
+#[tokio::test]
+async fn conditions_see_who_asks_and_a_broken_one_refuses() {
+    let (alpha, beta) = (good("a").await, good("b").await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway
+        .policy(
+            r#"
+[[route]]
+name = "legal"
+match = { model = ["auto"] }
+when = '"legal" in key.tags && key.team == "claims"'
+targets = ["beta/*"]
+
+[[route]]
+name = "named"
+match = { model = ["auto"] }
+when = 'request.user == "ada" && 10 / request.max_output > 0'
+targets = ["beta/*"]
+
+[[route]]
+name = "rest"
+match = { model = ["auto"] }
+targets = ["alpha/*"]
+"#,
+        )
+        .await;
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-route")), (200, "rest"), "{}", got.text);
+    let body = hello("auto").replace("\"model\"", "\"user\":\"ada\",\"max_tokens\":5,\"model\"");
+    assert_eq!(gateway.chat(&body).await.header("x-stellwerk-route"), "named");
+    let got = gateway.chat(&body.replace("\"max_tokens\":5,", "")).await;
+    assert_eq!((got.status, &got.json()["error"]["code"]), (403, &"policy_error".into()), "{}", got.text);
+    assert!(got.text.contains("route `named`"), "{}", got.text);
+    let row = gateway.ledger(got.id()).await;
+    assert_eq!((&row["route"], &row["status"]), (&"named".into(), &403.into()), "{row}");
+    assert!(
+        gateway.metrics().await.contains(r#"stellwerk_policy_errors_total{policy="default",route="named"} 1"#),
+        "counted"
+    );
+    let mut legal = gateway;
+    legal.key = legal.key_of(NewKey { team: "claims".into(), tags: vec!["legal".into()], ..Default::default() });
+    legal.wait_for_key().await;
+    assert_eq!(legal.chat(&hello("auto")).await.header("x-stellwerk-route"), "legal");
+}
+
+#[tokio::test]
+async fn a_session_stays_on_its_side_of_a_split() {
+    let (alpha, beta) = (good("a").await, good("b").await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway
+        .policy(
+            r#"
+[[route]]
+name = "split"
+match = { model = ["auto"] }
+targets = ["alpha/*", "beta/*"]
+prefer = { order = "weighted", weights = { "alpha/*" = 1, "beta/*" = 1 }, sticky = "session" }
+"#,
+        )
+        .await;
+    let target = async |body: &str, session: Option<&str>| {
+        let header = session.map(|session| ("x-stellwerk-session", session));
+        let got = gateway.chat_with(body, header.as_slice()).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        got.header("x-stellwerk-target").to_owned()
+    };
+    let turn = |first: &str, more: &str| {
+        format!(
+            r#"{{"model":"auto","messages":[{{"role":"system","content":"be kind"}},{{"role":"user","content":"{first}"}}{more}]}}"#
+        )
+    };
+    let more = r#",{"role":"assistant","content":"yes?"},{"role":"user","content":"go on"}"#;
+    let mut seen = std::collections::HashSet::new();
+    for n in 0..24 {
+        let first = target(&turn(&format!("question {n}"), ""), None).await;
+        assert_eq!(
+            target(&turn(&format!("question {n}"), more), None).await,
+            first,
+            "the second turn follows the first"
+        );
+        seen.insert(first);
+        let by_name = target(&hello("auto"), Some(&format!("s-{n}"))).await;
+        assert_eq!(target(&turn("another", more), Some(&format!("s-{n}"))).await, by_name);
+    }
+    assert_eq!(seen.len(), 2, "both sides have some: one in eight million runs has not");
+}
+
+#[tokio::test]
+async fn more_output_than_the_cap_is_refused_in_the_client_s_words_and_none_means_the_cap() {
+    let alpha = good("a").await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway
+        .policy("[[route]]\nname = \"r\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\noutput_cap = 100\n")
+        .await;
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    let sent = alpha.seen()[0].json();
+    assert!(sent["max_tokens"] == 100 || sent["max_completion_tokens"] == 100, "{sent}");
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let got = gateway.chat(&hello("auto").replace("\"model\"", &format!("\"{name}\":101,\"model\""))).await;
+        let error = &got.json()["error"];
+        assert_eq!((got.status, &error["code"], &error["param"]), (400, &"output_cap".into(), &name.into()), "{error}");
+    }
+    assert_eq!(alpha.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_single_target_is_tried_though_it_rests_unless_it_asked_for_the_rest() {
+    let failing = json(500, "{}");
+    let alpha =
+        Upstream::start(vec![failing.clone(), failing.clone(), failing, json(200, &completion("back", 1, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway.policy("[[route]]\nname = \"r\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n").await;
+    for _ in 0..3 {
+        assert_eq!(gateway.chat(&hello("auto")).await.status, 502);
+    }
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!(got.status, 200, "the breaker is open, and nothing else is left: {}", got.text);
+
+    let limited = json_with(429, &["retry-after: 30"], r#"{"error":{"message":"slow down"}}"#);
+    let alpha = Upstream::start(vec![limited]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway.policy("[[route]]\nname = \"r\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n").await;
+    for _ in 0..2 {
+        let got = gateway.chat(&hello("auto")).await;
+        assert_eq!((got.status, &got.json()["error"]["code"]), (429, &"rate_limit_exceeded".into()), "{}", got.text);
+        let wait: u64 = got.header("retry-after").parse().unwrap();
+        assert!((20..=30).contains(&wait), "{wait}");
+    }
+    assert_eq!(alpha.seen().len(), 1, "it was asked for rest and has it");
+}
