@@ -77,7 +77,7 @@ attempts = { max = 0, timeout = { idle = "0s" } }
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
     expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
-    expect(&route("prefer = { weights = [1, 2] }"), &["route[0]: invalid type"]);
+    expect(&route("prefer = { weights = [1, 2] }"), &["route[0].prefer.weights: must be a table, not a list"]);
     expect(&route("require = { unmeasured = \"maybe\" }"), &["`maybe` is not one of allow, refuse"]);
     expect(&route("").replace("model = [\"m\"]", "operation = [\"telepathy\"]"), &["`telepathy` is not supported"]);
 }
