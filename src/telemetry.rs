@@ -79,6 +79,7 @@ const TARGET: [&str; 3] = ["route", "provider", "model"];
 #[derive(Clone, Debug)]
 struct Deciding {
     policy_errors: IntCounterVec,
+    shadow: IntCounterVec,
 }
 
 impl Deciding {
@@ -89,6 +90,11 @@ impl Deciding {
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
                 &["policy", "route"],
+            )?,
+            shadow: ints(
+                "stellwerk_shadow_runs_total",
+                "Sampled requests, by what became of their shadow.",
+                &["outcome"],
             )?,
         })
     }
@@ -194,6 +200,11 @@ impl Metrics {
     /// A request was refused before any attempt.
     pub fn refused(&self, code: &str) {
         self.refused.with_label_values(&[code]).inc();
+    }
+
+    /// A sampled request's shadow: compared, failed, at its limit, without a place.
+    pub fn shadow(&self, outcome: &str) {
+        self.deciding.shadow.with_label_values(&[outcome]).inc();
     }
 
     /// The condition of a route could not be evaluated.

@@ -78,7 +78,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, now);
+                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 let left = usize::from(self.decision.max_attempts - made) - 1;

@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+mod compare;
 mod cost;
 mod credentials;
 mod detached;
@@ -16,6 +17,7 @@ mod pump;
 mod relay;
 mod retry;
 mod settle;
+mod shadow;
 mod snapshot;
 mod trail;
 mod views;
@@ -70,6 +72,8 @@ pub struct Shared {
     /// Parts of answers that clients may name.
     pub items: Items,
     pub(crate) pools: pools::Pools,
+    /// Shadow runs at once.
+    shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
     drains: Arc<tokio::sync::Semaphore>,
     /// The end of everything that outlives its client.
@@ -89,6 +93,7 @@ impl Shared {
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
             pools: pools::Pools::default(),
+            shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
             dice: AtomicU64::new(seed),
@@ -247,7 +252,7 @@ impl Gateway {
         let mut seen = Seen::default();
         let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
+            settlement.decided(decision, call.envelope.choices, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -308,11 +313,12 @@ impl Gateway {
             session: &|| origin::session(call),
             principal: asker(&call.principal, &own),
             require: &header,
+            expect: &|route, target| snapshot.expectation(route, target),
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, now);
+            let signal = snapshot.signal(id, call.input_estimate(), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
@@ -386,6 +392,7 @@ async fn answer(
     lead: Option<(Lead, Duration)>,
 ) -> Result<Response<Body>, Error> {
     let outcome = dispatch.run(&mut settlement).await;
+    let shadow = shadow::Shadow::of(&dispatch);
     let Dispatch { call, decision, timeouts, deadline, .. } = dispatch;
     let Dispatched { answer, target, dropped } = match outcome {
         Ok(dispatched) => dispatched,
@@ -397,6 +404,9 @@ async fn answer(
     match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
+            if let Some(shadow) = shadow {
+                shadow.start(&target, Some(body.clone()));
+            }
             let mut response = Response::new(Body::whole(body.clone()));
             head(&mut response, JSON, &decision, &settled, &dropped);
             if let Some((lead, ttl)) = lead {
@@ -405,6 +415,9 @@ async fn answer(
             Ok(response)
         }
         Answer::Stream { pump, pending, note } => {
+            if let Some(shadow) = shadow {
+                shadow.start(&target, None);
+            }
             let stream_type = call.ingress.stream_type(&call.envelope);
             let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
             let settled = Settled { target: Some(target), ..Settled::default() };

@@ -199,7 +199,7 @@ impl Pass {
         let (mut last, mut refused, mut made) = (None, None, 0);
         for (number, candidate) in self.decision.admitted.iter().enumerate() {
             let now = self.shared.now();
-            let signals = |id| self.snapshot.signal(id, now);
+            let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
             let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
             let Ok(ticket) = ticket else { continue };
             match self.attempt(candidate, ticket, &mut settlement).await {

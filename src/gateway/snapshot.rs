@@ -1,7 +1,7 @@
 //! One immutable compile of everything that files say. A request loads it once and keeps it to its end.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
-use crate::health::TargetHealth;
+use crate::domain::target::{Capability, Expectation, Health, Rest, Signal, UnixMillis};
+use crate::health::{Memory, TargetHealth};
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
@@ -198,7 +198,7 @@ impl Snapshot {
             generation,
             hash,
             config: Arc::new(config.clone()),
-            health: catalogue.targets().iter().map(|target| shared.health.entry(&target.name)).collect(),
+            health: catalogue.targets().iter().map(|target| shared.health.entry(target)).collect(),
             catalogue,
             policies,
             wires,
@@ -207,16 +207,31 @@ impl Snapshot {
         })
     }
 
-    /// What measurement says of a target.
+    /// Takes what was measured before a restart.
+    pub fn remember(&self, memories: &HashMap<String, Memory>) {
+        for target in self.catalogue.targets() {
+            if let Some(memory) = memories.get(&*target.name) {
+                self.health(target.id).restore(memory);
+            }
+        }
+    }
+
+    /// What measurement says of a target, for a prompt of that many tokens.
     #[must_use]
-    pub fn signal(&self, id: TargetId, now: UnixMillis) -> Signal {
-        let mut signal = self.health(id).signal(now);
+    pub fn signal(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
+        let mut signal = self.health(id).signal(input_tokens, now);
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
         {
             signal.state = Health::Down { until: None, rest: Rest::Firm };
         }
         signal
+    }
+
+    /// What is expected of the tokens of a route's requests at a target.
+    #[must_use]
+    pub fn expectation(&self, route: &str, target: &Target) -> Expectation {
+        self.health(target.id).expectation(route, target.prior.output_tokens)
     }
 
     pub(super) fn health(&self, id: TargetId) -> &Arc<TargetHealth> {
@@ -271,7 +286,7 @@ impl Snapshot {
         let now = now();
         let up = |id: TargetId| {
             let target = self.catalogue.target(id);
-            target.configured && target.is_available(now) && matches!(self.signal(id, now).state, Health::Up)
+            target.configured && target.is_available(now) && matches!(self.signal(id, 0, now).state, Health::Up)
         };
         let Some(policy) = self.policies.get("default") else { return Vec::new() };
         let mut names: Vec<(bool, String)> = Vec::new();

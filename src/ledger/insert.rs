@@ -3,17 +3,30 @@
 
 use rusqlite::{CachedStatement, Connection};
 
+use crate::policy::Requirement;
+
 /// The statements of a batch, by table, each prepared when it is first needed.
 pub(super) struct Inserts<'c> {
     pub connection: &'c Connection,
     pub request: Option<CachedStatement<'c>>,
     pub attempt: Option<CachedStatement<'c>>,
     pub decision: Option<CachedStatement<'c>>,
+    /// The last requirement, written out. Requests of one key mostly have the same, and its zones take longer to write
+    /// than the row.
+    pub required: (Requirement, String),
 }
 
 impl<'c> Inserts<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, request: None, attempt: None, decision: None }
+        let required = (Requirement::ANY, Requirement::ANY.to_string());
+        Self { connection, request: None, attempt: None, decision: None, required }
+    }
+
+    /// Writes a requirement out into `required`, if it is not there.
+    pub(super) fn write_out(&mut self, requirement: &Requirement) {
+        if self.required.0 != *requirement {
+            self.required = (requirement.clone(), requirement.to_string());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod insert;
 pub mod query;
 pub mod residency;
 mod rows;
+pub mod shadow;
 pub mod trail;
 mod writer;
 

@@ -218,6 +218,7 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
     let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
     let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
     let (premium, cheapest) = trail.premium().unwrap_or((None, None));
+    inserts.write_out(&decision.requirement);
     insert!(
         inserts,
         decision {
@@ -237,7 +238,7 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
             inexpressible: text(&trail.inexpressible()),
             key_requires: key,
             request_requires: trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
-            requires: clipped(decision.requirement.to_string(), REQUIREMENT),
+            requires: &inserts.required.1[..cut(&inserts.required.1, REQUIREMENT)],
             lossy: decision.lossy == Lossy::Allow,
             max_attempts: decision.max_attempts,
             refusal: decision.refusal.as_ref().map(|error| error.code_str()),
@@ -269,9 +270,13 @@ fn text(value: &impl Serialize) -> String {
 
 /// The text, at most so long.
 fn clipped(mut text: String, most: usize) -> String {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
+    text.truncate(cut(&text, most));
     text
+}
+
+/// Where a text of at most so many bytes ends.
+fn cut(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 fn pico(money: Money) -> Option<i64> {

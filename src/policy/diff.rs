@@ -1,7 +1,7 @@
 //! What a change of a policy means: not which lines differ, but which requests may go where they could not before.
 //!
 //! Two policies are compared against one catalogue at one moment. A route's admissible targets are those of its list
-//! that fulfil its requirement and are not retired, whether or not this machine has credentials for them. Requests that move from one route
+//! (its canary and its shadow among them) that fulfil its requirement and are not retired, whether or not this machine has credentials for them. Requests that move from one route
 //! to another are found by asking both policies for names: those that the routes spell out, and names of the catalogue
 //! and made-up ones that their globs match. What can't be compared, such as a condition, counts as a widening.
 
@@ -258,8 +258,10 @@ impl<'a> View<'a> {
     }
 
     fn of_route(&self, route: &Route) -> BTreeSet<TargetFacts> {
+        // What a canary or a shadow gets leaves the gateway too.
         let canary = route.canary.as_ref().map(|canary| canary.target);
-        self.admissible(route.picks.iter().map(|pick| pick.target).chain(canary), &route.require)
+        let shadow = route.shadow.as_ref().map(|shadow| shadow.target);
+        self.admissible(route.picks.iter().map(|pick| pick.target).chain(canary).chain(shadow), &route.require)
     }
 
     /// Every route that may take such a request, in order, with its condition and its targets. A condition may turn a

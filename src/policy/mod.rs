@@ -25,6 +25,7 @@ mod reason;
 mod refuse;
 mod require;
 mod select;
+mod shadow;
 mod split;
 mod text;
 mod zones;
@@ -50,6 +51,7 @@ pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};
+pub use shadow::{Shadow, Shadowed};
 pub use split::{Canary, Share, Split, Sticky};
 pub use zones::{Countries, ZONES, Zone};
 
@@ -118,6 +120,8 @@ pub struct Route {
     pub canary: Option<Canary>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
+    /// Where a sample goes besides, to be compared.
+    pub shadow: Option<Shadow>,
     /// Whether parameters may be dropped.
     pub lossy: Lossy,
     /// How long an answer may be served again; none = no cache.

@@ -15,13 +15,10 @@ use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Uri};
+use http::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::client::{Client, Pieces, ReplyBody, client, failure};
-use super::pool::{address, collect};
 use crate::domain::error::{Failure, FailureKind};
 
 /// Where tokens are granted.
@@ -133,9 +130,8 @@ struct Held {
 /// One grant and the token that it brought last.
 #[derive(Debug)]
 pub struct TokenSource {
-    client: Client,
+    client: reqwest::Client,
     url: reqwest::Url,
-    to: Uri,
     endpoint: TokenEndpoint,
     grant: Grant,
     held: ArcSwapOption<Held>,
@@ -163,8 +159,7 @@ impl TokenSource {
             return Err(format!("the token address `{}` must be https", endpoint.url));
         }
         let (held, turn, rests_until) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()), AtomicI64::new(0));
-        let to = address(&url)?;
-        Ok(Self { client: client(Duration::from_secs(5))?, url, to, endpoint, grant, held, turn, rests_until })
+        Ok(Self { client: client()?, url, endpoint, grant, held, turn, rests_until })
     }
 
     /// A token that is good now.
@@ -217,20 +212,22 @@ impl TokenSource {
     }
 
     async fn ask(&self, now: i64) -> Result<Granted, Failure> {
-        let mut request = Request::new(Pieces::new(vec![self.form(now)?.into()]));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.to.clone();
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let response = self.client.request(request).await.map_err(|error| failure(&error))?;
+        let form = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut response = form.body(self.form(now)?).send().await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
-        let body = ReplyBody::new(response.into_body());
         // What the endpoint says of a refusal may repeat who asked: it is not told.
         match status {
             200..300 => {}
             500.. => return Err(Failure::new(FailureKind::Upstream, "the token endpoint failed")),
             _ => return Err(Failure::new(FailureKind::Credentials, "no access token was granted")),
         }
-        let body = collect(body, MOST).await?;
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| broken(&error))? {
+            body.extend_from_slice(&piece);
+            if body.len() > MOST {
+                return Err(Failure::new(FailureKind::Malformed, "the token endpoint's answer is too long"));
+            }
+        }
         let read = serde_json::from_slice::<Granted>(&body);
         read.map_err(|_| Failure::new(FailureKind::Credentials, "the token endpoint answered with no token"))
     }
@@ -253,6 +250,24 @@ impl TokenSource {
         url.query_pairs_mut().clear().extend_pairs(&pairs);
         Ok(url.query().unwrap_or_default().to_owned())
     }
+}
+
+/// The client for side calls: it follows no redirect, asks no proxy and tries nothing again.
+fn client() -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(Duration::from_secs(5))
+        .build()
+        .map_err(|error| format!("no HTTP client: {error}"))
+}
+
+fn broken(error: &reqwest::Error) -> Failure {
+    let kind = if error.is_connect() { FailureKind::Connect } else { FailureKind::Truncated };
+    // Its text may hold the address, which is the operator's.
+    Failure::new(kind, "the token endpoint can't be reached")
 }
 
 /// What a token endpoint answers. Not `Debug`: it holds the token.

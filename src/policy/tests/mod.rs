@@ -6,6 +6,7 @@ mod diff;
 mod premium;
 mod property;
 mod require;
+mod shadow;
 mod shares;
 mod shipped;
 
