@@ -36,7 +36,7 @@ use crate::domain::plan::Operation;
 use crate::wire::splice::quote;
 
 pub(super) use crossed::Crossed;
-pub(super) use response::{UsageOut, finish};
+pub(super) use response::UsageOut;
 
 /// What the sibling dialects of the same house share: errors, and the frame of answers.
 pub(super) struct Family;

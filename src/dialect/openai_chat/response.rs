@@ -189,7 +189,7 @@ fn choice(choice: &Choice) -> WireChoice<'_> {
     }
 }
 
-pub(in crate::dialect) fn finish(reason: FinishReason) -> &'static str {
+pub(super) fn finish(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",

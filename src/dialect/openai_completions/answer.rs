@@ -4,9 +4,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use crate::dialect::openai_chat::{Family, UsageOut, finish};
+use crate::dialect::openai_chat::{Family, UsageOut};
 use crate::dialect::{EncodeStream, Rendering};
-use crate::domain::chat::{ChatEvent, ChatResponse, Part};
+use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Part};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
 
@@ -27,6 +27,15 @@ struct Choice {
     index: u32,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
+}
+
+/// The dialect has no calls: a model that wants one has nothing more to say here.
+fn finish(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop | FinishReason::ToolCalls => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
+    }
 }
 
 pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {

@@ -11,6 +11,9 @@ use crate::dialect::Rendering;
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, FinishReason, Json, Message, Part, ResponseFormat, Role};
 use crate::domain::error::{Error, ErrorKind};
 
+/// The tiers that the dialect has; other providers have words of their own.
+const TIERS: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
+
 /// A response object with all members that clients read, null where there is nothing.
 #[derive(Debug, Serialize)]
 pub(super) struct ResponseOut<'a> {
@@ -156,7 +159,7 @@ impl<'a> ResponseOut<'a> {
                 summary: extra("reasoning.summary"),
             },
             safety_identifier: extra("safety_identifier"),
-            service_tier: head.service_tier.or(request.service_tier.as_deref()),
+            service_tier: head.service_tier.or(request.service_tier.as_deref()).filter(|tier| TIERS.contains(tier)),
             store: false,
             temperature: request.sampling.temperature.unwrap_or(1.0),
             text: TextOut {

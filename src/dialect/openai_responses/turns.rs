@@ -204,7 +204,8 @@ fn image(media: &Media, at: usize, part_at: usize) -> Result<Kind<'_>, Error> {
         }
         source => (None, Some(stored(source, at, part_at)?)),
     };
-    Ok(Kind::InputImage { image_url, file_id, detail: media.detail.as_deref() })
+    // The dialect asks for a word always.
+    Ok(Kind::InputImage { image_url, file_id, detail: Some(media.detail.as_deref().unwrap_or("auto")) })
 }
 
 fn file(media: &Media, at: usize, part_at: usize) -> Result<Kind<'_>, Error> {
@@ -289,13 +290,18 @@ fn assistant<'a>(
 }
 
 /// Ends a message of the assistant.
+/// Parts of an answer belong to messages with an id of the provider's own. What it did not say itself goes as plain text,
+/// a message each.
 fn flush<'a>(said: &mut Vec<Kind<'a>>, items: &mut Vec<ItemOut<'a>>) {
-    let content = match said.as_slice() {
-        [] => return,
-        [Kind::OutputText { text }] => Content::Text(Cow::Borrowed(*text)),
-        _ => Content::Parts(said.drain(..).map(|kind| PartOut { kind, prompt_cache_breakpoint: None }).collect()),
-    };
-    said.clear();
+    if said.iter().all(|kind| matches!(kind, Kind::OutputText { .. })) {
+        for kind in said.drain(..) {
+            if let Kind::OutputText { text } = kind {
+                items.push(ItemOut::Message { role: "assistant", content: Content::Text(Cow::Borrowed(text)) });
+            }
+        }
+        return;
+    }
+    let content = Content::Parts(said.drain(..).map(|kind| PartOut { kind, prompt_cache_breakpoint: None }).collect());
     items.push(ItemOut::Message { role: "assistant", content });
 }
 

@@ -12,6 +12,9 @@ pub(super) fn json_schema(schema: &Json) -> Json {
     }
 }
 
+/// The kinds of values, from 1 on.
+const NUMBERED: [&str; 7] = ["string", "number", "integer", "boolean", "array", "object", "null"];
+
 /// Deeper schemas than bodies may be do not come.
 const MAX_DEPTH: usize = 128;
 
@@ -26,6 +29,13 @@ fn turned(value: Value, depth: usize) -> Value {
         match (name.as_str(), value) {
             ("type", Value::String(word)) => {
                 out.insert(name, Value::String(word.to_ascii_lowercase()));
+            }
+            // Some clients write the numbers that Google's own enumeration has.
+            ("type", Value::Number(number)) => {
+                let number = number.as_u64().and_then(|n| usize::try_from(n).ok());
+                if let Some(word) = number.and_then(|n| NUMBERED.get(n.checked_sub(1)?)) {
+                    out.insert(name, Value::from(*word));
+                }
             }
             ("nullable", Value::Bool(flag)) => nullable = flag,
             ("propertyOrdering" | "property_ordering", _) => {}

@@ -237,3 +237,14 @@ proptest! {
         let _ = Gemini.envelope(&Bytes::from(bytes), &located(true, true));
     }
 }
+
+#[test]
+fn kinds_of_values_may_be_numbers_of_googles_enumeration() {
+    let schema = crate::domain::chat::Json::new(
+        r#"{"type":6,"properties":{"city":{"type":1},"days":{"type":5,"items":{"type":3}}}}"#,
+    );
+    let read: Value = serde_json::from_str(schema::json_schema(&schema).as_str()).unwrap();
+    let want = json!({"type": "object", "properties": {"city": {"type": "string"},
+        "days": {"type": "array", "items": {"type": "integer"}}}});
+    assert_eq!(read, want);
+}

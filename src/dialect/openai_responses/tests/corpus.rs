@@ -239,6 +239,13 @@ fn recorded_requests() {
         once.extra.clear();
         let mut expected = ChatRequest { extra: Vec::new(), model: "m".into(), ..decoded };
         expected.messages.iter_mut().for_each(|m| m.content.iter_mut().for_each(plain_file));
+        // An image without a detail is written with the default.
+        let detailed = |part: &mut Part| {
+            if let Part::Image(media) = part {
+                media.detail.get_or_insert_with(|| "auto".to_owned());
+            }
+        };
+        expected.messages.iter_mut().for_each(|m| m.content.iter_mut().for_each(detailed));
         assert_eq!(once, expected, "{id}");
         same += 1;
     }
