@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::shape::{Anything, Datetime, Spanned};
 
-/// A policy file: for the schema. The reader takes the parts one by one, so that each is told of by its number.
+/// Which target answers which request. The file's name without `.toml` is the policy's.
+// For the schema: the reader takes the parts one by one, so that each is told of by its number.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "stands for the whole in the schema")]
