@@ -3,7 +3,7 @@
 //! The modules stand on floors; each uses lower floors only, and `tests/it/tidy.rs` checks it:
 //!
 //! - floor 0, words: [`domain`]
-//! - floor 1, pure: [`wire`], [`dialect`], [`pricing`], [`forecast`], [`catalogue`], [`policy`], each using those before it
+//! - floor 1, pure: [`shape`], [`wire`], [`dialect`], [`pricing`], [`forecast`], [`catalogue`], [`policy`], each using those before it
 //! - floor 2, ground: [`store`], [`telemetry`], [`config`]
 //! - floor 3, mechanisms: [`admission`], [`cache`], [`health`], [`ledger`], [`local`], [`upstream`]; [`report`] on the ledger
 //! - floor 4: [`gateway`], the steps of a request
@@ -29,6 +29,7 @@ pub mod pricing;
 pub mod replay;
 pub mod report;
 pub mod server;
+pub mod shape;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;

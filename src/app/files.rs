@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::domain::problem::Problem;
+use crate::domain::target::UnixMillis;
 use crate::gateway::{Compiled, LocalModels};
 
 /// Catalogue and policies that passed.
@@ -25,23 +26,22 @@ pub fn compile(config: &Config) -> Result<Checked, Vec<Problem>> {
     Ok(Checked { compiled: Compiled::read(config)?, policies: policy_shown(config) })
 }
 
-/// Everything that a start would find wrong, without starting anything.
-///
-/// # Errors
-/// All problems of all files.
-pub fn check(config: &Config) -> Result<Checked, Vec<Problem>> {
-    let compiled = compile(config).and_then(|checked| checked.compiled.check_wires().map(|()| checked));
-    match (compiled, LocalModels::check(config)) {
-        (Ok(checked), Ok(())) => Ok(checked),
-        (compiled, locals) => Err([compiled.err(), locals.err()].into_iter().flatten().flatten().collect()),
-    }
+/// Everything that a start would find wrong, without starting anything, and as much as could be read.
+#[must_use]
+pub fn check(config: &Config) -> (Checked, Vec<Problem>) {
+    let (compiled, mut problems) = Compiled::examine(config);
+    problems.extend(compiled.check_wires().err().into_iter().flatten());
+    problems.extend(LocalModels::check(config).err().into_iter().flatten());
+    (Checked { compiled, policies: policy_shown(config) }, problems)
 }
 
 impl Checked {
     /// What is no mistake and yet most likely not meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<Problem> {
-        self.compiled.policies.values().flat_map(|policy| policy.warnings.iter().cloned()).collect()
+    pub fn warnings(&self, now: UnixMillis) -> Vec<Problem> {
+        let Compiled { catalogue, policies, .. } = &self.compiled;
+        let policies = policies.values().flat_map(|policy| policy.warnings(&**catalogue, now));
+        catalogue.warnings(now).into_iter().chain(policies).collect()
     }
 
     /// The compiled files.

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use toml::Spanned;
-
 use super::keys::{auth, dialable, keys, present};
+use super::places::Places;
 use super::raw;
 use super::read::Reader;
 use super::{AlsoSpoken, Catalogue, Endpoint, KeyGrant, Provider, SourceFile, Surroundings, TIERS, TokenPlace};
@@ -16,34 +15,39 @@ use crate::domain::price::{Basis, Currency, Fx, FxRate, PriceBook, PricePeriod, 
 use crate::domain::problem::Problem;
 use crate::domain::target::{Capabilities, Capability, Fact, Guarantee, Prior, Residency, Target, Training};
 use crate::domain::usage::Bucket;
+use crate::shape::{self, Spanned};
 
-pub(super) fn build(files: &[SourceFile], around: &Surroundings<'_>) -> Result<Catalogue, Vec<Problem>> {
+/// What the files say as far as they can be read, and everything that is wrong with them.
+pub(super) fn build(files: &[SourceFile], around: &Surroundings<'_>) -> (Catalogue, Vec<Problem>) {
     let mut catalogue = Catalogue::default();
     let mut problems = Vec::new();
     let mut owners: HashMap<String, String> = HashMap::new();
     for file in files {
-        let mut reader = Reader { file: &file.name, text: &file.text, problems: Vec::new() };
+        let mut reader = Reader { file: &file.name, text: &file.text, problems: Vec::new(), partial: false };
         if file.name.ends_with("currencies.toml") {
-            match toml::from_str::<raw::Currencies>(&file.text) {
-                Ok(raw) => catalogue.fx.rates.extend(exchange(&mut reader, &raw).rates),
-                Err(error) => problems.push(Problem::from_toml(&file.name, &file.text, &error)),
+            let raw = shape::read_document::<raw::Currencies>(&file.name, &file.text, &mut reader.problems);
+            if let Some(raw) = raw {
+                let rates = exchange(&mut reader, &raw).rates;
+                catalogue.fx.rates.extend(rates);
             }
         } else {
-            match toml::from_str::<raw::Provider>(&file.text) {
-                Ok(raw) => {
-                    if let Some(other) = owners.insert(raw.name.get_ref().clone(), file.name.clone()) {
-                        reader.problem(&raw.name, format!("`{}` is defined in {other} already", raw.name.get_ref()));
-                    }
-                    provider(&mut reader, &raw, around, &mut catalogue);
+            let raw = shape::read_document::<raw::Provider>(&file.name, &file.text, &mut reader.problems);
+            reader.partial = !reader.problems.is_empty();
+            if let Some(raw) = raw {
+                if let Some(other) = owners.insert(raw.name.get_ref().clone(), file.name.clone()) {
+                    reader.problem(&raw.name, format!("`{}` is defined in {other} already", raw.name.get_ref()));
                 }
-                Err(error) => problems.push(Problem::from_toml(&file.name, &file.text, &error)),
+                provider(&mut reader, &raw, around, &mut catalogue);
             }
         }
+        // A model says the same at each of its endpoints.
+        reader.problems.sort_by_key(|problem| (problem.line, problem.column));
+        reader.problems.dedup();
         problems.extend(reader.problems);
     }
     catalogue.fx.rates.sort_by_key(|rate| rate.from);
     index(&mut catalogue);
-    if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+    (catalogue, problems)
 }
 
 /// Full names, names without endpoint, and model ids that one provider alone has.
@@ -81,6 +85,9 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
     let quirks = Arc::new(quirks(reader, &raw.quirks));
     let auth = auth(reader, &raw.auth);
     let endpoint_names: Vec<&str> = raw.endpoints.iter().map(|e| e.name.get_ref().as_str()).collect();
+    for key in &raw.keys {
+        check_key(reader, key, &endpoint_names);
+    }
     let mut endpoints = Vec::new();
     for endpoint in &raw.endpoints {
         if endpoint_names.iter().filter(|n| **n == endpoint.name.get_ref()).count() > 1 {
@@ -176,6 +183,11 @@ fn models(
 ) {
     let names: Vec<&str> = raw.endpoints.iter().map(|e| e.name.get_ref().as_str()).collect();
     check_names(reader, model.endpoints.as_ref(), &names);
+    for at in model.ids.keys().filter(|_| !reader.partial).collect::<Vec<_>>() {
+        if !names.contains(&at.get_ref().as_str()) {
+            reader.unknown_name(at, "endpoint here", &names);
+        }
+    }
     let tier = model.tier.as_ref().inspect(|tier| {
         if !TIERS.contains(&tier.get_ref().as_str()) {
             reader.unknown_name(tier, "tier", &TIERS);
@@ -197,8 +209,13 @@ fn models(
         }
         let full_name: Arc<str> = format!("{provider}/{id}@{at}").into();
         let name = if names.len() == 1 { format!("{provider}/{id}").into() } else { Arc::clone(&full_name) };
-        let upstream =
-            model.ids.get(&*at).or(model.upstream.as_ref()).map_or_else(|| Arc::clone(&id), |id| id.as_str().into());
+        let upstream = model
+            .ids
+            .iter()
+            .find(|(name, _)| **name.get_ref() == *at)
+            .map(|(_, id)| id)
+            .or(model.upstream.as_ref())
+            .map_or_else(|| Arc::clone(&id), |id| id.as_str().into());
         let served = dialect != DialectId::Native || around.served.contains(&&*id);
         let target = Target {
             id: TargetId(u32::try_from(catalogue.targets.len()).unwrap_or(u32::MAX)),
@@ -225,14 +242,26 @@ fn models(
             configured: *dialable && served,
         };
         catalogue.targets.push(target);
+        catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));
         catalogue.target_endpoint.push(*index);
     }
 }
 
 fn check_names(reader: &mut Reader<'_>, given: Option<&Spanned<Vec<String>>>, known: &[&str]) {
-    let Some(given) = given else { return };
+    let Some(given) = given.filter(|_| !reader.partial) else { return };
     for name in given.get_ref().iter().filter(|name| !known.contains(&name.as_str())) {
         reader.problem(given, format!("there is no endpoint `{name}` here ({})", known.join(", ")));
+    }
+}
+
+/// A key comes from one place, and for endpoints that there are.
+fn check_key(reader: &mut Reader<'_>, key: &Spanned<raw::Key>, endpoints: &[&str]) {
+    let raw = key.get_ref();
+    check_names(reader, raw.endpoints.as_ref(), endpoints);
+    match (&raw.env, &raw.file) {
+        (Some(_), None) | (None, Some(_)) => {}
+        (None, None) => reader.problem(key, "a key needs `env` or `file`"),
+        (Some(_), Some(_)) => reader.problem(key, "a key comes from `env` or from `file`, not from both"),
     }
 }
 
@@ -382,7 +411,7 @@ fn prior(raw: &raw::Prior) -> Prior {
 
 /// The periods of a model at an endpoint. An entry that names the endpoint stands before one that names none.
 fn prices(reader: &mut Reader<'_>, model: &raw::Model, full_name: &str, names: &[&str], at: &str) -> PriceBook {
-    let mut periods: Vec<(PricePeriod, &Spanned<toml::value::Datetime>)> = Vec::new();
+    let mut periods: Vec<(PricePeriod, &Spanned<shape::Datetime>)> = Vec::new();
     let own = |price: &raw::Price| price.endpoints.as_ref().is_some_and(|only| only.get_ref().iter().any(|e| e == at));
     let any_own = model.prices.iter().any(own);
     for price in &model.prices {

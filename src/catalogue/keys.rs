@@ -1,11 +1,10 @@
 //! Credentials of a provider: where they come from, where they go, and whether they are there.
 
-use toml::Spanned;
-
 use super::raw;
 use super::read::Reader;
 use super::{AuthScheme, Endpoint, KeyGrant, KeySource, KeySpec, Surroundings};
 use crate::domain::id::DialectId;
+use crate::shape::Spanned;
 
 /// Whether there is a way to the endpoint: an address and, where needed, a credential.
 pub(super) fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroundings<'_>) -> bool {
@@ -37,14 +36,14 @@ pub(super) fn present(endpoint: &Endpoint, key: &KeySpec, around: &Surroundings<
 }
 
 pub(super) fn keys(reader: &mut Reader<'_>, provider: &raw::Provider, endpoint: &str) -> Vec<KeySpec> {
-    let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.iter().any(|e| e == endpoint));
+    let here = |key: &&raw::Key| key.endpoints.as_ref().is_none_or(|only| only.get_ref().iter().any(|e| e == endpoint));
     let spec = |key: &raw::Key| {
         let grant = key.grant.as_ref().and_then(|at| grant(reader, provider, key, at));
         let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
         let (secret_env, session_env) = (key.secret_env.clone(), key.session_env.clone());
         Some(KeySpec { source, weight: key.weight, secret_env, session_env, grant })
     };
-    provider.keys.iter().filter(here).filter_map(spec).collect()
+    provider.keys.iter().map(Spanned::get_ref).filter(here).filter_map(spec).collect()
 }
 
 fn grant(reader: &mut Reader<'_>, provider: &raw::Provider, key: &raw::Key, at: &Spanned<String>) -> Option<KeyGrant> {

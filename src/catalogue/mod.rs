@@ -6,10 +6,12 @@
 mod build;
 mod embedded;
 mod keys;
+mod places;
 mod raw;
 mod read;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::dialect::Quirks;
@@ -179,6 +181,7 @@ pub struct Catalogue {
     endpoints: Vec<Arc<Endpoint>>,
     targets: Vec<Target>,
     target_endpoint: Vec<usize>,
+    places: Vec<places::Places>,
     by_name: HashMap<Arc<str>, Vec<TargetId>>,
     fx: Fx,
 }
@@ -189,6 +192,13 @@ impl Catalogue {
     /// # Errors
     /// All problems of all files.
     pub fn compile(overlay: &[SourceFile], around: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
+        let (catalogue, problems) = Self::examine(overlay, around);
+        if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+    }
+
+    /// The same, and with problems as much of the catalogue as can be read: other files can then be checked against it.
+    #[must_use]
+    pub fn examine(overlay: &[SourceFile], around: &Surroundings<'_>) -> (Self, Vec<Problem>) {
         let stem = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         let replaced: Vec<_> = overlay.iter().map(|file| stem(&file.name)).collect();
         let shipped = embedded().into_iter().filter(|file| !replaced.contains(&stem(&file.name)));
@@ -201,7 +211,31 @@ impl Catalogue {
     /// # Errors
     /// All problems of all files.
     pub fn compile_only(files: &[SourceFile], around: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
-        build::build(files, around)
+        let (catalogue, problems) = build::build(files, around);
+        if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+    }
+
+    /// The JSON Schema of a provider file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        crate::shape::schema::<raw::Provider>("A provider of Stellwerk: providers/NAME.toml")
+    }
+
+    /// The JSON Schema of the file of exchange rates.
+    #[must_use]
+    pub fn currencies_schema() -> serde_json::Value {
+        crate::shape::schema::<raw::Currencies>("Exchange rates of Stellwerk: providers/currencies.toml")
+    }
+
+    /// Takes relative paths of key files from this directory: that of the configuration file.
+    pub fn root_key_files(&mut self, base: &Path) {
+        for endpoint in &mut self.endpoints {
+            for key in &mut Arc::make_mut(endpoint).keys {
+                if let KeySource::File(path) = &mut key.source {
+                    *path = base.join(&*path).display().to_string();
+                }
+            }
+        }
     }
 
     /// All providers.

@@ -1,11 +1,12 @@
 //! A provider file as written. `providers/README.md` explains it to those who edit one.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
-use toml::value::Datetime;
+
+use crate::shape::{Datetime, Spanned};
 
 /// `providers/<name>.toml`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
     /// The provider's name in targets and policies.
@@ -18,7 +19,7 @@ pub(super) struct Provider {
     pub auth: Auth,
     /// The pool of credentials.
     #[serde(default)]
-    pub keys: Vec<Key>,
+    pub keys: Vec<Spanned<Key>>,
     /// Where access tokens are granted to keys with a `grant`.
     pub token: Option<Token>,
     /// Jurisdiction of the operating company; absent = unknown.
@@ -38,7 +39,7 @@ pub(super) struct Provider {
     pub models: Vec<Model>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
     /// `bearer`, `header`, `query`, `aws-sigv4` or `none`.
@@ -50,7 +51,7 @@ pub(super) struct Auth {
 }
 
 /// Where access tokens are granted. Its facts are looked at like those of an endpoint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Token {
     /// Its address; `${NAME}` stands for an environment variable.
@@ -78,12 +79,12 @@ pub(super) struct Token {
     pub expires: Option<Spanned<Datetime>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
-    /// Environment variable that holds the key.
+    /// Environment variable that holds the key; either this or `file`.
     pub env: Option<String>,
-    /// File that holds it.
+    /// File that holds it; a relative path starts at the directory of the configuration file.
     pub file: Option<String>,
     /// For `aws-sigv4`, where `env` is the id of the key: the variable of its secret.
     pub secret_env: Option<String>,
@@ -98,7 +99,7 @@ pub(super) struct Key {
     #[serde(default = "one")]
     pub weight: u32,
     /// Only for these endpoints; absent = all.
-    pub endpoints: Option<Vec<String>>,
+    pub endpoints: Option<Spanned<Vec<String>>>,
 }
 
 fn one() -> u32 {
@@ -106,7 +107,7 @@ fn one() -> u32 {
 }
 
 /// See `dialect::Quirks`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Quirks {
     /// `option`, `always` or `never`.
@@ -127,7 +128,7 @@ pub(super) struct Quirks {
     pub think_tags: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Endpoint {
     /// Its name within the provider.
@@ -176,7 +177,7 @@ pub(super) struct Endpoint {
 }
 
 /// Another dialect of an endpoint.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Also {
     /// Its base URL, where it is another; the same host, since the endpoint's residency facts hold for it.
@@ -185,7 +186,7 @@ pub(super) struct Also {
     pub path: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Days {
     /// So many.
@@ -194,7 +195,7 @@ pub(super) enum Days {
     Text(String),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
     /// Its id; `*` takes any name.
@@ -203,7 +204,7 @@ pub(super) struct Model {
     pub upstream: Option<String>,
     /// Its name on the wire at certain endpoints.
     #[serde(default)]
-    pub ids: std::collections::BTreeMap<String, String>,
+    pub ids: std::collections::BTreeMap<Spanned<String>, String>,
     /// Only at these endpoints; absent = all.
     pub endpoints: Option<Spanned<Vec<String>>>,
     /// Same weights elsewhere share a family.
@@ -227,7 +228,7 @@ pub(super) struct Model {
     pub prices: Vec<Price>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Available {
     /// First day or moment.
@@ -236,7 +237,7 @@ pub(super) struct Available {
     pub to: Option<Spanned<Datetime>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prior {
     /// Milliseconds to the first token.
@@ -247,7 +248,7 @@ pub(super) struct Prior {
     pub output_tokens: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Price {
     /// First day or moment, UTC.
@@ -263,16 +264,25 @@ pub(super) struct Price {
     pub timestamp_basis: Option<Spanned<String>>,
     /// A fee per request, in whole units.
     pub per_request: Option<Spanned<String>>,
-    /// Per million tokens.
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of what the provider puts into its cache.
     pub cache_write: Option<Spanned<String>>,
+    /// The same for an hour.
     pub cache_write_1h: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
+    /// Of thinking, where it differs from `output`.
     pub reasoning: Option<Spanned<String>>,
+    /// Of sound in the prompt.
     pub input_audio: Option<Spanned<String>>,
+    /// Of sound in the answer.
     pub output_audio: Option<Spanned<String>>,
+    /// Of pictures in the prompt.
     pub input_image: Option<Spanned<String>>,
+    /// Of pictures in the answer.
     pub output_image: Option<Spanned<String>>,
     /// Per million searches.
     pub search: Option<Spanned<String>>,
@@ -297,7 +307,7 @@ fn usd() -> String {
     "USD".to_owned()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Window {
     /// Names it (`off-peak`).
@@ -306,24 +316,31 @@ pub(super) struct Window {
     pub utc: Spanned<Vec<String>>,
     /// `mon` … `sun`; absent = every day.
     pub days: Option<Spanned<Vec<String>>>,
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tier {
     /// Above so many input tokens.
     pub above_input: u64,
+    /// Of the prompt, per million tokens, as decimal text.
     pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
     pub cache_read: Option<Spanned<String>>,
+    /// Of what the provider puts into its cache.
     pub cache_write: Option<Spanned<String>>,
+    /// Of the answer.
     pub output: Option<Spanned<String>>,
 }
 
 /// `providers/currencies.toml`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Currencies {
     /// Dated exchange rates to US dollars.
@@ -331,7 +348,7 @@ pub(super) struct Currencies {
     pub rates: Vec<Rate>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rate {
     /// Of this currency.

@@ -1,19 +1,21 @@
 //! Single values of provider files: countries, dates, rates, windows.
 
-use toml::Spanned;
-use toml::value::{Datetime, Offset};
+use toml::value::Offset;
 
 use crate::domain::money::Rate;
 use crate::domain::price::Rates;
 use crate::domain::problem::Problem;
 use crate::domain::target::{Country, UnixMillis};
 use crate::domain::usage::Bucket;
+use crate::shape::{self, Datetime, Spanned};
 
 /// A file being read, with its problems so far.
 pub(super) struct Reader<'a> {
     pub file: &'a str,
     pub text: &'a str,
     pub problems: Vec<Problem>,
+    /// Something of the file could not be read: what refers to it is not at fault.
+    pub partial: bool,
 }
 
 impl Reader<'_> {
@@ -24,8 +26,7 @@ impl Reader<'_> {
     /// A problem with the nearest of the names that would have been right.
     pub(super) fn unknown_name(&mut self, at: &Spanned<String>, what: &str, known: &[&str]) {
         let given = at.get_ref();
-        let near = known.iter().min_by_key(|name| strsim::damerau_levenshtein(given, name));
-        let near = near.filter(|name| strsim::damerau_levenshtein(given, name) <= given.len().max(3) / 2);
+        let near = shape::nearest(given, known.iter().copied());
         let message = format!("`{given}` is no {what} ({})", known.join(", "));
         let hint = near.map(|name| format!("did you mean `{name}`?"));
         self.problems.push(Problem::at(self.file, self.text, at.span().start, message).hint(hint));

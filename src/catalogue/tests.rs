@@ -93,3 +93,65 @@ fn names_with_and_without_endpoint_and_wildcards() {
     assert_eq!(catalogue.named("deepseek-flash").len(), 1, "one provider has it");
     assert_eq!(catalogue.named("openai-compatible/llama3").len(), 1);
 }
+
+#[test]
+fn one_mistake_hides_no_other_and_the_rest_is_read() {
+    let text = HEAD.replace("docs", "dosc").replace(
+        "\n\n[[endpoint]]",
+        "\nkeys = [{ env = \"KEY\", weight = \"1\" }, {}, { env = \"A\", file = \"b\" }]\n\n[[endpoint]]",
+    ) + "retention_dys = 3\n\n[[model]]\nid = \"m\"\ncontext = \"many\"\n\n[[model]]\nid = \"n\"\ntier = \"frontiers\"\n";
+    let (catalogue, problems) = Catalogue::examine(&[file(&text)], &around());
+    let told: Vec<String> =
+        problems.iter().map(|p| format!("{}{}", p.message, p.hint.as_deref().unwrap_or_default())).collect();
+    for wanted in [
+        "must be a whole number, not a string",
+        "a key needs `env` or `file`",
+        "from `env` or from `file`, not from both",
+        "`retention_dys` is not known here",
+        "did you mean `retention_days`?",
+        "`frontiers` is no tier",
+    ] {
+        assert!(told.iter().any(|line| line.contains(wanted)), "{wanted}: {told:#?}");
+    }
+    let models: Vec<&str> = catalogue.targets().iter().filter(|t| &*t.provider == "x").map(|t| &*t.model).collect();
+    assert_eq!(models, ["m", "n"], "what can be read is there for others to be checked against");
+}
+
+#[test]
+fn endpoints_that_are_not_there_are_told_of() {
+    let text = HEAD.replace("\n\n[[endpoint]]", "\nkeys = [{ env = \"KEY\", endpoints = [\"moon\"] }]\n\n[[endpoint]]")
+        + "\n[[model]]\nid = \"m\"\nids = { moon = \"m-1\" }\n";
+    let problems = Catalogue::compile_only(&[file(&text)], &around()).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.message.contains("moon")), "{problems:?}");
+}
+
+#[test]
+fn stale_facts_and_models_without_a_price_are_warnings() {
+    let text = HEAD.replace("\n\n[[endpoint]]", "\nkeys = [{ env = \"KEY\" }]\n\n[[endpoint]]")
+        + "expires = 2026-06-01\n\n[[model]]\nid = \"m\"\n\n[[model]]\nid = \"n\"\n\n  [[model.price]]\n  from = 2025-01-01\n  input = \"1\"\n  source = \"s\"\n  checked = 2025-01-01\n";
+    let told = |day: &str, key: bool| {
+        let env = |name: &str| (key && name == "KEY").then(|| "v".to_owned());
+        let catalogue = Catalogue::compile_only(&[file(&text)], &Surroundings { env: &env, served: &[] }).unwrap();
+        let now: jiff::Timestamp = format!("{day}T00:00:00Z").parse().unwrap();
+        let told = catalogue.warnings(crate::domain::target::UnixMillis(now.as_millisecond()));
+        told.iter().map(|w| w.message.clone()).collect::<Vec<_>>()
+    };
+    let unpriced = "x/m has no price now: its requests are recorded as unpriced, and `max_cost` refuses it";
+    assert_eq!(told("2026-01-01", true), [unpriced]);
+    let soon = told("2026-05-22", true);
+    assert!(
+        matches!(&soon[..], [facts, price] if facts.contains("turn stale in 10 days") && price == unpriced),
+        "{soon:?}"
+    );
+    assert!(told("2026-06-02", true)[0].contains("are stale"));
+    assert_eq!(told("2026-06-02", false), Vec::<String>::new(), "what nobody uses is nobody's worry");
+}
+
+#[test]
+fn key_files_start_at_the_directory_of_the_configuration() {
+    let text = HEAD.replace("\n\n[[endpoint]]", "\nkeys = [{ file = \"k/a\" }, { file = \"/abs\" }]\n\n[[endpoint]]");
+    let mut catalogue = Catalogue::compile_only(&[file(&text)], &around()).unwrap();
+    catalogue.root_key_files(std::path::Path::new("/etc/stellwerk"));
+    assert_eq!(catalogue.key_files().collect::<Vec<_>>(), ["/etc/stellwerk/k/a", "/abs"]);
+}

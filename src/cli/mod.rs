@@ -9,6 +9,7 @@ mod keys;
 mod past;
 mod policy;
 mod report;
+mod schema;
 mod serve;
 mod since;
 
@@ -56,6 +57,8 @@ enum Command {
     Serve(serve::Serve),
     /// Check config, catalogue and policies; report all problems at once.
     Check(check::Check),
+    /// Print the JSON Schema of a file that people edit.
+    Schema(schema::Schema),
     /// Show how a request would be or was decided, and why.
     Explain(Box<explain::Explain>),
     /// Work with policies.
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => command.run(&cli.common),
         Command::Check(command) => command.run(&cli.common),
+        Command::Schema(command) => Ok(command.run()),
         Command::Explain(command) => command.run(&cli.common),
         Command::Policy(command) => command.run(&cli.common),
         Command::Advise(command) => command.run(&cli.common),
@@ -130,6 +134,12 @@ pub fn run() -> ExitCode {
 impl Common {
     /// The configuration in force: the file, then the command line over it.
     fn load(&self) -> Result<Config, Failed> {
+        let (config, problems) = self.examine()?;
+        if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
+    }
+
+    /// The same, and with problems as much of it as can be read.
+    fn examine(&self) -> Result<(Config, Vec<Problem>), Failed> {
         let (file, text, base) = match self.file() {
             Some(path) => {
                 let text =
@@ -142,7 +152,7 @@ impl Common {
             }
             None => ("built-in defaults".to_owned(), String::new(), PathBuf::from(".")),
         };
-        let mut config = config::parse(&file, &text, &base)?;
+        let (mut config, problems) = config::examine(&file, &text, &base);
         if let Some(dir) = &self.data_dir {
             config.data_dir.clone_from(dir);
         }
@@ -150,7 +160,7 @@ impl Common {
         config.providers_dir = self.providers.clone().or(config.providers_dir);
         config.local.retain(|model| self.models.iter().all(|given| given.name != model.name));
         config.local.extend(self.models.iter().cloned());
-        Ok(config)
+        Ok((config, problems))
     }
 
     /// The configuration file, if there is one.

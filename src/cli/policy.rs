@@ -1,4 +1,6 @@
-//! `stellwerk policy`: the unit tests inside policy files; what policies would have done.
+//! `stellwerk policy`: the unit tests inside policy files, what a change means, and what policies would have done.
+
+mod diff;
 
 use std::process::ExitCode;
 
@@ -18,37 +20,43 @@ pub(super) enum Policy {
         #[arg(long)]
         json: bool,
     },
+    /// Compare two policies, or two directories of them, by what they mean for the catalogue's targets.
+    Diff(diff::Diff),
     /// Decide recorded requests again with the policies of a directory, and compare.
     Backtest(backtest::Backtest),
 }
 
 impl Policy {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, Failed> {
-        let json = match self {
-            Self::Test { json } => json,
-            Self::Backtest(command) => return command.run(common),
-        };
-        let checked = app::compile(&common.load()?)?;
-        let compiled = checked.compiled();
-        let (mut lines, mut rows, mut failed, mut count) = (Vec::new(), Vec::new(), 0, 0);
-        for policy in compiled.policies.values() {
-            for outcome in run_tests(policy, &*compiled.catalogue, now()) {
-                count += 1;
-                failed += usize::from(!outcome.passed);
-                let mark = if outcome.passed { "ok  " } else { "FAIL" };
-                lines.push(format!("{mark}  {}: {}", policy.name, outcome.name));
-                lines.extend((!outcome.passed).then(|| format!("        {}", outcome.why)));
-                rows.push(serde_json::json!({
-                    "policy": &*policy.name, "test": outcome.name, "passed": outcome.passed, "why": outcome.why,
-                }));
-            }
+        match self {
+            Self::Test { json } => test(common, json),
+            Self::Diff(diff) => diff.run(common),
+            Self::Backtest(command) => command.run(common),
         }
-        if json {
-            say(&serde_json::Value::from(rows).to_string());
-        } else {
-            lines.push(format!("\n{} passed, {failed} failed", count - failed));
-            say(&lines.join("\n"));
-        }
-        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn test(common: &Common, json: bool) -> Result<ExitCode, Failed> {
+    let checked = app::compile(&common.load()?)?;
+    let compiled = checked.compiled();
+    let (mut lines, mut rows, mut failed, mut count) = (Vec::new(), Vec::new(), 0, 0);
+    for policy in compiled.policies.values() {
+        for outcome in run_tests(policy, &*compiled.catalogue, now()) {
+            count += 1;
+            failed += usize::from(!outcome.passed);
+            let mark = if outcome.passed { "ok  " } else { "FAIL" };
+            lines.push(format!("{mark}  {}: {}", policy.name, outcome.name));
+            lines.extend((!outcome.passed).then(|| format!("        {}", outcome.why)));
+            rows.push(serde_json::json!({
+                "policy": &*policy.name, "test": outcome.name, "passed": outcome.passed, "why": outcome.why,
+            }));
+        }
+    }
+    if json {
+        say(&serde_json::Value::from(rows).to_string());
+    } else {
+        lines.push(format!("\n{} passed, {failed} failed", count - failed));
+        say(&lines.join("\n"));
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,16 +6,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use crate::domain::problem::Problem;
 use crate::domain::quantity::{parse_bytes, parse_duration};
+use crate::shape;
 
 /// The configuration in force. Field meanings and defaults: `deploy/stellwerk.example.toml`.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where relative paths start: the directory of the file.
+    pub base: PathBuf,
     /// Address of the data plane.
     pub listen: SocketAddr,
     /// Address of the admin plane.
@@ -88,63 +87,27 @@ pub struct LocalModel {
 /// # Errors
 /// All problems, with file and line.
 pub fn parse(file: &str, text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return Err(errors.iter().map(|error| Problem::from_toml(file, text, error)).collect());
-    }
-    let mut reader = Reader { file, text, problems: Vec::new() };
-    let raw = reader.tables(document.into_inner());
-    resolve(raw, reader, base)
+    let (config, problems) = examine(file, text, base);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-/// Reads table by table, so that a mistake in one does not hide those of the others.
-struct Reader<'a> {
-    file: &'a str,
-    text: &'a str,
-    problems: Vec<Problem>,
+/// The same, and with problems as much of the configuration as can be read: what it names can then be checked as well.
+#[must_use]
+pub fn examine(file: &str, text: &str, base: &Path) -> (Config, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let raw = shape::read_document(file, text, &mut problems).unwrap_or_default();
+    resolve(raw, Check { file, text, problems }, base)
 }
 
-impl Reader<'_> {
-    fn tables(&mut self, document: DeTable<'_>) -> raw::Config {
-        const TABLES: [&str; 7] = ["server", "admin", "data", "ledger", "catalogue", "policies", "local"];
-        let mut raw = raw::Config::default();
-        for (key, value) in document {
-            match key.get_ref().as_ref() {
-                "server" => self.table(value, &mut raw.server),
-                "admin" => self.table(value, &mut raw.admin),
-                "data" => self.table(value, &mut raw.data),
-                "ledger" => self.table(value, &mut raw.ledger),
-                "catalogue" => self.table(value, &mut raw.catalogue),
-                "policies" => self.table(value, &mut raw.policies),
-                "local" => self.table(value, &mut raw.local),
-                other => {
-                    let near = TABLES.iter().min_by_key(|table| strsim::damerau_levenshtein(other, table));
-                    let message = format!("there is no table `{other}`");
-                    let problem = Problem::at(self.file, self.text, key.span().start, message);
-                    self.problems.push(problem.hint(near.map(|near| format!("did you mean `{near}`?"))));
-                }
-            }
-        }
-        raw
-    }
-
-    /// A table that can't be read leaves its defaults, which have no mistakes of their own.
-    fn table<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, into: &mut T) {
-        let span = value.span();
-        match T::deserialize(toml::de::ValueDeserializer::from(value)) {
-            Ok(read) => *into = read,
-            Err(error) => {
-                let at = error.span().unwrap_or(span).start;
-                let message = error.message().trim().replace('\n', ", ");
-                self.problems.push(Problem::at(self.file, self.text, at, message));
-            }
-        }
-    }
+/// The JSON Schema of the configuration file.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    shape::schema::<raw::Config>("The configuration of Stellwerk: stellwerk.toml")
 }
 
-fn resolve(raw: raw::Config, reader: Reader<'_>, base: &Path) -> Result<Config, Vec<Problem>> {
-    let mut check = Check { file: reader.file, text: reader.text, problems: reader.problems };
+fn resolve(raw: raw::Config, mut check: Check<'_>, base: &Path) -> (Config, Vec<Problem>) {
     let config = Config {
+        base: base.to_path_buf(),
         listen: check.address("server.listen", &raw.server.listen),
         admin_listen: check.address("admin.listen", &raw.admin.listen),
         admin_hosts: raw.admin.hosts,
@@ -163,7 +126,7 @@ fn resolve(raw: raw::Config, reader: Reader<'_>, base: &Path) -> Result<Config, 
         max_answer: check.bytes("server.max_answer", &raw.server.max_answer),
     };
     check.problems.sort_by_key(|problem| (problem.line, problem.column));
-    if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
+    (config, check.problems)
 }
 
 /// Collects problems; a bad value leaves a harmless stand-in that is never used.

@@ -1,9 +1,11 @@
 //! The configuration file as written. Every field has a default: an empty file is a valid configuration.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `stellwerk.toml`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Config {
     /// The data plane.
     pub server: Server,
@@ -21,7 +23,7 @@ pub(super) struct Config {
     pub local: Local,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
     /// Address and port of the data plane.
@@ -57,7 +59,7 @@ impl Default for Server {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     /// Address and port of the admin plane.
@@ -72,7 +74,7 @@ impl Default for Admin {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Data {
     /// Where the ledger, the keys and the secrets are.
@@ -87,7 +89,7 @@ impl Default for Data {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Ledger {
     /// Days that decisions are kept; 0 = none are written.
@@ -100,28 +102,28 @@ impl Default for Ledger {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Catalogue {
     /// Directory of provider files that replace or add to the compiled-in ones.
     pub dir: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Policies {
     /// Directory of policy files; without it the compiled-in ones hold.
     pub dir: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Local {
     /// Models to load.
     pub model: Vec<LocalModel>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LocalModel {
     /// The model's id in the `local` provider.

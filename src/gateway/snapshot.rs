@@ -81,20 +81,31 @@ impl Compiled {
     /// # Errors
     /// All problems of all files.
     pub fn read(config: &Config) -> Result<Self, Vec<Problem>> {
-        let overlay = read_dir(config.providers_dir.as_deref())?;
-        // A file of the directory stands for the compiled-in one of its name; the others hold beside it.
-        let own = read_dir(config.policies_dir.as_deref())?;
-        let stem = |file: &SourceFile| Path::new(&file.name).file_stem().map(ToOwned::to_owned);
-        let shipped = crate::policy::embedded().into_iter().filter(|file| own.iter().all(|o| stem(o) != stem(file)));
-        let policies: Vec<SourceFile> = shipped.chain(own.iter().cloned()).collect();
-        let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
-        let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
-        let (catalogue, mut problems) = match Catalogue::compile(&overlay, &around) {
-            Ok(catalogue) => (catalogue, Vec::new()),
-            Err(problems) => (without_broken(&overlay, &around, &problems)?, problems),
-        };
+        let (compiled, problems) = Self::examine(config);
+        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    }
+
+    /// The same, and with problems as much as can be read.
+    #[must_use]
+    pub fn examine(config: &Config) -> (Self, Vec<Problem>) {
+        match read_dir(config.policies_dir.as_deref()) {
+            Ok(own) => Self::with_policies(config, own),
+            Err(mut problems) => {
+                let (compiled, more) = Self::with_policies(config, Vec::new());
+                problems.extend(more);
+                (compiled, problems)
+            }
+        }
+    }
+
+    /// The same with these policy files instead of those of the configured directory.
+    #[must_use]
+    pub fn with_policies(config: &Config, own: Vec<SourceFile>) -> (Self, Vec<Problem>) {
+        let (overlay, catalogue, mut problems) = catalogue(config);
+        let policies = Self::with_shipped(own);
         let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
-        let unknown = served.iter().filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
+        let served = config.local.iter().map(|model| model.name.as_str());
+        let unknown = served.filter(|name| catalogue.exactly(&format!("local/{name}")).is_none());
         problems.extend(unknown.map(|name| unknown_local(&catalogue, name)));
         let catalogue = Arc::new(catalogue);
         let mut compiled = BTreeMap::new();
@@ -112,14 +123,36 @@ impl Compiled {
         if problems.is_empty() && !compiled.contains_key("default") {
             problems.push(Problem::new("policies", "there is no policy named `default`"));
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         // A key that has been exchanged is a change as well; one that can't be read is told when it is needed.
         let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
         let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
         let hash = digest(overlay.iter().chain(&policies), &rest);
-        Ok(Self { catalogue, policies: compiled, hash })
+        (Self { catalogue, policies: compiled, hash }, problems)
+    }
+
+    /// The catalogue alone, and what is wrong with it.
+    #[must_use]
+    pub fn catalogue(config: &Config) -> (Catalogue, Vec<Problem>) {
+        let (_, catalogue, problems) = catalogue(config);
+        (catalogue, problems)
+    }
+
+    /// The policy files of a directory.
+    ///
+    /// # Errors
+    /// What can't be read.
+    pub fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Problem>> {
+        read_dir(Some(dir))
+    }
+
+    /// A file stands for the compiled-in one of its name; the other compiled-in ones hold beside it.
+    #[must_use]
+    pub fn with_shipped(own: Vec<SourceFile>) -> Vec<SourceFile> {
+        let stem = |file: &SourceFile| Path::new(&file.name).file_stem().map(ToOwned::to_owned);
+        let mut files = crate::policy::embedded();
+        files.retain(|file| own.iter().all(|o| stem(o) != stem(file)));
+        files.extend(own);
+        files
     }
 
     /// What a start would find wrong beside: addresses, keys in files. Connects to nothing.
@@ -413,15 +446,18 @@ impl Address {
     }
 }
 
-/// The catalogue without the files that are broken, so that the other files can be checked in the same pass.
-fn without_broken(
-    overlay: &[SourceFile],
-    around: &Surroundings<'_>,
-    problems: &[Problem],
-) -> Result<Catalogue, Vec<Problem>> {
-    let good = |file: &&SourceFile| problems.iter().all(|problem| *problem.file != *file.name);
-    let good: Vec<SourceFile> = overlay.iter().filter(good).cloned().collect();
-    Catalogue::compile(&good, around).map_err(|_| problems.to_vec())
+/// The overlay's files and the catalogue, as far as they can be read, and everything that is wrong with them.
+fn catalogue(config: &Config) -> (Vec<SourceFile>, Catalogue, Vec<Problem>) {
+    let (overlay, mut problems) = match read_dir(config.providers_dir.as_deref()) {
+        Ok(overlay) => (overlay, Vec::new()),
+        Err(problems) => (Vec::new(), problems),
+    };
+    let served: Vec<&str> = config.local.iter().map(|model| model.name.as_str()).collect();
+    let around = Surroundings { env: &|name| std::env::var(name).ok(), served: &served };
+    let (mut catalogue, more) = Catalogue::examine(&overlay, &around);
+    catalogue.root_key_files(&config.base);
+    problems.extend(more);
+    (overlay, catalogue, problems)
 }
 
 fn stem_of(file: &str) -> Option<&str> {

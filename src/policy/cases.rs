@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use toml::Spanned;
-
 use super::notes::Notes;
 use super::plan::{Ask, Decision, Dice, Principal, plan};
 use super::raw::{RawExpect, RawTest};
@@ -17,6 +15,7 @@ use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
+use crate::shape::Spanned;
 
 /// What became of one `[[test]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,7 +287,12 @@ impl Market for Ready<'_> {
 /// Runs the tests of a policy. `now` stands for the moment of tests that name none.
 #[must_use]
 pub fn run_tests(policy: &Policy, market: &dyn Market, now: UnixMillis) -> Vec<TestOutcome> {
+    run_tests_of(policy, policy, market, now)
+}
+
+/// Runs the tests of one policy under another.
+pub(super) fn run_tests_of(tests: &Policy, policy: &Policy, market: &dyn Market, now: UnixMillis) -> Vec<TestOutcome> {
     let configured = |target: &Target| Target { configured: true, ..target.clone() };
     let ready = Ready { targets: market.targets().iter().map(configured).collect(), inner: market };
-    policy.tests.iter().map(|case| case.run(policy, &ready, now)).collect()
+    tests.tests.iter().map(|case| case.run(policy, &ready, now)).collect()
 }

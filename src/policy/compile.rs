@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::condition::Condition;
 use super::notes::Notes;
 use super::preference::Preferred;
 use super::raw::{RawAttempts, RawBaseline, RawMatch, RawRequire, RawRoute, RawShadow, RawTest, RawTimeout};
+use super::reach::{self, Reach};
 use super::require::{self, Complaint};
 use super::{Baseline, Lossy, Market, Names, Pick, Policy, Requirement, Route, Shadow, select, shadow, text};
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
 use crate::domain::target::Target;
 use crate::domain::usage::{Bucket, Usage};
+use crate::shape::{Node, Spanned};
 
 /// The name under which requests without a route are recorded.
 pub(super) const DIRECT: &str = "direct";
@@ -34,16 +35,25 @@ pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market)
     if !notes.problems.is_empty() {
         return Err(notes.problems);
     }
-    let mut compiler =
-        Compiler { notes, market, require: Requirement::ANY, baseline: None, routes: Vec::new(), tests: Vec::new() };
+    let mut compiler = Compiler {
+        notes,
+        market,
+        require: Requirement::ANY,
+        baseline: None,
+        routes: Vec::new(),
+        reaches: Vec::new(),
+        places: Vec::new(),
+        tests: Vec::new(),
+    };
     compiler.document(document.into_inner());
-    let Compiler { mut notes, require, baseline, routes, tests, .. } = compiler;
+    let Compiler { mut notes, require, baseline, routes, places, tests, .. } = compiler;
     if !notes.problems.is_empty() {
         notes.problems.sort_by_key(|p| (p.line, p.column));
         return Err(notes.problems);
     }
     let names = Names::new(market.targets());
-    Ok(Policy { name: name.into(), routes, warnings: notes.warnings, require, baseline, names, tests })
+    let (name, file) = (name.into(), file.into());
+    Ok(Policy { name, routes, warnings: notes.warnings, file, places, require, baseline, names, tests })
 }
 
 pub(super) struct Compiler<'a> {
@@ -52,6 +62,9 @@ pub(super) struct Compiler<'a> {
     require: Requirement,
     baseline: Option<Baseline>,
     routes: Vec<Route>,
+    /// What each of them takes.
+    reaches: Vec<Reach>,
+    places: Vec<(u32, u32)>,
     tests: Vec<super::cases::Case>,
 }
 
@@ -103,7 +116,7 @@ impl Compiler<'_> {
     }
 
     /// `[[name]]` as single tables, so that each one's mistakes are reported.
-    fn list<'de>(&mut self, value: Spanned<DeValue<'de>>, name: &str) -> Vec<Spanned<DeValue<'de>>> {
+    fn list<'de>(&mut self, value: Node<'de>, name: &str) -> Vec<Node<'de>> {
         let span = value.span();
         if let DeValue::Array(items) = value.into_inner() {
             return items.into_iter().collect();
@@ -161,7 +174,25 @@ impl Compiler<'_> {
             when,
             name,
         };
+        self.reach(raw, &route, &at("match"));
         self.routes.push(route);
+    }
+
+    /// Notes what the route takes, and says so if nothing is left for it.
+    fn reach(&mut self, raw: &RawRoute, route: &Route, path: &str) {
+        let models = raw.matches.get_ref().model.as_ref();
+        let reach = Reach {
+            models: models.map(|globs| globs.iter().map(|glob| glob.get_ref().clone()).collect()),
+            operations: route.operations.clone(),
+            always: raw.when.is_none(),
+        };
+        if let Some(by) = reach::shadowed(&self.reaches, &reach).and_then(|by| self.routes.get(by)) {
+            let message =
+                format!("route `{}` is never reached: `{}` above takes all that it matches", route.name, by.name);
+            self.notes.warning(raw.matches.span(), path, (message, None));
+        }
+        self.reaches.push(reach);
+        self.places.push(self.notes.place(raw.name.span()));
     }
 
     fn tokens(&mut self, given: Option<&Spanned<u64>>, path: &str) -> Option<u64> {

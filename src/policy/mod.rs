@@ -10,6 +10,7 @@
 mod cases;
 mod compile;
 mod condition;
+mod diff;
 mod embedded;
 mod explain;
 mod market;
@@ -19,6 +20,7 @@ mod plan;
 mod preference;
 mod premium;
 mod raw;
+mod reach;
 mod reason;
 mod refuse;
 mod require;
@@ -37,6 +39,10 @@ use std::time::Duration;
 use globset::GlobSet;
 
 pub use cases::{TestOutcome, run_tests};
+pub use diff::{
+    Change, CountriesDiff, Direction, MemberDiff, Moved, PolicyDiff, RequirementDiff, RouteDiff, Side, TargetFacts,
+    TestDiff, Within, diff,
+};
 pub use embedded::embedded;
 pub use explain::{Question, explain, shown};
 pub use pattern::Pattern;
@@ -81,8 +87,12 @@ pub struct Policy {
     pub name: Arc<str>,
     /// Its routes, in order.
     pub routes: Vec<Route>,
-    /// What is odd but does not stop the file from being used.
-    pub warnings: Vec<Problem>,
+    /// What is odd at any time but does not stop the file from being used.
+    warnings: Vec<Problem>,
+    /// What messages call the file.
+    file: Arc<str>,
+    /// Line and column of each route.
+    places: Vec<(u32, u32)>,
     /// What requests that no route matches must fulfil.
     require: Requirement,
     /// What savings are compared with where a route says nothing else.
@@ -187,6 +197,12 @@ impl Policy {
     /// All problems that were found, in the order of the file.
     pub fn compile(name: &str, file: &str, text: &str, market: &dyn Market) -> Result<Self, Vec<Problem>> {
         compile::compile(name, file, text, market)
+    }
+
+    /// The JSON Schema of a policy file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        crate::shape::schema::<raw::RawPolicy>("A policy of Stellwerk: policies/NAME.toml")
     }
 
     /// The requirement of the whole file.

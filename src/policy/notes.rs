@@ -4,11 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use toml::Spanned;
-use toml::de::DeValue;
-use toml::value::Datetime;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::require::Complaint;
 use super::{Market, Pattern, Requirement, text};
@@ -16,6 +13,7 @@ use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::problem::Problem;
 use crate::domain::target::UnixMillis;
+use crate::shape::{self, Anything, Datetime, Node, Spanned};
 
 /// What was found so far.
 pub(super) struct Notes<'a> {
@@ -42,18 +40,17 @@ impl<'a> Notes<'a> {
     }
 
     fn at(&self, span: Range<usize>, path: &str, (message, hint): Complaint) -> Problem {
+        let (line, column) = self.place(span);
+        Problem { file: Arc::clone(&self.file), line, column, path: path.to_owned(), message, hint }
+    }
+
+    /// Line and column.
+    pub(super) fn place(&self, span: Range<usize>) -> (u32, u32) {
         let before = self.source.get(..span.start).unwrap_or(self.source);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Problem {
-            file: Arc::clone(&self.file),
-            line: number(line),
-            column: number(column),
-            path: path.to_owned(),
-            message,
-            hint,
-        }
+        (number(line), number(column))
     }
 
     /// A piece of the file as it is written.
@@ -67,21 +64,23 @@ impl<'a> Notes<'a> {
     }
 
     /// What a later version will understand must not be accepted in silence.
-    pub(super) fn later(&mut self, member: Option<&Spanned<IgnoredAny>>, path: &str) {
+    pub(super) fn later(&mut self, member: Option<&Spanned<Anything>>, path: &str) {
         if let Some(member) = member {
             self.problem(member.span(), path, ("is not supported yet".to_owned(), None));
         }
     }
 
-    pub(super) fn read<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, path: &str) -> Option<T> {
-        let span = value.span();
-        let read = T::deserialize(toml::de::ValueDeserializer::from(value));
-        read.map_err(|e| {
-            let message = e.message().trim_end().to_owned();
-            let hint = hint_of_unknown_field(&message);
-            self.problem(e.span().unwrap_or(span), path, (message, hint));
-        })
-        .ok()
+    /// A part of the file, as far as it can be read; every mistake in it is noted.
+    pub(super) fn read<T>(&mut self, value: Node<'_>, path: &str) -> Option<T>
+    where
+        T: DeserializeOwned + JsonSchema + 'static,
+    {
+        let mut faults = Vec::new();
+        let read = shape::read(value, path, &mut faults);
+        for fault in faults {
+            self.problem(fault.span, &fault.path, (fault.message, fault.hint));
+        }
+        read
     }
 
     /// A moment: a date means its first instant in UTC.
@@ -135,11 +134,4 @@ impl<'a> Notes<'a> {
         });
         self.keep(given.span(), path, read.map_err(|message| (message, None)))
     }
-}
-
-/// serde says "unknown field `x`, expected one of `a`, `b`": the nearest of these is the hint.
-fn hint_of_unknown_field(message: &str) -> Option<String> {
-    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let field = words.next()?;
-    text::did_you_mean(field, words)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use toml::Spanned;
+use crate::shape::Spanned;
 
 use super::compile::Compiler;
 use super::raw::{RawCanary, RawPrefer};

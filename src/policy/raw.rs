@@ -3,13 +3,29 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use toml::Spanned;
-use toml::value::Datetime;
+
+use crate::shape::{Anything, Datetime, Spanned};
+
+/// Which target answers which request. The file's name without `.toml` is the policy's.
+// For the schema: the reader takes the parts one by one, so that each is told of by its number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands for the whole in the schema")]
+pub(super) struct RawPolicy {
+    /// What every request under this policy must fulfil, models named directly included.
+    require: Option<RawRequire>,
+    /// What savings are compared with, where a route says nothing else.
+    baseline: Option<RawBaseline>,
+    /// The routes. The first whose `match` holds decides.
+    route: Option<Vec<RawRoute>>,
+    /// What the policy promises; `stellwerk policy test` runs them.
+    test: Option<Vec<RawTest>>,
+}
 
 /// `[[route]]`: which requests, which targets, which requirements, which preference.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRoute {
     /// Unique in the file; shown in headers, ledger and metrics. `direct` is taken.
@@ -42,7 +58,7 @@ pub(super) struct RawRoute {
 }
 
 /// `shadow = { target, sample, max_cost }`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawShadow {
     /// Exactly one target; it need not be one of the route's.
@@ -54,7 +70,7 @@ pub(super) struct RawShadow {
 }
 
 /// `match = { model = [...], operation = [...] }`: both must hold where both are given.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawMatch {
     /// Globs on the model that the client asks for.
@@ -64,7 +80,7 @@ pub(super) struct RawMatch {
 }
 
 /// `baseline = { target, price_as_of }`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBaseline {
     /// Exactly one target.
@@ -74,7 +90,7 @@ pub(super) struct RawBaseline {
 }
 
 /// `require`: of the whole file or of a route. What fails one is never used, not even as last resort.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRequire {
     /// Zones or countries where bytes may be processed.
@@ -100,7 +116,7 @@ pub(super) struct RawRequire {
 }
 
 /// `prefer`: `second_is_worth` or `order`, not both. Neither: the cheapest. `canary` beside any.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrefer {
     /// What a second less of waiting is worth: `"0.002 USD"`; `"0"` = the cheapest, `"inf"` = the fastest.
@@ -116,7 +132,7 @@ pub(super) struct RawPrefer {
 }
 
 /// `prefer.canary`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCanary {
     /// Exactly one target; it need not be one of the route's.
@@ -128,19 +144,19 @@ pub(super) struct RawCanary {
 }
 
 /// `attempts`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAttempts {
     /// Most targets that are tried, 1 to 10. Default 3.
     pub max: Option<Spanned<u8>>,
     /// Asking two at once. Not supported yet.
-    pub hedge: Option<Spanned<IgnoredAny>>,
+    pub hedge: Option<Spanned<Anything>>,
     /// The four waits.
     pub timeout: Option<RawTimeout>,
 }
 
 /// `timeout`: each absent one keeps its default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTimeout {
     /// Until the connection stands. Default `5s`.
@@ -154,7 +170,7 @@ pub(super) struct RawTimeout {
 }
 
 /// `[[test]]`: a request and what must become of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTest {
     /// What the test claims, in words.
@@ -166,7 +182,7 @@ pub(super) struct RawTest {
 }
 
 /// `given`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawGiven {
     /// The model that the client asks for.
@@ -198,7 +214,7 @@ pub(super) struct RawGiven {
 }
 
 /// `given.key`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     /// The key's name.
@@ -214,7 +230,7 @@ pub(super) struct RawKey {
 }
 
 /// `expect`: at least one member.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawExpect {
     /// The pattern that the first attempt's target matches.

@@ -84,6 +84,11 @@ impl Names {
         names
     }
 
+    /// Names that can be asked for without a route.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.direct.keys().map(|name| &**name)
+    }
+
     /// Targets that take any model, for `provider/model` and `provider/model@endpoint`.
     fn any(&self, name: &str) -> Option<&Arc<[Pick]>> {
         let (provider, model) = name.split_once('/').filter(|(_, model)| !model.is_empty() && *model != ANY)?;
@@ -113,13 +118,18 @@ pub(super) fn select<'p>(policy: &'p Policy, ask: &Ask<'_>) -> Selected<'p> {
             Err(why) => return Selected::Failed(route, why),
         }
     }
-    if let Some(picks) = policy.names.direct.get(model).or_else(|| policy.names.any(model)) {
+    if let Some(picks) = direct(policy, model) {
         return Selected::Direct(picks);
     }
     if let Some(choices) = policy.names.ambiguous.get(model) {
         return Selected::Ambiguous(choices);
     }
     Selected::Unknown(near(policy, model))
+}
+
+/// The targets of a name of the catalogue.
+pub(super) fn direct<'p>(policy: &'p Policy, model: &str) -> Option<&'p Arc<[Pick]>> {
+    policy.names.direct.get(model).or_else(|| policy.names.any(model))
 }
 
 /// Up to three names that were likely meant. The client's text may be long and hostile, so long names are not compared.

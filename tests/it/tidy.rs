@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; within floor 1 the arrows point to the left only.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("domain", 0),
+    ("shape", 9),
     ("wire", 10),
     ("dialect", 11),
     ("pricing", 12),

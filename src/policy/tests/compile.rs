@@ -43,7 +43,13 @@ attempts = { max = 0, timeout = { idle = "0s" } }
         &[
             "p.toml:3:21: require.processing: `Germany` is neither",
             "p.toml:4:13: require.operator: `UK` is neither a zone nor an ISO 3166-1 country code (did you mean `GB`?)",
-            "p.toml:11:1: route[0]: unknown field `max_outputs`, expected one of",
+            "p.toml:9:12: route[0].targets: `nebius/DeepSeek-R2` matches no target",
+            "p.toml:9:34: route[0].targets: `famly:x` is not a target",
+            "p.toml:9:45: route[0].targets: `family:deepseek-r2` matches no target",
+            "p.toml:9:67: route[0].targets: `opnai/*` matches no target (did you mean `openai`?)",
+            "p.toml:9:78: route[0].targets: `openai/o5@us` matches no target (its endpoints are eu)",
+            "p.toml:10:24: route[0].require.min_tier: there is no tier `frontier`",
+            "p.toml:11:1: route[0]: `max_outputs` is not known here (did you mean `max_output`?)",
             "p.toml:14:8: route[1].name: a route's name",
             "p.toml:15:9: route[1].match: names neither",
             "p.toml:16:11: route[1].targets: a route needs",
@@ -71,7 +77,7 @@ attempts = { max = 0, timeout = { idle = "0s" } }
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
     expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
-    expect(&route("prefer = { weights = [1, 2] }"), &["route[0]: invalid type"]);
+    expect(&route("prefer = { weights = [1, 2] }"), &["route[0].prefer.weights: must be a table, not a list"]);
     expect(&route("require = { unmeasured = \"maybe\" }"), &["`maybe` is not one of allow, refuse"]);
     expect(&route("").replace("model = [\"m\"]", "operation = [\"telepathy\"]"), &["`telepathy` is not supported"]);
 }
@@ -86,7 +92,7 @@ fn mistakes_in_values() {
     expect(&route("max_output = -5"), &["route[0]"]);
     expect(&route("require = { max_cost = \"5 EUR\" }"), &["USD"]);
     expect(&route("require = { training = [] }"), &["names none"]);
-    expect(&route("prefer = { second_is_worth = 0.5 }"), &["invalid type"]);
+    expect(&route("prefer = { second_is_worth = 0.5 }"), &["must be a string, not a number"]);
     expect(&route("baseline = { target = \"openai/o1\" }"), &["as a baseline it needs a date"]);
     let mut unpriced = shop();
     unpriced.prices[4] = None;
@@ -192,7 +198,43 @@ fn tests_of_a_policy_are_checked_too() {
     expect(&with("", "route = \"s\""), &["there is no route `s` (did you mean `r`?)"]);
     expect(&with(", require = \"processing=UK\"", "first = \"a/b\""), &["did you mean `GB`?"]);
     expect(&with("", "first = \"a/b\", refused = \"price_limit\""), &["exclude each other"]);
-    expect(&with(", inputs = 1", "first = \"a/b\""), &["unknown field `inputs`"]);
+    expect(&with(", inputs = 1", "first = \"a/b\""), &["`inputs` is not known here"]);
+}
+
+#[test]
+fn a_route_that_is_never_reached_is_a_warning() {
+    let shop = shop();
+    let two = |first: &str, second: &str| {
+        let named = route("").replace("\"r\"", "\"s\"").replace("model = [\"m\"]", second);
+        let policy = compile(&(route("").replace("model = [\"m\"]", first) + &named), &shop);
+        policy.warnings(&shop, UnixMillis(1_764_000_000_000)).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (first, second) in [
+        ("model = [\"*\"]", "model = [\"m\", \"n-*\"]"),
+        ("model = [\"m*\", \"n-*\"]", "model = [\"m-1\", \"n-*\"]"),
+        ("operation = [\"chat\", \"embeddings\"]", "model = [\"x\"], operation = [\"chat\"]"),
+    ] {
+        let told = two(first, second);
+        let wanted = "p.toml:8:9: route[1].match: route `s` is never reached: `r` above takes all that it matches";
+        assert_eq!(told, [wanted], "{first} {second}");
+    }
+    for (first, second) in [
+        ("model = [\"m\"]", "model = [\"m\", \"n\"]"),
+        ("model = [\"m-*\"]", "model = [\"m*\"]"),
+        ("model = [\"*\"], operation = [\"chat\"]", "model = [\"m\"]"),
+        ("model = [\"m\"]", "operation = [\"chat\"]"),
+    ] {
+        assert!(two(first, second).is_empty(), "{first} {second}");
+    }
+}
+
+#[test]
+fn a_route_that_refuses_everything_is_a_warning() {
+    let shop = shop();
+    let policy = compile(&route("require = { processing = [\"JP\"] }"), &shop);
+    let told = policy.warnings(&shop, UnixMillis(1_764_000_000_000));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].to_string().starts_with("p.toml:2:8: route `r` refuses every request"), "{told:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod compile;
 mod decide;
+mod diff;
 mod premium;
 mod property;
 mod require;
