@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::DeValue;
 use toml::value::Datetime;
@@ -64,13 +63,6 @@ impl<'a> Notes<'a> {
     /// The value, or nothing and a problem.
     pub(super) fn keep<T>(&mut self, span: Range<usize>, path: &str, read: Result<T, Complaint>) -> Option<T> {
         read.map_err(|complaint| self.problem(span, path, complaint)).ok()
-    }
-
-    /// What a later version will understand must not be accepted in silence.
-    pub(super) fn later(&mut self, member: Option<&Spanned<IgnoredAny>>, path: &str) {
-        if let Some(member) = member {
-            self.problem(member.span(), path, ("is not supported yet".to_owned(), None));
-        }
     }
 
     pub(super) fn read<'de, T: Deserialize<'de>>(&mut self, value: Spanned<DeValue<'de>>, path: &str) -> Option<T> {
