@@ -10,9 +10,7 @@ use std::time::Duration;
 use super::compile::{ATTEMPTS, DIRECT};
 use super::order::{explored, order};
 use super::reason::{Reason, Rejection};
-use super::{
-    Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Share, Split, refuse,
-};
+use super::{Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Split, refuse};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
