@@ -1,18 +1,24 @@
-//! What every request costs before and after the network: the scan, the splice, the plan, the tap, the price.
+//! What every request costs before and after the network: the scan, the splice, the plan, the tap, the price, its rows.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
-use bytes::Bytes;
 use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stellwerk::catalogue::{Catalogue, Surroundings};
 use stellwerk::dialect::{self, Destination, Located, Quirks, Watching};
-use stellwerk::domain::id::DialectId;
+use stellwerk::domain::id::{DialectId, RequestId};
+use stellwerk::domain::money::Money;
+use stellwerk::domain::receipt::{AttemptRecord, CacheRecord, Caller, ChargeRecord, Outcome, Receipt};
 use stellwerk::domain::target::{Signal, UnixMillis};
-use stellwerk::domain::usage::{Bucket, Usage};
+use stellwerk::domain::usage::{Basis, Bucket, Usage};
+use stellwerk::ledger::LedgerWriter;
 use stellwerk::policy::{Ask, Dice, Policy, Requirement, embedded, plan};
 use stellwerk::pricing::{When, price};
+use stellwerk::store::{Durability, Store};
 use stellwerk::wire::splice::Members;
 
 fn body(prompt: usize) -> Bytes {
@@ -76,5 +82,67 @@ fn stream(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, request, decide, stream);
+fn receipt(catalogue: &Catalogue, id: u128) -> Receipt {
+    let target = catalogue.exactly("openai/gpt-6-sol@global").unwrap();
+    let attempt = AttemptRecord {
+        no: 1,
+        target: Arc::clone(&target.name),
+        provider: Arc::clone(&target.provider),
+        model: Arc::clone(&target.model),
+        endpoint: Arc::clone(&target.endpoint),
+        residency: Arc::clone(&target.residency),
+        started: UnixMillis(1_795_500_000_000),
+        first_token_ms: Some(200),
+        duration_ms: 900,
+        outcome: Outcome::Completed,
+        usage: Usage::ZERO.with(Bucket::Input, 900).with(Bucket::Output, 300),
+        basis: Basis::Provider,
+        charge: ChargeRecord::Priced { usd: Money::parse("0.01").unwrap(), original: None, price_id: "p".into() },
+        upstream_status: Some(200),
+        dropped_params: Vec::new(),
+    };
+    Receipt {
+        request: RequestId(id),
+        started: UnixMillis(1_795_500_000_000),
+        duration_ms: 901,
+        overhead_us: 50,
+        caller: Caller { tenant: "t".into(), team: "a".into(), key_id: "k".into(), tags: Arc::from([]) },
+        policy: "default".into(),
+        generation: 1,
+        route: Some("reasoning".into()),
+        dialect: DialectId::OpenAiChat,
+        model_asked: "o1".into(),
+        stream: false,
+        input_estimate: 900,
+        attempts: vec![attempt],
+        baseline: None,
+        cache: CacheRecord::None,
+        status: 200,
+        error: None,
+    }
+}
+
+/// From the queue to the file, the time for gathering included; so many that it does not count.
+fn ledger(c: &mut Criterion) {
+    const ROWS: u64 = 4000;
+    let catalogue = Catalogue::compile(&[], &Surroundings { env: &|_| None, served: &[] }).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("bench.db"), Durability::Process).unwrap();
+    let (ledger, _writer) = LedgerWriter::start(&store, 4096, 0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut id = 0;
+    let mut group = c.benchmark_group("ledger");
+    group.throughput(Throughput::Elements(ROWS)).sample_size(10);
+    group.bench_function("4000 receipts", |b| {
+        b.iter(|| {
+            for _ in 0..ROWS {
+                id += 1;
+                ledger.reserve().unwrap().send(Box::new(receipt(&catalogue, id)), None);
+            }
+            runtime.block_on(ledger.flush());
+        });
+    });
+}
+
+criterion_group!(benches, request, decide, stream, ledger);
 criterion_main!(benches);

@@ -48,8 +48,13 @@ pub struct Store {
 }
 
 /// Each step is applied once, in order, in a transaction of its own. Steps are only ever added.
-const MIGRATIONS: &[&str] =
-    &[include_str!("store/001.sql"), include_str!("store/002.sql"), include_str!("store/003.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("store/001.sql"),
+    include_str!("store/002.sql"),
+    include_str!("store/003.sql"),
+    include_str!("store/004.sql"),
+    include_str!("store/005.sql"),
+];
 
 impl Store {
     /// Opens the database, makes it if it is not there (readable by its owner only), and brings it up to date.

@@ -81,6 +81,7 @@ struct Deciding {
     policy_errors: IntCounterVec,
     hedges: IntCounterVec,
     retries_refused: IntCounterVec,
+    shadow: IntCounterVec,
 }
 
 impl Deciding {
@@ -101,6 +102,11 @@ impl Deciding {
                 "stellwerk_retries_refused_total",
                 "Further attempts that were not made, by reason.",
                 &["reason"],
+            )?,
+            shadow: ints(
+                "stellwerk_shadow_runs_total",
+                "Sampled requests, by what became of their shadow.",
+                &["outcome"],
             )?,
         })
     }
@@ -216,6 +222,11 @@ impl Metrics {
     /// A further attempt was not made.
     pub fn retry_refused(&self, reason: &str) {
         self.deciding.retries_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// A sampled request's shadow: compared, failed, at its limit, without a place.
+    pub fn shadow(&self, outcome: &str) {
+        self.deciding.shadow.with_label_values(&[outcome]).inc();
     }
 
     /// The condition of a route could not be evaluated.

@@ -127,9 +127,12 @@ pub(super) struct Target {
     in_flight: u32,
 }
 
+/// Tokens of prompt for which speeds are told.
+const TYPICAL: u64 = 1_000;
+
 pub(super) fn targets(snapshot: &Snapshot, now: UnixMillis) -> Vec<Target> {
     let one = |target: &crate::catalogue::Target| {
-        let signal = snapshot.signal(target.id, now);
+        let signal = snapshot.signal(target.id, TYPICAL, now);
         let (state, until) = match signal.state {
             Health::Up => ("up", None),
             Health::Down { until, .. } => ("down", until),

@@ -14,6 +14,7 @@ use crate::admin::AdminPlane;
 use crate::admission::KeyRing;
 use crate::config::Config;
 use crate::gateway::{Gateway, LocalModels, Shared, Snapshot};
+use crate::health;
 use crate::ledger::{Ledger, LedgerWriter};
 use crate::server::{self, DataPlane, Limits, Stop};
 use crate::store::{Durability, Store};
@@ -86,7 +87,13 @@ impl App {
         let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
         let snapshot = {
             let (shared, locals, config) = (Arc::clone(&shared), Arc::clone(&locals), config.clone());
-            blocking(move || Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))).await?
+            let store = store.clone();
+            blocking(move || {
+                let snapshot = Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))?;
+                snapshot.remember(&health::load(&store).map_err(|e| e.to_string())?);
+                Ok(snapshot)
+            })
+            .await?
         };
         let locals = Arc::new(ArcSwap::new(locals));
         let gateway = Arc::new(Gateway::new(Arc::clone(&shared), Arc::new(snapshot)));
@@ -118,7 +125,8 @@ impl App {
         let drain = || stop.drain.clone();
         servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, drain()));
         servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
-        servers.spawn(watch::keys(keys, store, drain()));
+        servers.spawn(watch::keys(keys, store.clone(), drain()));
+        servers.spawn(watch::measurements(Arc::clone(&gateway), store, drain()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };
         Ok(app)

@@ -16,11 +16,14 @@ use crate::admission::KeyRing;
 use crate::config::Config;
 use crate::domain::problem::Problem;
 use crate::gateway::{Gateway, LocalModels, Snapshot};
+use crate::health;
 use crate::store::Store;
 
 /// How often the files are looked at. Looking needs no kernel queues, sees through replaced directories and links
 /// (as mounted configuration is), and costs a few system calls.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often measurements are written down.
+const MEASUREMENTS: Duration = Duration::from_secs(30);
 /// How soon a key made or revoked by another process is known.
 const KEYS: Duration = Duration::from_millis(500);
 
@@ -149,6 +152,30 @@ async fn once(gateway: &Arc<Gateway>, locals: &Arc<ArcSwap<LocalModels>>, source
             tracing::error!(count = problems.len(), "reload refused: the configuration in force stays");
             shared.metrics.reload("refused");
             problems
+        }
+    }
+}
+
+/// Writes down what was measured, now and then and at the end.
+pub(super) async fn measurements(gateway: Arc<Gateway>, store: Store, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(MEASUREMENTS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick.tick().await;
+    loop {
+        let last = tokio::select! {
+            () = stop.cancelled() => true,
+            _ = tick.tick() => false,
+        };
+        let (gateway, store) = (Arc::clone(&gateway), store.clone());
+        let saved = tokio::task::spawn_blocking(move || {
+            let now = gateway.shared().now();
+            health::save(&store, &gateway.shared().health.keep(now), now)
+        });
+        if let Ok(Err(error)) = saved.await {
+            tracing::warn!(%error, "measurements could not be kept; the next start may have to begin from older ones");
+        }
+        if last {
+            return;
         }
     }
 }

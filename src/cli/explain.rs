@@ -10,7 +10,7 @@ use super::{Common, Failed, past, say};
 use crate::admission::KeyRing;
 use crate::app::{self, ADMIN_TOKEN, DATABASE};
 use crate::config::Config;
-use crate::domain::target::Signal;
+use crate::domain::target::{Expectation, Signal};
 use crate::gateway::{asker, now};
 use crate::policy::{Principal, Question, Requirement, explain};
 use crate::store::{Durability, Store};
@@ -131,7 +131,8 @@ impl Explain {
             down: self.down,
             json: self.json,
         };
-        let told = explain(policy, catalogue, &question, principal, &|_| Signal::COLD, now());
+        let told =
+            explain(policy, catalogue, &question, principal, &|_| Signal::COLD, &|_, _| Expectation::UNKNOWN, now());
         told.map_err(|error| Failed::Message(error.message.into_owned()))
     }
 }

@@ -1,5 +1,7 @@
 //! Which path means what, in which dialect.
 
+use std::borrow::Cow;
+
 use super::Located;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -74,7 +76,9 @@ const STATEFUL: [&str; 12] = [
 /// Takes a request line apart. `header`: whether the request has a header of that name.
 #[must_use]
 pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&str) -> bool) -> Target {
-    let path = normal(path);
+    // The usual spelling is found as it is.
+    let usual = path.strip_prefix("/v1/").filter(|rest| WORK.iter().any(|(known, ..)| known == rest));
+    let path = usual.map_or_else(|| Cow::Owned(normal(path)), Cow::Borrowed);
     if method == "OPTIONS" {
         return Target { dialect: DialectId::OpenAiChat, asked: Ok(Asked::Preflight) };
     }

@@ -91,7 +91,13 @@ pub struct RequestId(pub u128);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req_{:032x}", self.0)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Every request has its name written, and the general way for numbers of this size is slow.
+        let mut text = *b"req_00000000000000000000000000000000";
+        for (place, byte) in text[4..].chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            place.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -136,7 +136,12 @@ fn render(scaled: i128, places: u32) -> String {
     if places == 0 {
         return format!("{sign}{digits}");
     }
-    format!("{sign}{}.{:0width$}", digits / unit, digits % unit, width = places as usize)
+    let width = places as usize;
+    // Almost every amount; dividing numbers of twice the size is slow.
+    if let (Ok(digits), Ok(unit)) = (u64::try_from(digits), u64::try_from(unit)) {
+        return format!("{sign}{}.{:0width$}", digits / unit, digits % unit);
+    }
+    format!("{sign}{}.{:0width$}", digits / unit, digits % unit)
 }
 
 /// Decimal text as an integer of `10^-places`; exact or refused.

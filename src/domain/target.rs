@@ -307,11 +307,36 @@ pub struct Signal {
     pub tpot_us: Option<u32>,
     /// Requests in flight.
     pub in_flight: u32,
+    /// By how much the requests in flight stretch the wait, in thousandths; 1000 = not at all.
+    pub crowd_permille: u32,
+}
+
+/// What measurement says of the tokens of a route's requests at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Tokens of one answer, thinking included; none = only the prior is known.
+    pub output_tokens: Option<u32>,
+    /// Tokens that the target counts per million that were estimated.
+    pub input_ppm: u32,
+    /// Of a million tokens of prompt, those that come from the provider's cache.
+    pub cached_ppm: u32,
+}
+
+impl Expectation {
+    /// Nothing measured.
+    pub const UNKNOWN: Self = Self { output_tokens: None, input_ppm: 1_000_000, cached_ppm: 0 };
 }
 
 impl Signal {
     /// Nothing measured, nothing wrong: what `policy test` assumes.
-    pub const COLD: Self = Self { state: Health::Up, ttft_ms: None, ttft_p95_ms: None, tpot_us: None, in_flight: 0 };
+    pub const COLD: Self = Self {
+        state: Health::Up,
+        ttft_ms: None,
+        ttft_p95_ms: None,
+        tpot_us: None,
+        in_flight: 0,
+        crowd_permille: 1_000,
+    };
 }
 
 /// Whether a target may be tried.

@@ -85,7 +85,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, now);
+                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.may_retry(now) {
@@ -147,7 +147,8 @@ impl Dispatch {
     fn worth_trying(&self, number: usize) -> bool {
         let Some(candidate) = self.decision.admitted.get(number) else { return false };
         let now = self.shared.now();
-        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, now).state
+        if let Health::Down { until, .. } =
+            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
             && until.is_none_or(|until| until > now)
         {
             self.shared.metrics.retry_refused("down");
@@ -257,7 +258,7 @@ impl Dispatch {
         Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
-    fn pump(&self, wire: &Wire, body: reqwest::Body, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
+    fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching {
                 hide_usage: !self.call.shows_usage(),
@@ -332,7 +333,7 @@ impl Dispatch {
     async fn whole(
         &self,
         wire: &Wire,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         passes: Option<&dyn Passthrough>,
         deadline: Instant,
     ) -> Result<Answer, Stop> {

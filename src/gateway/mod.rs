@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+mod compare;
 mod cost;
 mod credentials;
 mod detached;
@@ -19,6 +20,7 @@ mod relay;
 mod retries;
 mod retry;
 mod settle;
+mod shadow;
 mod snapshot;
 mod trail;
 mod views;
@@ -77,6 +79,8 @@ pub struct Shared {
     retries: retries::Retries,
     /// Where conversations were answered.
     homes: homes::Homes,
+    /// Shadow runs at once.
+    shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
     drains: Arc<tokio::sync::Semaphore>,
     /// The end of everything that outlives its client.
@@ -98,6 +102,7 @@ impl Shared {
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
+            shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
             dice: AtomicU64::new(seed),
@@ -256,7 +261,7 @@ impl Gateway {
         let mut seen = Seen::default();
         let planned = self.plan(&call, snapshot, &mut seen).map(Arc::new);
         if let Ok(decision) = &planned {
-            settlement.decided(decision, trail::of(&call, snapshot, decision, seen));
+            settlement.decided(decision, call.envelope.choices, trail::of(&call, snapshot, decision, seen));
         }
         let decided = planned.and_then(|decision| match decision.refusal.clone() {
             Some(error) => Err(call.in_its_words(error)),
@@ -319,11 +324,12 @@ impl Gateway {
             home: &|| self.home(call, snapshot, now),
             principal: asker(&call.principal, &own),
             require: &header,
+            expect: &|route, target| snapshot.expectation(route, target),
             at: now,
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, now);
+            let signal = snapshot.signal(id, call.input_estimate(), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
@@ -369,7 +375,7 @@ impl Gateway {
                 let mut response = Response::new(Body::whole(entry.body.clone()));
                 let settled =
                     Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
-                head(&mut response, call.request, entry.content_type, decision, &settled, &entry.dropped);
+                head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
@@ -403,6 +409,7 @@ async fn answer(
     lead: Option<(Lead, Duration)>,
 ) -> Result<Response<Body>, Error> {
     let outcome = dispatch.run(&mut settlement).await;
+    let shadow = shadow::Shadow::of(&dispatch);
     let Dispatch { shared, call, decision, timeouts, deadline, .. } = dispatch;
     let Dispatched { answer, target, dropped } = match outcome {
         Ok(dispatched) => dispatched,
@@ -417,20 +424,26 @@ async fn answer(
     match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
+            if let Some(shadow) = shadow {
+                shadow.start(&target, Some(body.clone()));
+            }
             let mut response = Response::new(Body::whole(body.clone()));
-            head(&mut response, call.request, JSON, &decision, &settled, &dropped);
+            head(&mut response, JSON, &decision, &settled, &dropped);
             if let Some((lead, ttl)) = lead {
                 relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
             Ok(response)
         }
         Answer::Stream { pump, pending, note } => {
+            if let Some(shadow) = shadow {
+                shadow.start(&target, None);
+            }
             let stream_type = call.ingress.stream_type(&call.envelope);
             let recorder = lead.map(|(lead, ttl)| relay::Recorder::stream(lead, ttl, stream_type, dropped.clone()));
             let settled = Settled { target: Some(target), ..Settled::default() };
             let relay = Relay::new(*pump, pending, note, settlement, recorder, timeouts, deadline);
             let mut response = Response::new(Body::Stream(Box::new(relay)));
-            head(&mut response, call.request, stream_type, &decision, &settled, &dropped);
+            head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
             insert(&mut response, "x-accel-buffering", "no");
             Ok(response)
@@ -515,7 +528,6 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
 /// The headers of design section 8.
 fn head(
     response: &mut Response<Body>,
-    request: RequestId,
     content_type: &'static str,
     decision: &Decision,
     settled: &Settled,
@@ -523,7 +535,6 @@ fn head(
 ) {
     response.headers_mut().reserve(8);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    insert(response, "x-request-id", &request.to_string());
     insert(response, "x-stellwerk-route", &decision.route);
     if let Some(target) = &settled.target {
         insert(response, "x-stellwerk-target", target);

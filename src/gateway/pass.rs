@@ -142,7 +142,7 @@ fn counts(snapshot: &Snapshot, decision: &Decision, dialect: DialectId) -> bool 
 fn counted(call: &Call, decision: &Decision, settlement: Settlement) -> Response<Body> {
     let mut response = Response::new(Body::whole(call.ingress.encode_count(call.input_estimate())));
     settlement.answered_here();
-    head(&mut response, call.request, "application/json", decision, &Settled::default(), &[]);
+    head(&mut response, "application/json", decision, &Settled::default(), &[]);
     insert(&mut response, "x-stellwerk-count", "estimated");
     response
 }
@@ -199,7 +199,7 @@ impl Pass {
         let (mut last, mut refused, mut made) = (None, None, 0);
         for (number, candidate) in self.decision.admitted.iter().enumerate() {
             let now = self.shared.now();
-            let signals = |id| self.snapshot.signal(id, now);
+            let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
             let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
             let Ok(ticket) = ticket else { continue };
             if made > 0 && !self.shared.retries.take(now) {
@@ -246,7 +246,7 @@ impl Pass {
             }
         };
         let mut response = Response::new(body);
-        head(&mut response, self.call.request, "application/json", &self.decision, &settled, &passed.dropped);
+        head(&mut response, "application/json", &self.decision, &settled, &passed.dropped);
         if streamed {
             insert(&mut response, "x-accel-buffering", "no");
         }
@@ -323,7 +323,7 @@ impl Pass {
     async fn begun(
         &self,
         tap: Box<dyn Tap>,
-        body: reqwest::Body,
+        body: upstream::ReplyBody,
         target: Arc<str>,
         settlement: &mut Settlement,
     ) -> Result<Answer, Stop> {

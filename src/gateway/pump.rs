@@ -10,14 +10,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
-use http_body::Body as _;
 
 use crate::cache::Items;
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
 use crate::domain::chat::ChatEvent;
 use crate::domain::error::{Error, Failure, FailureKind};
 use crate::local::Generation;
-use crate::upstream;
+use crate::upstream::ReplyBody;
 
 /// What one step of reading brought.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(super) enum Pump {
     /// Same dialect: the bytes pass, a tap watches.
     Identity {
         /// The provider's answer.
-        body: reqwest::Body,
+        body: ReplyBody,
         /// The watcher.
         tap: Box<dyn Tap>,
         /// Scratch for what the tap lets through.
@@ -44,7 +43,7 @@ pub(super) enum Pump {
     /// Different dialects: decode, encode.
     Transcode {
         /// The provider's answer.
-        body: reqwest::Body,
+        body: ReplyBody,
         /// The provider's side.
         decode: Box<dyn DecodeStream>,
         /// The client's side.
@@ -233,31 +232,22 @@ fn observe(observed: &mut Observed, event: &ChatEvent) {
 /// The next bytes of a body; trailers are of no interest. `ended`: the answer's last word has been read, and what may
 /// still come is only the end of the body, which some servers are slow to send or never do. It is not waited for here;
 /// a task of its own does for a moment, so that the connection can be used again.
-fn poll_data(body: &mut reqwest::Body, cx: &mut Context<'_>, ended: bool) -> Poll<Option<Result<Bytes, Failure>>> {
-    loop {
-        match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Pending if ended => {
-                linger(std::mem::replace(body, reqwest::Body::from(Bytes::new())));
-                return Poll::Ready(None);
-            }
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Ready(Some(Err(_))) if ended => return Poll::Ready(None),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(upstream::failure(&error)))),
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Poll::Ready(Some(Ok(data)));
-                }
-            }
+fn poll_data(body: &mut ReplyBody, cx: &mut Context<'_>, ended: bool) -> Poll<Option<Result<Bytes, Failure>>> {
+    match body.poll_data(cx) {
+        Poll::Pending if ended => {
+            linger(body.take());
+            Poll::Ready(None)
         }
+        Poll::Ready(Some(Err(_))) if ended => Poll::Ready(None),
+        polled => polled,
     }
 }
 
 /// Reads the end of a body whose answer is over, for a moment.
-fn linger(mut body: reqwest::Body) {
+fn linger(mut body: ReplyBody) {
     const MOMENT: std::time::Duration = std::time::Duration::from_secs(1);
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     runtime.spawn(tokio::time::timeout(MOMENT, async move {
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| body.poll_data(cx)).await {}
     }));
 }

@@ -25,6 +25,7 @@ use crate::domain::receipt::{
 };
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Basis, Bucket, Usage};
+use crate::forecast::Sample;
 use crate::health::InFlight;
 use crate::ledger::{LedgerPermit, Trail};
 use crate::policy::{Baseline, Decision};
@@ -81,6 +82,8 @@ pub(super) struct Settlement {
     spared: bool,
     /// Attempts that were made beside this settlement's own, for the receipt.
     beside: Arc<Mutex<Vec<AttemptRecord>>>,
+    /// Answers that were asked for.
+    choices: u32,
 }
 
 /// The attempt in flight.
@@ -93,7 +96,7 @@ struct Attempt {
     dropped: Vec<String>,
     /// What the local runtime has counted so far.
     counted: Option<Usage>,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Settlement {
@@ -109,6 +112,7 @@ impl Settlement {
         Self {
             spared: false,
             beside: Arc::default(),
+            choices: 1,
             held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits, ending },
             shared,
             snapshot,
@@ -122,7 +126,8 @@ impl Settlement {
     }
 
     /// The policy decided.
-    pub(super) fn decided(&mut self, decision: &Decision, trail: Option<Box<Trail>>) {
+    pub(super) fn decided(&mut self, decision: &Decision, choices: u32, trail: Option<Box<Trail>>) {
+        self.choices = choices;
         self.receipt.route = Some(Arc::clone(&decision.route));
         self.baseline.clone_from(&decision.baseline);
         self.trail = trail;
@@ -144,6 +149,7 @@ impl Settlement {
             attempt: None,
             held: Held { bills_on: Arc::default(), ..self.held.clone() },
             spared: false,
+            choices: self.choices,
             beside: Arc::clone(&self.beside),
         }
     }
@@ -167,12 +173,12 @@ impl Settlement {
 
     /// An attempt begins.
     pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
-        let in_flight = self.snapshot.health(target).enter();
         let (started, began) = (self.shared.now(), Instant::now());
+        let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
         let (first, status, counted) = (None, None, None);
-        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, _in_flight: in_flight });
+        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, in_flight });
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -204,8 +210,11 @@ impl Settlement {
 
     /// The first token arrived.
     pub(super) fn first_token(&mut self) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.first.get_or_insert_with(Instant::now);
+        if let Some(attempt) = &mut self.attempt
+            && attempt.first.is_none()
+        {
+            attempt.first = Some(Instant::now());
+            self.snapshot.health(attempt.target).answers(self.shared.now());
         }
     }
 
@@ -296,7 +305,8 @@ impl Settlement {
         } else {
             self.charge(target, &usage, When { start: attempt.started, end: ended })
         };
-        self.judge(target, outcome, failure, ended, took, ttft, &usage);
+        let before = attempt.in_flight.before();
+        self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
         let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
@@ -408,37 +418,32 @@ impl Settlement {
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one attempt, passed once")]
-    fn judge(
-        &self,
-        target: &Target,
-        outcome: Outcome,
-        failure: Option<&Failure>,
-        now: UnixMillis,
-        took: Duration,
-        ttft: Option<Duration>,
-        usage: &Usage,
-    ) {
+    /// Tells health, and what expects the next request's speed and tokens.
+    fn judge(&self, target: &Target, outcome: Outcome, failure: Option<&Failure>, now: UnixMillis, shown: &Shown) {
         let health = self.snapshot.health(target.id);
         // A name that a client mistyped says nothing of an endpoint that takes any name.
         let mistyped = failure.is_some_and(|f| f.kind == FailureKind::NoModel) && &*target.model == "*";
         match (outcome, failure) {
             (Outcome::Completed, _) => {
-                let tokens = u32::try_from(usage.output_tokens()).unwrap_or(u32::MAX);
-                let tpot = ttft.filter(|_| tokens > 1).map(|ttft| took.saturating_sub(ttft) / (tokens - 1));
-                health.succeeded(now, ttft, tpot.or_else(|| whole_tpot(target, ttft, took, tokens)));
+                health.succeeded(now, shown.sample(target));
+                // What we estimated ourselves teaches nothing.
+                if let (Some(route), Basis::Provider | Basis::Counted) = (&self.receipt.route, shown.basis) {
+                    health.used(route, &shown.usage, self.receipt.input_estimate, self.choices);
+                }
             }
             (_, Some(failure)) => {
                 tracing::warn!(
                     request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
                     status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
-                if !(self.spared || mistyped) {
+                if self.spared || mistyped {
+                    health.said_nothing(now);
+                } else {
                     health.failed(now, failure);
                 }
             }
             // A client that went away says nothing of the target.
-            (_, None) => {}
+            (_, None) => health.said_nothing(now),
         }
     }
 
@@ -493,10 +498,30 @@ impl Drop for Settlement {
     }
 }
 
-/// Time per token of a whole answer, whose first token nobody saw: what is left after the wait that is usual there.
-fn whole_tpot(target: &Target, ttft: Option<Duration>, took: Duration, tokens: u32) -> Option<Duration> {
-    let usual = Duration::from_millis(u64::from(target.prior.ttft_ms));
-    (ttft.is_none() && tokens > 1).then(|| took.saturating_sub(usual.min(took / 2)) / (tokens - 1))
+/// What an attempt showed of its target.
+struct Shown {
+    took: Duration,
+    ttft: Option<Duration>,
+    usage: Usage,
+    basis: Basis,
+    /// Requests in flight there when it began.
+    before: u32,
+}
+
+impl Shown {
+    fn sample(&self, target: &Target) -> Sample {
+        let tokens = u32::try_from(self.usage.output_tokens()).unwrap_or(u32::MAX);
+        let later = tokens.checked_sub(1).filter(|later| *later > 0);
+        // The first token of a whole answer nobody saw: its time is what is left after the wait that is usual there.
+        let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
+        let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
+        Sample {
+            ttft: self.ttft,
+            per_token: later.map(|later| writing / later),
+            input_tokens: self.usage.input_tokens(),
+            in_flight: self.before,
+        }
+    }
 }
 
 /// Input parts and output parts.

@@ -1,13 +1,13 @@
 //! One immutable compile of everything that files say. A request loads it once and keeps it to its end.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
 use super::credentials;
@@ -22,12 +22,12 @@ use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
-use crate::domain::target::{Capability, Health, Rest, Signal, UnixMillis};
-use crate::health::TargetHealth;
+use crate::domain::target::{Capability, Expectation, Health, Rest, Signal, UnixMillis};
+use crate::health::{Memory, TargetHealth};
 use crate::local::{LocalModel, ModelState};
 use crate::policy::Policy;
 use crate::telemetry::{Metrics, TargetMetrics};
-use crate::upstream::{Line, Pool};
+use crate::upstream::{self, Line, Pool};
 
 /// Catalogue and policies, compiled from files.
 pub struct Compiled {
@@ -55,7 +55,7 @@ struct Address {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     /// Made once, where the model's name on the wire is fixed: for whole answers and for streams.
-    fixed: Option<(reqwest::Url, reqwest::Url)>,
+    fixed: Option<(Uri, Uri)>,
 }
 
 /// Everything a request needs to know.
@@ -165,7 +165,7 @@ impl Snapshot {
             generation,
             hash,
             config: Arc::new(config.clone()),
-            health: catalogue.targets().iter().map(|target| shared.health.entry(&target.name)).collect(),
+            health: catalogue.targets().iter().map(|target| shared.health.entry(target)).collect(),
             catalogue,
             policies,
             wires,
@@ -174,16 +174,31 @@ impl Snapshot {
         })
     }
 
-    /// What measurement says of a target.
+    /// Takes what was measured before a restart.
+    pub fn remember(&self, memories: &HashMap<String, Memory>) {
+        for target in self.catalogue.targets() {
+            if let Some(memory) = memories.get(&*target.name) {
+                self.health(target.id).restore(memory);
+            }
+        }
+    }
+
+    /// What measurement says of a target, for a prompt of that many tokens.
     #[must_use]
-    pub fn signal(&self, id: TargetId, now: UnixMillis) -> Signal {
-        let mut signal = self.health(id).signal(now);
+    pub fn signal(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
+        let mut signal = self.health(id).signal(input_tokens, now);
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
         {
             signal.state = Health::Down { until: None, rest: Rest::Firm };
         }
         signal
+    }
+
+    /// What is expected of the tokens of a route's requests at a target.
+    #[must_use]
+    pub fn expectation(&self, route: &str, target: &Target) -> Expectation {
+        self.health(target.id).expectation(route, target.prior.output_tokens)
     }
 
     pub(super) fn health(&self, id: TargetId) -> &Arc<TargetHealth> {
@@ -238,7 +253,7 @@ impl Snapshot {
         let now = now();
         let up = |id: TargetId| {
             let target = self.catalogue.target(id);
-            target.configured && target.is_available(now) && matches!(self.signal(id, now).state, Health::Up)
+            target.configured && target.is_available(now) && matches!(self.signal(id, 0, now).state, Health::Up)
         };
         let Some(policy) = self.policies.get("default") else { return Vec::new() };
         let mut names: Vec<(bool, String)> = Vec::new();
@@ -306,7 +321,7 @@ impl Wire {
         stream: bool,
         forwarded: &[(HeaderName, HeaderValue)],
     ) -> Result<Line, Failure> {
-        let url = match &self.address.fixed {
+        let to = match &self.address.fixed {
             Some((whole, streamed)) => if stream { streamed } else { whole }.clone(),
             None => self.address.url(self.egress, model, stream).map_err(|e| Failure::new(FailureKind::Connect, e))?,
         };
@@ -314,15 +329,15 @@ impl Wire {
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let accept = if stream { self.egress.accept() } else { "application/json" };
         headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
-        Ok(Line { url, headers })
+        Ok(Line { to, headers })
     }
 
     /// The line to another path of the same place.
     pub(super) fn line_to(&self, path: &str, forwarded: &[(HeaderName, HeaderValue)]) -> Result<Line, Failure> {
-        let url = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
+        let to = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
         let mut headers = self.address.headers.clone();
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
-        Ok(Line { url, headers })
+        Ok(Line { to, headers })
     }
 
     /// The connections with this connect timeout.
@@ -380,7 +395,7 @@ fn headers(egress: &dyn Egress, endpoint: &Endpoint) -> Result<HeaderMap, String
 }
 
 impl Address {
-    fn url(&self, egress: &dyn Egress, model: &str, stream: bool) -> Result<reqwest::Url, String> {
+    fn url(&self, egress: &dyn Egress, model: &str, stream: bool) -> Result<Uri, String> {
         let path = match &self.path {
             Some(path) => Cow::Owned(path.replace("{model}", model)),
             None => egress.path(model, stream),
@@ -388,13 +403,13 @@ impl Address {
         self.joined(&path)
     }
 
-    fn joined(&self, path: &str) -> Result<reqwest::Url, String> {
+    fn joined(&self, path: &str) -> Result<Uri, String> {
         let url = format!("{}{path}", self.base);
         let mut url = reqwest::Url::parse(&url).map_err(|error| format!("`{url}` is not a URL: {error}"))?;
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);
         }
-        Ok(url)
+        upstream::address(&url)
     }
 }
 

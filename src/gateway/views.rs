@@ -58,7 +58,15 @@ impl Gateway {
         let now = super::now();
         let nobody = policy::Principal { require: &require, ..policy::Principal::ANONYMOUS };
         let principal = key.map_or(nobody, |key| super::asker(key, &require));
-        policy::explain(policy, &*snapshot.catalogue, question, principal, &|id| snapshot.signal(id, now), now)
+        policy::explain(
+            policy,
+            &*snapshot.catalogue,
+            question,
+            principal,
+            &|id| snapshot.signal(id, question.input_tokens, now),
+            &|route, target| snapshot.expectation(route, target),
+            now,
+        )
     }
 }
 

@@ -1,29 +1,54 @@
-//! What measurement says of each target: a breaker, latencies, requests in flight.
+//! What measurement says of each target: breakers, speed, tokens, requests in flight.
 //!
-//! State belongs to a target's name and outlives reloads; a snapshot holds the entries by `TargetId`.
+//! State belongs to a target's name and outlives reloads; a snapshot holds the entries by `TargetId`. A breaker has the
+//! scope of what failed: connections are the endpoint's, answers the target's; keys rest apart, in the pool that holds
+//! them.
 
 mod breaker;
+mod memory;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::error::{Failure, FailureKind};
-use crate::domain::target::{Health, Signal, UnixMillis};
+use crate::domain::target::{Expectation, Health, Signal, Target, UnixMillis};
+use crate::domain::usage::Usage;
+use crate::forecast::{Latency, Sample, Volume};
 
 pub use breaker::{Breaker, Event};
+pub use memory::{Memory, load, save};
+
+/// Most routes that a target learns apart; further ones use the prior.
+const ROUTES: usize = 256;
 
 /// All entries by target name.
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<HashMap<Arc<str>, Arc<TargetHealth>>>);
+pub struct Registry {
+    targets: Mutex<HashMap<Arc<str>, Arc<TargetHealth>>>,
+    endpoints: Mutex<HashMap<Place, Arc<Mutex<Breaker>>>>,
+}
+
+/// Provider and endpoint.
+type Place = (Arc<str>, Arc<str>);
 
 impl Registry {
     /// The entry of a target, made on first sight.
     #[must_use]
-    pub fn entry(&self, name: &Arc<str>) -> Arc<TargetHealth> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(Arc::clone(name)).or_default())
+    pub fn entry(&self, target: &Target) -> Arc<TargetHealth> {
+        let place = (Arc::clone(&target.provider), Arc::clone(&target.endpoint));
+        let endpoint = Arc::clone(lock(&self.endpoints).entry(place).or_default());
+        let mut entries = lock(&self.targets);
+        let made = || Arc::new(TargetHealth { endpoint, ..TargetHealth::default() });
+        Arc::clone(entries.entry(Arc::clone(&target.name)).or_insert_with(made))
+    }
+
+    /// What a restart needs to know of every target that has been measured.
+    #[must_use]
+    pub fn keep(&self, now: UnixMillis) -> Vec<(Arc<str>, Memory)> {
+        let entries: Vec<_> = lock(&self.targets).iter().map(|(n, entry)| (Arc::clone(n), Arc::clone(entry))).collect();
+        entries.into_iter().filter_map(|(name, entry)| Some((name, entry.keep(now)?))).collect()
     }
 }
 
@@ -31,93 +56,144 @@ impl Registry {
 #[derive(Debug, Default)]
 pub struct TargetHealth {
     breaker: Mutex<Breaker>,
+    endpoint: Arc<Mutex<Breaker>>,
     in_flight: AtomicU32,
-    ttft_us: Decayed,
-    tpot_us: Decayed,
+    latency: Mutex<Latency>,
+    routes: papaya::HashMap<Arc<str>, Mutex<Volume>>,
 }
 
 impl TargetHealth {
-    /// What the planner sees.
+    /// What the planner sees, for a prompt of that many tokens.
     #[must_use]
-    pub fn signal(&self, now: UnixMillis) -> Signal {
-        let breaker = *self.breaker();
-        let down = breaker.down_until(now);
+    pub fn signal(&self, input_tokens: u64, now: UnixMillis) -> Signal {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let speed = lock(&self.latency).expect(input_tokens, in_flight, now);
+        let own = *lock(&self.breaker);
+        let worst = [own, *lock(&self.endpoint)].into_iter();
+        let worst = worst.filter_map(|b| b.down_until(now).map(|until| (until, b.rest(now)))).max_by_key(|(u, _)| *u);
         Signal {
-            state: down.map_or(Health::Up, |until| Health::Down { until: Some(until), rest: breaker.rest(now) }),
-            ttft_p95_ms: None,
-            ttft_ms: self.ttft_us.get().map(|us| us / 1000),
-            tpot_us: self.tpot_us.get(),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            state: worst.map_or(Health::Up, |(until, rest)| Health::Down { until: Some(until), rest }),
+            ttft_ms: speed.ttft_ms,
+            ttft_p95_ms: speed.ttft_p95_ms,
+            tpot_us: speed.tpot_us,
+            in_flight,
+            crowd_permille: speed.crowd_permille,
         }
     }
 
-    /// Counts an attempt as in flight until the guard is dropped.
+    /// What is expected of the tokens of a route's requests; `prior` output tokens until something is known.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+    pub fn expectation(&self, route: &str, prior: u32) -> Expectation {
+        let routes = self.routes.pin();
+        routes.get(route).map_or(Expectation::UNKNOWN, |volume| lock(volume).expect(prior))
     }
 
-    /// An attempt went well. `ttft` is the wait for the first token, where there was one to see; `tpot` the mean time
-    /// per later token.
-    pub fn succeeded(&self, now: UnixMillis, ttft: Option<Duration>, tpot: Option<Duration>) {
-        if let Some(ttft) = ttft {
-            self.ttft_us.observe(ttft);
+    /// Counts an attempt as in flight until the guard is dropped. Where the breaker is half open, this is its probe.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, now: UnixMillis) -> InFlight {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.both(Event::Begins, now);
+        InFlight { target: Arc::clone(self), before }
+    }
+
+    /// The answer to an attempt begins.
+    pub fn answers(&self, now: UnixMillis) {
+        self.both(Event::Answers, now);
+    }
+
+    /// An attempt went well.
+    pub fn succeeded(&self, now: UnixMillis, sample: Sample) {
+        lock(&self.latency).observe(sample, now);
+        self.both(Event::Success, now);
+    }
+
+    /// What a complete request of a route used, where `estimated` tokens of prompt were expected.
+    pub fn used(&self, route: &Arc<str>, usage: &Usage, estimated: u64, choices: u32) {
+        let routes = self.routes.pin();
+        if let Some(volume) = routes.get(route) {
+            lock(volume).observe(usage, estimated, choices);
+        } else if routes.len() < ROUTES {
+            let mut volume = Volume::default();
+            volume.observe(usage, estimated, choices);
+            routes.insert(Arc::clone(route), Mutex::new(volume));
         }
-        if let Some(tpot) = tpot {
-            self.tpot_us.observe(tpot);
-        }
-        self.breaker().on(Event::Success, now);
     }
 
     /// An attempt failed. What is about the request (`Rejected`), one credential or the client says nothing of the target.
     pub fn failed(&self, now: UnixMillis, failure: &Failure) {
-        let event = match failure.kind {
-            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => return,
-            FailureKind::RateLimited => Event::Limited(failure.retry_after.unwrap_or(Duration::from_secs(1))),
-            FailureKind::Connect
-            | FailureKind::Timeout
-            | FailureKind::Upstream
-            | FailureKind::NoModel
-            | FailureKind::Malformed
-            | FailureKind::Truncated
-            | FailureKind::Worker => Event::Failure(failure.retry_after),
-        };
-        self.breaker().on(event, now);
+        match failure.kind {
+            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => {
+                self.both(Event::Nothing, now)
+            }
+            FailureKind::Connect => self.each(Event::Nothing, Event::Failure(failure.retry_after), now),
+            FailureKind::RateLimited => {
+                let rest = failure.retry_after.unwrap_or(Duration::from_secs(1));
+                self.each(Event::Limited(rest), Event::Success, now);
+            }
+            // Whether anybody listens there is not known.
+            FailureKind::Timeout | FailureKind::Worker => {
+                self.each(Event::Failure(failure.retry_after), Event::Nothing, now);
+            }
+            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => {
+                self.each(Event::Failure(failure.retry_after), Event::Success, now);
+            }
+        }
     }
 
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An attempt ended without saying anything of the target.
+    pub fn said_nothing(&self, now: UnixMillis) {
+        self.both(Event::Nothing, now);
     }
+
+    fn both(&self, event: Event, now: UnixMillis) {
+        self.each(event, event, now);
+    }
+
+    fn each(&self, own: Event, endpoint: Event, now: UnixMillis) {
+        lock(&self.breaker).on(own, now);
+        lock(&self.endpoint).on(endpoint, now);
+    }
+
+    fn keep(&self, now: UnixMillis) -> Option<Memory> {
+        let speed = lock(&self.latency).keep(now);
+        let routes = self.routes.pin();
+        let routes: Vec<_> = routes.iter().map(|(route, volume)| (route.to_string(), *lock(volume))).collect();
+        (speed.is_some() || !routes.is_empty()).then_some(Memory { speed, routes })
+    }
+
+    /// Takes what was kept over a restart.
+    pub fn restore(&self, memory: &Memory) {
+        if let Some(kept) = &memory.speed {
+            *lock(&self.latency) = Latency::restore(kept);
+        }
+        let routes = self.routes.pin();
+        for (route, volume) in memory.routes.iter().take(ROUTES) {
+            routes.insert(route.as_str().into(), Mutex::new(*volume));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps an attempt counted.
 #[derive(Debug)]
-pub struct InFlight(Arc<TargetHealth>);
+pub struct InFlight {
+    target: Arc<TargetHealth>,
+    before: u32,
+}
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+impl InFlight {
+    /// How many were in flight when this one began.
+    #[must_use]
+    pub fn before(&self) -> u32 {
+        self.before
     }
 }
 
-/// An exponentially decayed mean in microseconds: each observation weighs a fifth. Zero = none yet.
-#[derive(Debug, Default)]
-struct Decayed(AtomicU64);
-
-impl Decayed {
-    fn get(&self) -> Option<u32> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            us => Some(u32::try_from(us).unwrap_or(u32::MAX)),
-        }
-    }
-
-    fn observe(&self, sample: Duration) {
-        let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
-        // A lost race loses one sample of a mean: harmless.
-        let old = self.0.load(Ordering::Relaxed);
-        let new = if old == 0 { sample } else { (old * 4 + sample) / 5 };
-        self.0.store(new.max(1), Ordering::Relaxed);
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

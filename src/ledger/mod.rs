@@ -6,9 +6,11 @@
 
 pub mod decisions;
 pub mod feedback;
+mod insert;
 pub mod query;
 pub mod residency;
 mod rows;
+pub mod shadow;
 pub mod trail;
 mod writer;
 

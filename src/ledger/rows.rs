@@ -1,30 +1,10 @@
 //! A receipt as rows. Inserting twice changes nothing.
 
-use rusqlite::{Connection, params};
-
+use super::insert::{Inserts, insert};
 use crate::domain::money::Money;
 use crate::domain::receipt::{AttemptRecord, BaselineCharge, CacheRecord, ChargeRecord, Receipt};
 use crate::domain::target::{Country, Fact, Guarantee, Training};
 use crate::domain::usage::{Bucket, Usage};
-
-/// Inserts a row, each value beside its column. The text is made by the compiler and the values are bound by their place:
-/// looking them up by name costs more than the insert.
-macro_rules! insert {
-    ($connection:ident, $table:ident { $first:ident: $value:expr, $($column:ident: $values:expr,)* }) => {{
-        const SQL: &str = concat!(
-            "INSERT OR IGNORE INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($column),)*
-            ") VALUES (?", $(place!($column),)* ")"
-        );
-        $connection.prepare_cached(SQL)?.execute(params![$value, $($values),*])
-    }};
-}
-
-/// One more place; takes the column to be repeated with it.
-macro_rules! place {
-    ($column:ident) => {
-        ", ?"
-    };
-}
 
 /// An amount as an integer column. An amount beyond nine million dollars is no price of a request: it stands as
 /// unpriced, with its reason, rather than stopping the ledger.
@@ -32,7 +12,7 @@ fn pico(money: Money) -> Option<i64> {
     i64::try_from(money.pico()).ok()
 }
 
-pub(super) fn insert(connection: &Connection, receipt: &Receipt) -> Result<(), rusqlite::Error> {
+pub(super) fn insert(inserts: &mut Inserts<'_>, receipt: &Receipt) -> Result<(), rusqlite::Error> {
     let id = receipt.request.0.to_be_bytes();
     let baseline = receipt.baseline.as_ref();
     let (input, output, price_id, unpriced) = match baseline.map(|b| &b.charge) {
@@ -49,7 +29,7 @@ pub(super) fn insert(connection: &Connection, receipt: &Receipt) -> Result<(), r
     };
     let tags: Vec<&str> = receipt.caller.tags.iter().map(|tag| &**tag).collect();
     insert!(
-        connection,
+        inserts,
         request {
             id: id.as_slice(),
             started_ms: receipt.started.0,
@@ -79,10 +59,10 @@ pub(super) fn insert(connection: &Connection, receipt: &Receipt) -> Result<(), r
             baseline_unpriced: unpriced,
         }
     )?;
-    receipt.attempts.iter().try_for_each(|attempt| insert_attempt(connection, &id, attempt))
+    receipt.attempts.iter().try_for_each(|attempt| insert_attempt(inserts, &id, attempt))
 }
 
-fn insert_attempt(connection: &Connection, id: &[u8], attempt: &AttemptRecord) -> Result<(), rusqlite::Error> {
+fn insert_attempt(inserts: &mut Inserts<'_>, id: &[u8], attempt: &AttemptRecord) -> Result<(), rusqlite::Error> {
     let (cost, unpriced, price_id, original) = match &attempt.charge {
         ChargeRecord::Priced { usd, original, price_id } => match pico(*usd) {
             Some(usd) => (Some(usd), None, Some(&**price_id), original.as_ref()),
@@ -94,7 +74,7 @@ fn insert_attempt(connection: &Connection, id: &[u8], attempt: &AttemptRecord) -
     let residency = &attempt.residency;
     let used = |bucket| used(&attempt.usage, bucket);
     insert!(
-        connection,
+        inserts,
         attempt {
             request_id: id,
             no: attempt.no,

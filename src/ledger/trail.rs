@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, named_params};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::insert::{Inserts, insert};
 use crate::catalogue::Catalogue;
 use crate::dialect::{self, Envelope};
 use crate::domain::id::{DialectId, RequestId, TargetId};
@@ -209,7 +210,7 @@ impl Trail {
     }
 }
 
-pub(super) fn insert(connection: &Connection, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
+pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
     let (decision, envelope) = (&*trail.decision, &*trail.envelope);
     let needs: Vec<&str> =
         Capability::ALL.into_iter().filter(|c| envelope.needs.has(*c)).map(Capability::name).collect();
@@ -217,39 +218,38 @@ pub(super) fn insert(connection: &Connection, id: RequestId, trail: &Trail) -> R
     let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
     let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
     let (premium, cheapest) = trail.premium().unwrap_or((None, None));
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO decision VALUES (:id, :at, :dice, :snapshot, :policy, :route, :operation, :dialect, :input,
-         :output, :choices, :stream, :needs, :inexpressible, :key, :request, :requires, :lossy, :attempts, :refusal,
-         :premium, :cheapest, :admitted, :rejected, :signals, :left_out)",
+    inserts.write_out(&decision.requirement);
+    insert!(
+        inserts,
+        decision {
+            request_id: id.0.to_be_bytes().as_slice(),
+            at_ms: decision.at.0,
+            dice: decision.dice.0.cast_signed(),
+            snapshot: &*trail.snapshot,
+            policy: &*decision.policy,
+            route: &*decision.route,
+            operation: trail.operation.name(),
+            dialect: trail.dialect.name(),
+            input_tokens: count(trail.input_tokens),
+            max_output: envelope.max_output.map(count),
+            choices: envelope.choices,
+            stream: envelope.stream,
+            needs: needs.join(","),
+            inexpressible: text(&trail.inexpressible()),
+            key_requires: key,
+            request_requires: trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
+            requires: &inserts.required.1[..cut(&inserts.required.1, REQUIREMENT)],
+            lossy: decision.lossy == Lossy::Allow,
+            max_attempts: decision.max_attempts,
+            refusal: decision.refusal.as_ref().map(|error| error.code_str()),
+            premium_pico: premium,
+            premium_target: cheapest,
+            admitted: text(&trail.admitted()),
+            rejected: text(&trail.rejected()),
+            signals: text(&trail.seen()),
+            left_out: over(decision.admitted.len()) + over(decision.rejected.len()),
+        }
     )?;
-    statement.execute(named_params! {
-        ":id": id.0.to_be_bytes().as_slice(),
-        ":at": decision.at.0,
-        ":dice": decision.dice.0.cast_signed(),
-        ":snapshot": &*trail.snapshot,
-        ":policy": &*decision.policy,
-        ":route": &*decision.route,
-        ":operation": trail.operation.name(),
-        ":dialect": trail.dialect.name(),
-        ":input": count(trail.input_tokens),
-        ":output": envelope.max_output.map(count),
-        ":choices": envelope.choices,
-        ":stream": envelope.stream,
-        ":needs": needs.join(","),
-        ":inexpressible": text(&trail.inexpressible()),
-        ":key": key,
-        ":request": trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
-        ":requires": clipped(decision.requirement.to_string(), REQUIREMENT),
-        ":lossy": decision.lossy == Lossy::Allow,
-        ":attempts": decision.max_attempts,
-        ":refusal": decision.refusal.as_ref().map(|error| error.code_str()),
-        ":premium": premium,
-        ":cheapest": cheapest,
-        ":admitted": text(&trail.admitted()),
-        ":rejected": text(&trail.rejected()),
-        ":signals": text(&trail.seen()),
-        ":left_out": over(decision.admitted.len()) + over(decision.rejected.len()),
-    })?;
     Ok(())
 }
 
@@ -270,9 +270,13 @@ fn text(value: &impl Serialize) -> String {
 
 /// The text, at most so long.
 fn clipped(mut text: String, most: usize) -> String {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
+    text.truncate(cut(&text, most));
     text
+}
+
+/// Where a text of at most so many bytes ends.
+fn cut(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 fn pico(money: Money) -> Option<i64> {

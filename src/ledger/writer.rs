@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::insert::Inserts;
 use super::{Trail, rows, trail};
 use crate::domain::receipt::Receipt;
 use crate::domain::target::UnixMillis;
@@ -36,6 +37,7 @@ enum Entry {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     queue: mpsc::Sender<Entry>,
+    store: Store,
     healthy: Arc<AtomicBool>,
 }
 
@@ -59,6 +61,12 @@ impl Ledger {
     /// There is none: too many requests at once, or the writer can't write.
     pub fn reserve(&self) -> Result<LedgerPermit, Full> {
         self.queue.clone().try_reserve_owned().map(LedgerPermit).map_err(|_| Full)
+    }
+
+    /// Where the rows are, for what is written beside the queue.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Whether the last write went well.
@@ -96,7 +104,7 @@ impl LedgerWriter {
         let mut output = Output { connection, healthy: flag, keep: Keep::new(decision_days) };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&mut output, entries));
         let thread = thread.map_err(|error| StoreError::File("ledger thread".into(), error))?;
-        Ok((Ledger { queue, healthy }, Self(thread)))
+        Ok((Ledger { queue, store: store.clone(), healthy }, Self(thread)))
     }
 
     /// Writes everything that has been sent and ends the thread; for when no request is open any more.
@@ -195,12 +203,14 @@ impl Output {
             return Ok(());
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut inserts = Inserts::new(&transaction);
         for (receipt, trail) in batch {
-            rows::insert(&transaction, receipt)?;
+            rows::insert(&mut inserts, receipt)?;
             if let Some(trail) = trail.as_deref().filter(|_| self.keep.days > 0) {
-                trail::insert(&transaction, receipt.request, trail)?;
+                trail::insert(&mut inserts, receipt.request, trail)?;
             }
         }
+        drop(inserts);
         transaction.commit()
     }
 }

@@ -10,9 +10,11 @@ use toml::de::{DeTable, DeValue};
 use super::condition::Condition;
 use super::notes::Notes;
 use super::preference::Preferred;
-use super::raw::{RawAttempts, RawBaseline, RawHedge, RawMatch, RawRequire, RawRoute, RawTest, RawTimeout};
+use super::raw::{RawAttempts, RawBaseline, RawHedge, RawMatch, RawRequire, RawRoute, RawShadow, RawTest, RawTimeout};
 use super::require::{self, Complaint};
-use super::{Baseline, Hedge, HedgeAfter, Lossy, Market, Names, Pick, Policy, Requirement, Route, select, text};
+use super::{
+    Baseline, Hedge, HedgeAfter, Lossy, Market, Names, Pick, Policy, Requirement, Route, Shadow, select, shadow, text,
+};
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
 use crate::domain::target::Target;
@@ -160,6 +162,7 @@ impl Compiler<'_> {
                 Some(own) => self.baseline(own, &at("baseline")),
                 None => self.baseline.clone(),
             },
+            shadow: raw.shadow.as_ref().and_then(|raw| self.shadow(raw, &at("shadow"))),
             lossy: self.lossy(raw.lossy.as_ref(), &at("lossy")),
             cache: self.notes.duration(raw.cache.as_ref(), &at("cache")),
             max_output,
@@ -327,6 +330,20 @@ impl Compiler<'_> {
             self.notes.problem(raw.span(), path, complaint);
         }
         Some(Baseline { target: target.id, name: Arc::clone(&target.name), price_as_of, retired })
+    }
+
+    /// One target, a share and a limit: all three, or no shadow.
+    fn shadow(&mut self, raw: &RawShadow, path: &str) -> Option<Shadow> {
+        let at = |member: &str| format!("{path}.{member}");
+        let (sample, per_day) = shadow::read(raw);
+        let sample = self.notes.keep(raw.sample.span(), &at("sample"), sample.map_err(|message| (message, None)));
+        let per_day = self.notes.keep(raw.max_cost.span(), &at("max_cost"), per_day.map_err(|message| (message, None)));
+        let target = self.one_target(self.market, &raw.target, "a shadow", &at("target"))?;
+        if &*target.model == "*" {
+            let complaint = (format!("`{}` takes any model; a shadow is one", target.name), None);
+            self.notes.problem(raw.target.span(), &at("target"), complaint);
+        }
+        Some(Shadow { target: target.id, sample_ppm: sample?, per_day: per_day? })
     }
 
     /// The one target that a pattern stands for.

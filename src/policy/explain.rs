@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Ask, Candidate, Decision, Dice, Lead, Market, Pattern, Policy, Principal, Requirement, plan, text};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
-use crate::domain::target::{Health, Rest, Signal, UnixMillis};
+use crate::domain::target::{Expectation, Health, Rest, Signal, Target, UnixMillis};
 
 /// What to explain.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,7 @@ pub fn explain(
     question: &Question,
     principal: Principal<'_>,
     signals: &dyn Fn(TargetId) -> Signal,
+    expect: &dyn Fn(&str, &Target) -> Expectation,
     now: UnixMillis,
 ) -> Result<String, Error> {
     let invalid = |message: String| Error::new(ErrorKind::InvalidRequest, message);
@@ -55,6 +56,7 @@ pub fn explain(
         stream: question.stream,
         principal,
         require: &header,
+        expect,
         ..Ask::of(&question.model, now)
     };
     let signals = |id: TargetId| {

@@ -24,6 +24,7 @@ mod reason;
 mod refuse;
 mod require;
 mod select;
+mod shadow;
 mod split;
 mod text;
 mod zones;
@@ -39,12 +40,14 @@ use globset::GlobSet;
 pub use cases::{TestOutcome, run_tests};
 pub use embedded::embedded;
 pub use explain::{Question, explain, shown};
+pub use order::Lead;
 pub use pattern::Pattern;
-pub use plan::{Ask, Candidate, Decision, Dice, Lead, Principal, Ticket, plan};
+pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
 pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use select::{Names, Selected};
+pub use shadow::{Shadow, Shadowed};
 pub use split::{Canary, Share, Split, Sticky};
 pub use zones::{Countries, ZONES, Zone};
 
@@ -115,6 +118,8 @@ pub struct Route {
     pub hedge: Option<Hedge>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
+    /// Where a sample goes besides, to be compared.
+    pub shadow: Option<Shadow>,
     /// Whether parameters may be dropped.
     pub lossy: Lossy,
     /// How long an answer may be served again; none = no cache.

@@ -2,9 +2,63 @@
 
 use std::cmp::Ordering;
 
-use super::plan::{Candidate, Dice, Lead};
+use super::plan::{Candidate, Decision, Dice, Ticket};
 use super::split::mix;
-use super::{Preference, Share};
+use super::{Market, Preference, Share};
+use crate::domain::id::TargetId;
+use crate::domain::target::{Signal, UnixMillis};
+
+/// Why the first target is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// It has the best score, or nearly so and less to do.
+    Best,
+    /// It is of the share that the request falls into.
+    Weighted,
+    /// It is the canary.
+    Canary,
+    /// It answered this conversation before, and its cached prompt makes it the best.
+    Affinity,
+    /// Its speed is not known, and some requests find it out.
+    Explored,
+    /// Everything admitted rests by our own breakers; its rest ends soonest.
+    LastResort,
+}
+
+impl Lead {
+    /// A stable word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Weighted => "weighted",
+            Self::Canary => "canary",
+            Self::Affinity => "affinity",
+            Self::Explored => "explored",
+            Self::LastResort => "last_resort",
+        }
+    }
+}
+
+impl Decision {
+    /// Leave to ask a second target beside the admitted one of that number: the next that is up, and whose expected cost is
+    /// known and within the route's limit. Never where the first one's price is not known.
+    pub fn second(
+        &self,
+        first: usize,
+        made: u8,
+        up: &dyn Fn(&Candidate) -> bool,
+        market: &dyn Market,
+        signals: &dyn Fn(TargetId) -> Signal,
+        now: UnixMillis,
+    ) -> Option<(usize, Ticket)> {
+        let limit = self.hedge?.max_extra_cost;
+        self.admitted.get(first)?.expected_cost?;
+        let fits = |c: &Candidate| c.expected_cost.is_some_and(|cost| cost <= limit) && up(c);
+        let mut others = self.admitted.iter().enumerate().skip(first + 1).filter(|(_, candidate)| fits(candidate));
+        others.find_map(|(number, _)| Some((number, self.ticket(number, made, market, signals, now).ok()?)))
+    }
+}
 
 /// A target that nobody has measured, for a share of the requests: one at a time, and only where it costs at most twice
 /// what the best one does. Otherwise a cheap slow target would stay the only one that is known.

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::{ATTEMPTS, DIRECT};
-use super::order::{explored, order};
+use super::order::{Lead, explored, order};
 use super::reason::{Reason, Rejection};
-use super::{Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Split, refuse};
+use super::{
+    Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse,
+};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
-use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, Target, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 
 /// What a request asks for, as far as deciding needs to know.
@@ -49,6 +51,8 @@ pub struct Ask<'a> {
     pub principal: Principal<'a>,
     /// The requirement of the request itself (`x-stellwerk-require`).
     pub require: &'a Requirement,
+    /// What is expected of the tokens of a route's requests at a target.
+    pub expect: &'a dyn Fn(&str, &Target) -> Expectation,
     /// The moment of the decision.
     pub at: UnixMillis,
 }
@@ -72,6 +76,7 @@ impl<'a> Ask<'a> {
             home: &|| None,
             principal: Principal::ANONYMOUS,
             require: &Requirement::ANY,
+            expect: &|_, _| Expectation::UNKNOWN,
             at,
         }
     }
@@ -109,38 +114,6 @@ impl Dice {
     }
 }
 
-/// Why the first target is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lead {
-    /// It has the best score, or nearly so and less to do.
-    Best,
-    /// It is of the share that the request falls into.
-    Weighted,
-    /// It is the canary.
-    Canary,
-    /// It answered this conversation before, and its cached prompt makes it the best.
-    Affinity,
-    /// Its speed is not known, and some requests find it out.
-    Explored,
-    /// Everything admitted rests by our own breakers; its rest ends soonest.
-    LastResort,
-}
-
-impl Lead {
-    /// A stable word for it.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Best => "best",
-            Self::Weighted => "weighted",
-            Self::Canary => "canary",
-            Self::Affinity => "affinity",
-            Self::Explored => "explored",
-            Self::LastResort => "last_resort",
-        }
-    }
-}
-
 /// An admitted target. Only the planner makes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -152,6 +125,8 @@ pub struct Candidate {
     pub expected_cost: Option<Money>,
     /// Output tokens that are expected of all answers together.
     pub expected_output: u64,
+    /// Tokens of prompt that are expected to be counted there, and how many of them come from the provider's cache.
+    pub expected_input: (u64, u64),
     /// The output limit per answer: the client's, else the route's default as far as the model and its context allow.
     /// None: nobody sets one.
     pub max_output: Option<u64>,
@@ -213,6 +188,8 @@ pub struct Decision {
     pub affinity: Option<Duration>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
+    /// Where the request goes besides, to be compared.
+    pub shadow: Option<Shadowed>,
     /// How long an answer may be served again; none = no cache.
     pub cache: Option<Duration>,
     /// Whether parameters may be dropped.
@@ -258,7 +235,7 @@ impl Decision {
             return Err(Some(Reason::NotConfigured));
         }
         if self.requirement.max_cost.is_some() {
-            let cost = expected_cost(market, target, self.input_tokens, candidate.expected_output, now);
+            let cost = expected_cost(market, target, candidate.expected_input, candidate.expected_output, now);
             self.requirement.check_cost(cost)?;
         }
         if self.requirement.ttft_p95_ms.is_some() || self.requirement.measured_only {
@@ -266,25 +243,20 @@ impl Decision {
         }
         Ok(Ticket { target: candidate.target })
     }
-}
 
-impl Decision {
-    /// Leave to ask a second target beside the admitted one of that number: the next that is up, and whose expected cost is
-    /// known and within the route's limit. Never where the first one's price is not known.
-    pub fn second(
-        &self,
-        first: usize,
-        made: u8,
-        up: &dyn Fn(&Candidate) -> bool,
-        market: &dyn Market,
-        signals: &dyn Fn(TargetId) -> Signal,
-        now: UnixMillis,
-    ) -> Option<(usize, Ticket)> {
-        let limit = self.hedge?.max_extra_cost;
-        self.admitted.get(first)?.expected_cost?;
-        let fits = |c: &Candidate| c.expected_cost.is_some_and(|cost| cost <= limit) && up(c);
-        let mut others = self.admitted.iter().enumerate().skip(first + 1).filter(|(_, candidate)| fits(candidate));
-        others.find_map(|(number, _)| Some((number, self.ticket(number, made, market, signals, now).ok()?)))
+    /// Leave to go to the shadow. Looks at the target again, as for every attempt.
+    ///
+    /// # Errors
+    /// Why not; none = the request has no shadow.
+    pub fn shadow_ticket(&self, market: &dyn Market, now: UnixMillis) -> Result<Ticket, Option<Reason>> {
+        let shadow = self.shadow.ok_or(None)?;
+        let target = market.targets().get(shadow.target.index()).ok_or(None)?;
+        in_service(target, now)?;
+        self.requirement.check(target, market, now)?;
+        if !target.configured {
+            return Err(Some(Reason::NotConfigured));
+        }
+        Ok(Ticket { target: shadow.target })
     }
 }
 
@@ -319,8 +291,10 @@ pub fn plan(
         decision.refusal = Some(refuse::above_cap(&decision, asked, cap));
         return decision;
     }
+    let name = Arc::clone(&decision.route);
     let ranks = route.and_then(|r| r.split.as_deref().map(|split| (split, split.ranks(&r.name, ask, dice))));
     let mut examiner = Examiner {
+        route: &name,
         market,
         ask,
         requirement: &decision.requirement,
@@ -336,6 +310,7 @@ pub fn plan(
     if decision.admitted.is_empty() {
         decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
     }
+    decision.shadow = route.and_then(|r| r.shadow?.of(&decision, market, ask, signals, dice));
     decision
 }
 
@@ -419,6 +394,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         hedge: route.and_then(|r| r.hedge),
         affinity: route.and_then(|r| r.affinity),
         baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
+        shadow: None,
         cache: route.and_then(|r| r.cache),
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
         max_output: route.and_then(|r| r.max_output.or(r.output_cap)),
@@ -430,6 +406,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
 }
 
 struct Examiner<'a> {
+    route: &'a str,
     market: &'a dyn Market,
     ask: &'a Ask<'a>,
     requirement: &'a Requirement,
@@ -451,9 +428,13 @@ impl Examiner<'_> {
         in_service(target, ask.at)?;
         self.requirement.check(target, market, ask.at)?;
         let max_output = self.output_limit(target);
-        let each = u64::from(target.prior.output_tokens).min(max_output.unwrap_or(u64::MAX));
+        let expected = (ask.expect)(self.route, target);
+        let each = u64::from(expected.output_tokens.unwrap_or(target.prior.output_tokens));
+        let each = each.min(max_output.unwrap_or(u64::MAX));
         let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
-        let expected_cost = expected_cost(market, target, ask.input_tokens, expected_output, ask.at);
+        let input = per_million(ask.input_tokens, expected.input_ppm);
+        let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
+        let expected_cost = expected_cost(market, target, expected_input, expected_output, ask.at);
         self.requirement.check_cost(expected_cost)?;
         if !target.configured {
             return Err(Reason::NotConfigured);
@@ -469,11 +450,13 @@ impl Examiner<'_> {
         let tpot = signal.tpot_us.unwrap_or(target.prior.tpot_us);
         // Several answers are written side by side, so their number does not lengthen the wait.
         let latency_ms = u64::from(ttft).saturating_add(each.saturating_mul(u64::from(tpot)) / 1_000);
+        let latency_ms = latency_ms.saturating_mul(u64::from(signal.crowd_permille.max(1_000))) / 1_000;
         Ok(Candidate {
             target: pick.target,
             position: pick.position,
             expected_cost,
             expected_output,
+            expected_input,
             max_output,
             latency_ms,
             measured: signal.ttft_ms.is_some() && signal.tpot_us.is_some(),
@@ -556,9 +539,21 @@ fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
 }
 
 /// What so many tokens are expected to cost, in USD; none = not known.
-fn expected_cost(market: &dyn Market, target: &Target, input: u64, output: u64, at: UnixMillis) -> Option<Money> {
-    let usage = Usage::ZERO.with(Bucket::Input, input).with(Bucket::Output, output);
-    market.price(target, &usage, at)
+/// `input`: tokens of prompt, and how many of them come from the cache.
+fn expected_cost(
+    market: &dyn Market,
+    target: &Target,
+    input: (u64, u64),
+    output: u64,
+    at: UnixMillis,
+) -> Option<Money> {
+    let (all, cached) = input;
+    let usage = Usage::ZERO.with(Bucket::Input, all - cached.min(all)).with(Bucket::CacheRead, cached.min(all));
+    market.price(target, &usage.with(Bucket::Output, output), at)
+}
+
+fn per_million(tokens: u64, ppm: u32) -> u64 {
+    u64::try_from(u128::from(tokens) * u128::from(ppm) / 1_000_000).unwrap_or(u64::MAX)
 }
 
 fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {

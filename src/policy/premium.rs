@@ -41,7 +41,7 @@ pub fn premium(decision: &Decision, market: &dyn Market, ask: &Ask<'_>) -> Optio
 }
 
 /// Whether a target could have carried the request.
-fn carries(target: &Target, ask: &Ask<'_>, lossy: Lossy) -> bool {
+pub(super) fn carries(target: &Target, ask: &Ask<'_>, lossy: Lossy) -> bool {
     let needs = ask.needs.with(ask.operation.capability());
     let needs = if ask.stream { needs.with(Capability::Stream) } else { needs };
     let asked = ask.max_output.unwrap_or(1).max(1);

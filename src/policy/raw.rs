@@ -36,6 +36,20 @@ pub(super) struct RawRoute {
     pub prefer: Option<RawPrefer>,
     /// How often and how long to try.
     pub attempts: Option<RawAttempts>,
+    /// Where a sample of the requests goes besides, to be compared.
+    pub shadow: Option<RawShadow>,
+}
+
+/// `shadow = { target, sample, max_cost }`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawShadow {
+    /// Exactly one target; it need not be one of the route's.
+    pub target: Spanned<String>,
+    /// The share of the requests: above 0, at most 1.
+    pub sample: Spanned<f64>,
+    /// Most that it may cost on a day in UTC: `"5 USD/day"`.
+    pub max_cost: Spanned<String>,
 }
 
 /// `match = { model = [...], operation = [...] }`: both must hold where both are given.

@@ -15,6 +15,7 @@ use crate::domain::usage::{Bucket, Usage};
 use crate::ledger::decisions::{Recorded, each};
 use crate::ledger::feedback::{self, Verdicts};
 use crate::ledger::query::{AttemptRow, Period};
+use crate::ledger::shadow::{self, Runs};
 use crate::ledger::trail::Admitted;
 use crate::store::{Store, StoreError};
 
@@ -40,6 +41,8 @@ pub struct Advice {
     pub unpriced: u64,
     /// What was said of answers, by target and label.
     pub feedback: BTreeMap<(String, String), Verdicts>,
+    /// What shadow runs say, by target that answered and shadow.
+    pub shadow: BTreeMap<(String, String), Runs>,
 }
 
 /// Requests that could have gone to one cheaper target.
@@ -83,6 +86,11 @@ pub fn advise(
     for ((name, target, label), verdicts) in feedback::verdicts(store, period.from, period.to)? {
         if let Some(advice) = routes.get_mut(&name) {
             advice.feedback.insert((target, label), verdicts);
+        }
+    }
+    for (pair, runs) in shadow::runs(store, period)? {
+        if let Some(advice) = routes.get_mut(&pair.route) {
+            advice.shadow.insert((pair.primary, pair.shadow), runs);
         }
     }
     Ok(routes)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::advise::wilson;
 use super::{Advice, Advised, Backtest, Line, minus};
 use crate::domain::target::UnixMillis;
+use crate::ledger::shadow::{Runs, Share};
 use crate::report::{amount, count, places, span, table};
 
 /// What a backtest rests on.
@@ -17,7 +18,7 @@ const ASSUMPTIONS: [&str; 6] = [
     "the first target of the new plan that did not fail for this very request answers; failed attempts before it are paid again",
     "prices, service dates and residency facts are those of today's catalogue for the moment of each request",
     "targets are up or down, and as fast, as the trail says for that moment; without a word of the last ten minutes they are up",
-    "requirements of keys and requests are those of that moment; who asked and for whom is not looked at by conditions",
+    "requirements, key, team, tenant and tags are those of that moment; the client's user and the session are not known to conditions and shares",
 ];
 
 /// For people.
@@ -206,6 +207,9 @@ pub fn advice_text(routes: &BTreeMap<String, Advice>) -> String {
         if advice.moves.is_empty() {
             let _ = writeln!(out, "  nothing admitted was cheaper");
         }
+        for ((primary, shadow), runs) in &advice.shadow {
+            shadows(&mut out, primary, shadow, runs);
+        }
         if advice.premium_requests > 0 {
             let _ = writeln!(
                 out,
@@ -244,6 +248,72 @@ fn feedback(out: &mut String, advice: &Advice, target: &str) {
             interval.unwrap_or_default()
         );
     }
+}
+
+/// The machine-checkable criteria of shadow runs, with their names.
+fn criteria(runs: &Runs) -> [(&'static str, Share); 5] {
+    [
+        ("JSON as asked for, first answer", runs.json_primary),
+        ("JSON as asked for, shadow", runs.json_shadow),
+        ("same calls", runs.calls),
+        ("same answer", runs.answers),
+        ("same last number", runs.numbers),
+    ]
+}
+
+fn shadows(out: &mut String, primary: &str, shadow: &str, runs: &Runs) {
+    let _ = writeln!(
+        out,
+        "  shadow {primary} ∥ {shadow}: {} runs, {} without an answer",
+        count(runs.runs),
+        count(runs.failed)
+    );
+    for (name, (good, all)) in criteria(runs) {
+        if let Some((low, high)) = wilson(good, all) {
+            let _ =
+                writeln!(out, "    {name}: {} of {}, {} to {} %", count(good), count(all), decimal(low), decimal(high));
+        }
+    }
+    let answered = runs.runs - runs.failed;
+    let mean = |sum: u64| sum.checked_div(answered).unwrap_or(0);
+    let digits = places(runs.cost.0.max(runs.cost.1));
+    let _ = writeln!(
+        out,
+        "    cost {} → {} USD; mean output {} → {} tokens, mean time {} → {} ms",
+        amount(runs.cost.0, digits),
+        amount(runs.cost.1, digits),
+        mean(runs.output.0),
+        mean(runs.output.1),
+        mean(runs.duration_ms.0),
+        mean(runs.duration_ms.1)
+    );
+}
+
+fn shadows_json(((primary, shadow), runs): (&(String, String), &Runs)) -> Value {
+    let criteria = criteria(runs).map(|(name, (good, all))| {
+        let interval = wilson(good, all);
+        json!({
+            "criterion": name,
+            "good": good,
+            "all": all,
+            "percent_low": interval.map(|(low, _)| decimal(low)),
+            "percent_high": interval.map(|(_, high)| decimal(high)),
+        })
+    });
+    let answered = runs.runs - runs.failed;
+    json!({
+        "primary": primary,
+        "shadow": shadow,
+        "runs": runs.runs,
+        "failed": runs.failed,
+        "criteria": criteria,
+        "cost_usd_primary": runs.cost.0.to_string(),
+        "cost_usd_shadow": runs.cost.1.to_string(),
+        "mean_output_tokens_primary": runs.output.0.checked_div(answered),
+        "mean_output_tokens_shadow": runs.output.1.checked_div(answered),
+        "mean_duration_ms_primary": runs.duration_ms.0.checked_div(answered),
+        "mean_duration_ms_shadow": runs.duration_ms.1.checked_div(answered),
+    })
 }
 
 /// Per mille as per cent.
@@ -289,6 +359,7 @@ pub fn advice_json(routes: &BTreeMap<String, Advice>) -> String {
             "saving_high_usd": high.to_string(),
             "moves": advice.moves.iter().map(moves).collect::<Vec<_>>(),
             "feedback": feedback.collect::<Vec<_>>(),
+            "shadow": advice.shadow.iter().map(shadows_json).collect::<Vec<_>>(),
             "residency_premium": {"requests": advice.premium_requests, "expected_usd": advice.premium.to_string()},
             "unpriced_requests": advice.unpriced,
         })

@@ -2,6 +2,7 @@
 
 mod body;
 mod credentials;
+mod ids;
 mod routes;
 
 use std::convert::Infallible;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use hyper::body::Incoming as RequestBody;
 use tokio::time::Instant;
 
+use super::ids::Ids;
 use super::{Plane, body, credentials};
 use crate::admission::{KeyRing, Principal};
 use crate::dialect::paths::{self, Asked};
@@ -20,6 +21,7 @@ use crate::gateway::{Body, Gateway, Incoming};
 pub struct DataPlane {
     gateway: Arc<Gateway>,
     keys: Arc<KeyRing>,
+    ids: Ids,
 }
 
 /// One piece of work as its path names it.
@@ -34,7 +36,7 @@ impl DataPlane {
     /// The data plane of a gateway.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, keys: Arc<KeyRing>) -> Self {
-        Self { gateway, keys }
+        Self { gateway, keys, ids: Ids::new() }
     }
 
     async fn route(
@@ -112,7 +114,7 @@ impl DataPlane {
 
 impl Plane for DataPlane {
     async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
-        let id = RequestId(uuid::Uuid::now_v7().as_u128());
+        let id = self.ids.next();
         let browser = Browser::of(request.headers());
         let uri = request.uri();
         let paths::Target { dialect, asked } =

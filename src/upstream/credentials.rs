@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::pool::address;
 use super::sigv4::{self, AwsKey, Scope};
 use super::tokens::TokenSource;
 use crate::domain::error::{Failure, FailureKind};
@@ -152,7 +153,7 @@ impl Lease<'_> {
     ///
     /// # Errors
     /// `Credentials` when it cannot be applied, or what kept a token from coming.
-    pub(super) async fn apply(&self, request: &mut reqwest::Request, body: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn apply(&self, request: &mut Request<()>, body: &[u8]) -> Result<(), Failure> {
         let Some(credential) = self.credential else { return Ok(()) };
         let secret = match (&credential.secret, self.placement) {
             (Secret::Aws(key), Placement::SigV4(scope)) => {
@@ -177,7 +178,9 @@ impl Lease<'_> {
             }
             Placement::Header(name) => insert_secret(request, name.clone(), secret),
             Placement::Query(name) => {
-                request.url_mut().query_pairs_mut().append_pair(name, secret);
+                let mut url = reqwest::Url::parse(&request.uri().to_string()).map_err(|_| unusable())?;
+                url.query_pairs_mut().append_pair(name, secret);
+                *request.uri_mut() = address(&url).map_err(|_| unusable())?;
             }
             Placement::SigV4(_) | Placement::None => {}
         }
@@ -185,11 +188,16 @@ impl Lease<'_> {
     }
 }
 
-fn insert_bearer(request: &mut reqwest::Request, token: &SecretString) {
+/// Says nothing of the address, which holds the secret.
+fn unusable() -> Failure {
+    Failure::new(FailureKind::Credentials, "the key can't be put into the address")
+}
+
+fn insert_bearer(request: &mut Request<()>, token: &SecretString) {
     insert_secret(request, http::header::AUTHORIZATION, &format!("Bearer {}", token.expose_secret()));
 }
 
-fn insert_secret(request: &mut reqwest::Request, name: http::HeaderName, value: &str) {
+fn insert_secret(request: &mut Request<()>, name: http::HeaderName, value: &str) {
     // A secret with control characters can't be a header; it was refused when the file or variable was read.
     if let Ok(mut value) = HeaderValue::from_str(value) {
         value.set_sensitive(true);

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use http::HeaderMap;
-use http_body::Body as _;
-use http_body_util::StreamBody;
+use http::{HeaderMap, Method, Request, Uri};
 
+use super::client::{self, Client, Pieces, ReplyBody};
 use super::credentials::{CredentialPool, Lease};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::target::UnixMillis;
@@ -28,7 +26,7 @@ pub struct EndpointSpec {
 #[derive(Debug)]
 pub struct Line {
     /// The whole address.
-    pub url: reqwest::Url,
+    pub to: Uri,
     /// All headers but the credential.
     pub headers: HeaderMap,
 }
@@ -42,20 +40,28 @@ struct Origin {
 }
 
 impl Origin {
-    fn of(url: &reqwest::Url) -> Self {
-        let host = url.host_str().unwrap_or_default().to_owned();
-        Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() }
+    fn of(to: &Uri) -> Self {
+        let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
+        Self { scheme: text(to.scheme_str()), host: text(to.host()), port: port(to) }
     }
 
-    fn holds(&self, url: &reqwest::Url) -> bool {
-        url.scheme() == self.scheme && url.host_str() == Some(&*self.host) && url.port_or_known_default() == self.port
+    fn holds(&self, to: &Uri) -> bool {
+        to.scheme_str() == Some(&*self.scheme) && to.host() == Some(&*self.host) && port(to) == self.port
     }
+}
+
+fn port(to: &Uri) -> Option<u16> {
+    to.port_u16().or_else(|| match to.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    })
 }
 
 /// Connections and credentials of one endpoint.
 #[derive(Debug)]
 pub struct Pool {
-    client: reqwest::Client,
+    client: Client,
     origin: Origin,
     credentials: CredentialPool,
 }
@@ -68,11 +74,8 @@ pub struct Reply {
     /// Headers.
     pub headers: HeaderMap,
     /// The body, to be polled frame by frame.
-    pub body: reqwest::Body,
+    pub body: ReplyBody,
 }
-
-/// Below this, pieces are joined: one copy is cheaper than one more write.
-const JOIN_BELOW: usize = 16 * 1024;
 
 impl Pool {
     /// Prepares a pool. Reads the system's trust store, so not for async threads.
@@ -84,7 +87,8 @@ impl Pool {
         if !(url.scheme() == "https" || (spec.allow_http && url.scheme() == "http")) {
             return Err(format!("`{}` must be https (or set allow_http for a private endpoint)", spec.base));
         }
-        Ok(Self { client: client(spec.connect)?, origin: Origin::of(&url), credentials })
+        let base = address(&url)?;
+        Ok(Self { client: client::client(spec.connect)?, origin: Origin::of(&base), credentials })
     }
 
     /// Chooses a credential for one attempt.
@@ -112,129 +116,48 @@ impl Pool {
         pieces: Vec<Bytes>,
     ) -> Result<Reply, Failure> {
         // The facts that were checked are those of this endpoint's host.
-        if !self.origin.holds(&line.url) {
+        if !self.origin.holds(&line.to) {
             return Err(Failure::new(FailureKind::Connect, "the address is not the endpoint's"));
         }
-        let mut request = reqwest::Request::new(http::Method::POST, line.url);
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = line.to;
         *request.headers_mut() = line.headers;
-        if lease.signs() {
-            let whole = Bytes::from(pieces.concat());
-            lease.apply(&mut request, &whole).await?;
-            *request.body_mut() = Some(reqwest::Body::from(whole));
-        } else {
-            lease.apply(&mut request, &[]).await?;
-            *request.body_mut() = Some(body_of(pieces));
-        }
-        let response = self.client.execute(request).await.map_err(|e| failure(&e))?;
-        let status = response.status().as_u16();
+        let pieces = if lease.signs() { vec![Bytes::from(pieces.concat())] } else { pieces };
+        lease.apply(&mut request, pieces.first().map_or(&[][..], |whole| whole)).await?;
+        let (head, ()) = request.into_parts();
+        let request = Request::from_parts(head, Pieces::new(pieces));
+        let response = self.client.request(request).await.map_err(|e| client::failure(&e))?;
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
         if (300..400).contains(&status) {
             let mut failure = Failure::new(FailureKind::Malformed, "the upstream answered with a redirect");
             failure.status = Some(status);
             return Err(failure);
         }
-        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        Ok(Reply { status, headers: parts.headers, body })
+        Ok(Reply { status, headers: head.headers, body: ReplyBody::new(body) })
     }
 }
 
-/// A client that goes where it is told and nowhere else. Reads the system's trust store.
+/// An address as it goes on the wire, normalised as browsers do.
 ///
 /// # Errors
-/// The trust store can't be read.
-pub(super) fn client(connect: Duration) -> Result<reqwest::Client, String> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .tcp_nodelay(true)
-        .connect_timeout(connect)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(256)
-        .http2_adaptive_window(false)
-        .http2_initial_stream_window_size(256 * 1024)
-        .http2_initial_connection_window_size(4 * 1024 * 1024)
-        .build()
-        .map_err(|e| format!("no HTTP client: {e}"))
-}
-
-/// One buffer when small, the untouched slices when large; the length is known either way.
-fn body_of(mut pieces: Vec<Bytes>) -> reqwest::Body {
-    let total: usize = pieces.iter().map(Bytes::len).sum();
-    match pieces.len() {
-        0 => reqwest::Body::from(Bytes::new()),
-        1 => reqwest::Body::from(pieces.swap_remove(0)),
-        _ if total < JOIN_BELOW => {
-            let mut joined = Vec::with_capacity(total);
-            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-            reqwest::Body::from(joined)
-        }
-        _ => {
-            let frames =
-                pieces.into_iter().map(|piece| Ok::<_, std::convert::Infallible>(http_body::Frame::data(piece)));
-            reqwest::Body::wrap(Sized { inner: StreamBody::new(stream::iter(frames)), total: total as u64 })
-        }
-    }
-}
-
-/// A body of known length, so that it goes out with `content-length` and not chunked.
-struct Sized<B> {
-    inner: B,
-    total: u64,
-}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Sized<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, B::Error>>> {
-        let polled = std::pin::Pin::new(&mut self.inner).poll_frame(cx);
-        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.total = self.total.saturating_sub(data.len() as u64);
-        }
-        polled
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.total)
-    }
-}
-
-/// Classifies what reqwest says. Its text may hold the URL, which is the operator's, so it is for the log only.
-pub(crate) fn failure(error: &reqwest::Error) -> Failure {
-    let kind = if error.is_connect() {
-        FailureKind::Connect
-    } else if error.is_timeout() {
-        FailureKind::Timeout
-    } else {
-        FailureKind::Truncated
-    };
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    Failure::new(kind, text)
+/// One that is no address of a request.
+pub(crate) fn address(url: &reqwest::Url) -> Result<Uri, String> {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url.as_str().parse().map_err(|error| format!("`{url}` is no address: {error}"))
 }
 
 /// Reads a whole body, at most `limit` bytes.
 ///
 /// # Errors
 /// `Truncated` when it breaks off, `Malformed` when it is longer.
-pub(crate) async fn collect(mut body: reqwest::Body, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn collect(mut body: ReplyBody, limit: usize) -> Result<Bytes, Failure> {
     let mut first: Option<Bytes> = None;
     let mut rest: Vec<u8> = Vec::new();
     loop {
-        let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(|e| failure(&e))?.into_data() else { continue };
+        let Some(data) = std::future::poll_fn(|cx| body.poll_data(cx)).await.transpose()? else { break };
         if rest.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
             return Err(Failure::new(FailureKind::Malformed, "the upstream's answer is larger than the limit"));
         }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::error::{Failure, FailureKind};
@@ -36,7 +36,7 @@ pub struct AwsKey {
 /// # Errors
 /// `Credentials` when a part of it cannot be signed.
 pub(super) fn apply(
-    request: &mut reqwest::Request,
+    request: &mut Request<()>,
     body: &[u8],
     key: &AwsKey,
     scope: &Scope,
@@ -63,8 +63,8 @@ pub(super) fn apply(
         // Connections and proxies may change these.
         .filter(|(name, _)| !matches!(*name, "user-agent" | "accept"))
         .collect();
-    let (method, url) = (request.method().as_str(), request.url().as_str());
-    let signable = SignableRequest::new(method, url, headers.into_iter(), SignableBody::Bytes(body));
+    let (method, url) = (request.method().as_str(), request.uri().to_string());
+    let signable = SignableRequest::new(method, &*url, headers.into_iter(), SignableBody::Bytes(body));
     let signable = signable.map_err(|_| failed("the address"))?;
     let (instructions, _) = sign(signable, &params).map_err(|_| failed("the whole"))?.into_parts();
     let signed: Vec<(HeaderName, HeaderValue)> = instructions
@@ -99,15 +99,17 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160)
     }
 
-    fn authorization(request: &reqwest::Request) -> String {
+    fn authorization(request: &Request<()>) -> String {
         request.headers()["authorization"].to_str().unwrap().to_owned()
     }
 
     /// The example of AWS General Reference, "Signing AWS requests with Signature Version 4".
     #[test]
     fn the_published_example() {
-        let url = "https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08".parse().unwrap();
-        let mut request = reqwest::Request::new(http::Method::GET, url);
+        let request = Request::builder()
+            .method(http::Method::GET)
+            .uri("https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08");
+        let mut request = request.body(()).unwrap();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
         request.headers_mut().insert(http::header::CONTENT_TYPE, form);
         let scope = Scope { service: "iam".into(), region: "us-east-1".into() };
@@ -120,8 +122,10 @@ mod tests {
     /// Computed by a program of its own (HMAC-SHA-256 over a canonical request written by hand).
     #[test]
     fn a_colon_in_the_path_is_encoded_twice() {
-        let url = "https://bedrock-runtime.eu-central-1.amazonaws.com/model/a%3A0/converse".parse().unwrap();
-        let mut request = reqwest::Request::new(http::Method::POST, url);
+        let request = Request::builder()
+            .method(http::Method::POST)
+            .uri("https://bedrock-runtime.eu-central-1.amazonaws.com/model/a%3A0/converse");
+        let mut request = request.body(()).unwrap();
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(http::header::CONTENT_TYPE, json);
         let scope = Scope { service: "bedrock".into(), region: "eu-central-1".into() };

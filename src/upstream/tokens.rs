@@ -16,10 +16,12 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::pool::{client, collect, failure};
+use super::client::{Client, Pieces, ReplyBody, client, failure};
+use super::pool::{address, collect};
 use crate::domain::error::{Failure, FailureKind};
 
 /// Where tokens are granted.
@@ -131,8 +133,9 @@ struct Held {
 /// One grant and the token that it brought last.
 #[derive(Debug)]
 pub struct TokenSource {
-    client: reqwest::Client,
+    client: Client,
     url: reqwest::Url,
+    to: Uri,
     endpoint: TokenEndpoint,
     grant: Grant,
     held: ArcSwapOption<Held>,
@@ -160,7 +163,8 @@ impl TokenSource {
             return Err(format!("the token address `{}` must be https", endpoint.url));
         }
         let (held, turn, rests_until) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()), AtomicI64::new(0));
-        Ok(Self { client: client(Duration::from_secs(5))?, url, endpoint, grant, held, turn, rests_until })
+        let to = address(&url)?;
+        Ok(Self { client: client(Duration::from_secs(5))?, url, to, endpoint, grant, held, turn, rests_until })
     }
 
     /// A token that is good now.
@@ -213,12 +217,13 @@ impl TokenSource {
     }
 
     async fn ask(&self, now: i64) -> Result<Granted, Failure> {
-        let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
+        let mut request = Request::new(Pieces::new(vec![self.form(now)?.into()]));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.to.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        *request.body_mut() = Some(self.form(now)?.into());
-        let response = self.client.execute(request).await.map_err(|error| failure(&error))?;
+        let response = self.client.request(request).await.map_err(|error| failure(&error))?;
         let status = response.status().as_u16();
-        let body = http::Response::<reqwest::Body>::from(response).into_body();
+        let body = ReplyBody::new(response.into_body());
         // What the endpoint says of a refusal may repeat who asked: it is not told.
         match status {
             200..300 => {}

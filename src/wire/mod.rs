@@ -1,6 +1,7 @@
 //! Framing and byte-level JSON, below any dialect.
 
 pub mod array;
+pub mod cursor;
 pub mod eventstream;
 pub mod multipart;
 pub mod ndjson;

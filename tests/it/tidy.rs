@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; within floor 1 the arrows point to the left only.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("domain", 0),
     ("wire", 10),
     ("dialect", 11),
     ("pricing", 12),
+    ("forecast", 12),
     ("catalogue", 13),
     ("policy", 14),
     ("config", 20),

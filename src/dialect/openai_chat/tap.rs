@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::types::{Chunk, Content};
 use crate::dialect::{Observed, Quirks, Tap};
 use crate::domain::error::{Error, Failure, FailureKind};
+use crate::wire::cursor::Cursor;
 use crate::wire::splice::Members;
 use crate::wire::sse::{SseDecoder, SseEvent};
 
@@ -108,6 +109,38 @@ fn push(out: &mut Vec<Bytes>, bytes: Bytes) {
     }
 }
 
+/// How many bytes of text a frame shows, if that is all there is to learn from it: nearly every frame of a stream, for which
+/// a parse would cost more than everything else that is done with it. Whatever it does not know it leaves to the parse.
+fn only_shows(data: &str) -> Option<u64> {
+    let mut shown = 0;
+    let mut delta = |cursor: &mut Cursor<'_>, name: &[u8]| match name {
+        b"content" if cursor.null().is_some() => Some(()),
+        b"content" => {
+            shown += cursor.string()?.len() as u64;
+            Some(())
+        }
+        b"reasoning_content" | b"reasoning" | b"refusal" | b"tool_calls" => cursor.null(),
+        _ => skip(cursor, name),
+    };
+    let mut choice = |cursor: &mut Cursor<'_>, name: &[u8]| match name {
+        b"delta" => cursor.members(&mut delta),
+        b"finish_reason" | b"text" => cursor.null(),
+        _ => skip(cursor, name),
+    };
+    let mut cursor = Cursor::new(data);
+    cursor.members(&mut |cursor, name| match name {
+        b"choices" => cursor.elements(&mut |cursor| cursor.members(&mut choice)),
+        b"usage" | b"x_groq" | b"error" => cursor.null(),
+        _ => skip(cursor, name),
+    })?;
+    cursor.is_at_end().then_some(shown)
+}
+
+/// A member of no interest. One that hides its name may be of interest.
+fn skip(cursor: &mut Cursor<'_>, name: &[u8]) -> Option<()> {
+    if name.contains(&b'\\') { None } else { cursor.skip() }
+}
+
 /// A frame less its usage report. One of another form than providers send goes on as it is.
 fn without_usage(frame: &Bytes, out: &mut Vec<Bytes>) {
     let start = if frame.starts_with(b"data: ") { 6 } else { 5 };
@@ -194,6 +227,10 @@ impl Watch {
         if event.data == "[DONE]" {
             self.done = true;
             self.observed.ended = true;
+        } else if let Some(shown) = self.observed.model.as_ref().and_then(|_| only_shows(event.data)) {
+            self.usage_beside = false;
+            self.observed.output_bytes += shown;
+            self.observed.began |= shown > 0;
         } else if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(event.data) {
             self.parsed(chunk, quirks);
         } else if event.name == Some("error") {

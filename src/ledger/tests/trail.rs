@@ -6,6 +6,7 @@ use crate::dialect::Envelope;
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Signal};
+use crate::ledger::insert::Inserts;
 use crate::ledger::{Trail, decisions, trail};
 use crate::policy::{Ask, Dice, Policy, plan};
 
@@ -114,7 +115,8 @@ fn a_row_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
     trail.request_requires = Some("x".repeat(100_000));
-    trail::insert(&store.connect().unwrap(), RequestId(1), &trail).unwrap();
+    let connection = store.connect().unwrap();
+    trail::insert(&mut Inserts::new(&connection), RequestId(1), &trail).unwrap();
     let row = decisions::decision(&store, RequestId(1)).unwrap().unwrap();
     assert_eq!((row.rejected.len(), row.left_out, row.request_requires), (48, 452, None));
     assert!(row.rejected.iter().all(|r| r.why.len() <= 160));

@@ -5,6 +5,7 @@ mod decide;
 mod premium;
 mod property;
 mod require;
+mod shadow;
 mod shares;
 mod shipped;
 

@@ -6,7 +6,7 @@ mod answers;
 mod exchange;
 mod replay;
 mod report;
-mod requests;
+pub(crate) mod requests;
 mod same;
 mod stand;
 

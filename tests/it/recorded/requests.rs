@@ -111,7 +111,7 @@ fn one(
         return (Outcome::Refused(general(name)), None);
     }
     let listed: Vec<String> = advisory.iter().map(|name| general(name)).collect();
-    match reread(&request, to, &wire) {
+    match same_told(&request, to, &wire) {
         Ok(()) => (Outcome::Said(listed), Some(wire)),
         Err(difference) => (Outcome::Wrong(difference), Some(wire)),
     }
@@ -184,7 +184,7 @@ fn told(request: &ChatRequest) -> Told {
 }
 
 /// Reads what was written with our own reader of that dialect, where clients speak it.
-fn reread(request: &ChatRequest, to: DialectId, wire: &Bytes) -> Result<(), String> {
+pub(crate) fn same_told(request: &ChatRequest, to: DialectId, wire: &Bytes) -> Result<(), String> {
     if serde_json::from_slice::<Value>(wire).map_or(true, |value| !value.is_object()) {
         return Err("what is sent is no JSON object".to_owned());
     }

@@ -1,0 +1,306 @@
+//! How long a target takes to begin, by the size of the prompt and the crowd in front of it, and per token after.
+
+use std::time::Duration;
+
+use super::quantiles::{Quantiles, STALE_MS, Turn};
+use crate::domain::target::UnixMillis;
+
+/// The middle must follow within about ten requests when a target degrades; the tail needs many samples and changes
+/// slowly.
+const MIDDLE: Turn = Turn { samples: 10, millis: 0 };
+const TAIL: Turn = Turn { samples: 100, millis: 300_000 };
+/// The tail is told from this many samples on.
+const ENOUGH: usize = 20;
+/// Each sample of the slope weighs this much of the next one.
+const FADE: f64 = 0.98;
+/// So many requests more than usual may be in flight before a crowd is suspected: what is new gets no stampede.
+const ROOM: f64 = 4.0;
+/// A crowd never counts for more than this factor.
+const MOST_CROWDED: f64 = 8.0;
+
+/// What one answer showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Until the first token; none = nobody saw it.
+    pub ttft: Option<Duration>,
+    /// Mean time of each later token; none = there were none.
+    pub per_token: Option<Duration>,
+    /// Tokens of prompt.
+    pub input_tokens: u64,
+    /// Requests in flight there when it began, itself not counted.
+    pub in_flight: u32,
+}
+
+/// What is expected of the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speed {
+    /// Milliseconds to the first token.
+    pub ttft_ms: Option<u32>,
+    /// Within so many milliseconds it comes in 95 of 100 cases.
+    pub ttft_p95_ms: Option<u32>,
+    /// Microseconds per later token.
+    pub tpot_us: Option<u32>,
+    /// By how much a crowd stretches it all, in thousandths; 1000 = not at all.
+    pub crowd_permille: u32,
+}
+
+/// What is read from the sketches, once a sample and not once a question.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    middle: Option<f64>,
+    tail: Option<f64>,
+    per_token: Option<f64>,
+    last: UnixMillis,
+}
+
+/// One target's latency.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    reading: Reading,
+    /// Time to the first token without what the size of the prompt adds, in microseconds.
+    middle: Quantiles,
+    tail: Quantiles,
+    per_token: Quantiles,
+    slope: Slope,
+    /// The usual number of requests in flight.
+    usual: f64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        let (middle, tail, per_token) = (Quantiles::new(MIDDLE), Quantiles::new(TAIL), Quantiles::new(MIDDLE));
+        Self { reading: Reading::default(), middle, tail, per_token, slope: Slope::default(), usual: 0.0 }
+    }
+}
+
+impl Latency {
+    /// Takes what an answer showed.
+    pub fn observe(&mut self, sample: Sample, at: UnixMillis) {
+        self.usual += (f64::from(sample.in_flight) - self.usual) / 16.0;
+        if let Some(ttft) = sample.ttft.map(micros) {
+            let kilotokens = kilo(sample.input_tokens);
+            self.slope.observe(kilotokens, ttft);
+            let base = (ttft - self.slope.per_kilotoken() * kilotokens).max(0.0);
+            self.middle.observe(base, at);
+            self.tail.observe(base, at);
+        }
+        if let Some(per_token) = sample.per_token {
+            self.per_token.observe(micros(per_token), at);
+        }
+        self.read(at);
+    }
+
+    fn read(&mut self, at: UnixMillis) {
+        let told = self.tail.count();
+        if told < 64 || told.is_multiple_of(16) {
+            self.reading.tail = self.tail.read(0.95, at).filter(|_| told >= ENOUGH);
+        }
+        self.reading.middle = self.middle.read(0.5, at);
+        self.reading.per_token = self.per_token.read(0.5, at);
+        self.reading.last = at;
+    }
+
+    /// What is expected of a prompt of that size with so many requests in flight.
+    #[must_use]
+    pub fn expect(&self, input_tokens: u64, in_flight: u32, at: UnixMillis) -> Speed {
+        let crowd_permille = whole(self.crowd(in_flight) * 1_000.0);
+        let Reading { middle, tail, per_token, last } = self.reading;
+        if at.0.saturating_sub(last.0) > STALE_MS {
+            return Speed { crowd_permille, ..Speed::default() };
+        }
+        let growth = self.slope.per_kilotoken() * kilo(input_tokens);
+        let ttft = |base: f64| whole((base + growth) / 1_000.0);
+        Speed { ttft_ms: middle.map(ttft), ttft_p95_ms: tail.map(ttft), tpot_us: per_token.map(whole), crowd_permille }
+    }
+
+    /// Where more is in flight than the target has shown to bear, each part more than that waits for its turn.
+    fn crowd(&self, in_flight: u32) -> f64 {
+        let bears = 2.0 * self.usual + ROOM;
+        (f64::from(in_flight) / bears).clamp(1.0, MOST_CROWDED)
+    }
+
+    /// What a restart needs, in as few numbers as will do.
+    #[must_use]
+    pub fn keep(&self, at: UnixMillis) -> Option<Kept> {
+        let grid = |quantiles: &Quantiles| (0..GRID).filter_map(|n| quantiles.read(step(n), at)).map(whole).collect();
+        let base_us: Vec<u32> = grid(&self.tail);
+        let last = self.middle.last().or_else(|| self.per_token.last())?;
+        Some(Kept {
+            base_us,
+            per_token_us: grid(&self.per_token),
+            per_kilotoken_us: whole(self.slope.per_kilotoken()),
+            last,
+        })
+    }
+
+    /// The state after a restart: the kept values stand for the samples they came from, and give way to new ones soon.
+    #[must_use]
+    pub fn restore(kept: &Kept) -> Self {
+        let mut latency = Self::default();
+        for base in &kept.base_us {
+            latency.tail.observe(f64::from(*base), kept.last);
+        }
+        // The middle's turn is short: few values, from the middle of the grid.
+        let middle = |values: &[u32]| -> Vec<f64> {
+            let quarter = values.len() / 4;
+            values.iter().skip(quarter).take(values.len() - 2 * quarter).map(|value| f64::from(*value)).collect()
+        };
+        middle(&kept.base_us).into_iter().for_each(|base| latency.middle.observe(base, kept.last));
+        middle(&kept.per_token_us).into_iter().for_each(|each| latency.per_token.observe(each, kept.last));
+        latency.slope.known = f64::from(kept.per_kilotoken_us);
+        latency.read(kept.last);
+        latency
+    }
+}
+
+/// How many quantiles stand for a distribution.
+const GRID: u32 = 20;
+
+fn step(n: u32) -> f64 {
+    (f64::from(n) + 0.5) / f64::from(GRID)
+}
+
+/// A target's latency in few numbers.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    base_us: Vec<u32>,
+    per_token_us: Vec<u32>,
+    per_kilotoken_us: u32,
+    #[serde(with = "millis")]
+    last: UnixMillis,
+}
+
+mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::target::UnixMillis;
+
+    pub(super) fn serialize<S: Serializer>(at: &UnixMillis, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(at.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<UnixMillis, D::Error> {
+        i64::deserialize(from).map(UnixMillis)
+    }
+}
+
+/// Microseconds that a thousand tokens of prompt add, by decayed least squares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slope {
+    weight: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+    /// From before a restart; used until the samples say something.
+    known: f64,
+}
+
+/// Weight and spread (thousand tokens, squared) from which a slope means something.
+const SAMPLES: f64 = 12.0;
+const SPREAD: f64 = 0.05;
+
+impl Slope {
+    fn observe(&mut self, x: f64, y: f64) {
+        let fade = |sum: &mut f64, add: f64| *sum = *sum * FADE + add;
+        fade(&mut self.weight, 1.0);
+        fade(&mut self.x, x);
+        fade(&mut self.y, y);
+        fade(&mut self.xx, x * x);
+        fade(&mut self.xy, x * y);
+    }
+
+    fn per_kilotoken(&self) -> f64 {
+        if self.weight < SAMPLES {
+            return self.known;
+        }
+        let (x, y) = (self.x / self.weight, self.y / self.weight);
+        let spread = self.xx / self.weight - x * x;
+        if spread < SPREAD {
+            return self.known;
+        }
+        ((self.xy / self.weight - x * y) / spread).max(0.0)
+    }
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^53 tokens")]
+fn kilo(tokens: u64) -> f64 {
+    tokens as f64 / 1_000.0
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is meant")]
+fn whole(value: f64) -> u32 {
+    value.round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: fn(i64) -> UnixMillis = UnixMillis;
+
+    fn sample(ttft_ms: u64, input_tokens: u64) -> Sample {
+        let (ttft, per_token) = (Some(Duration::from_millis(ttft_ms)), Some(Duration::from_millis(10)));
+        Sample { ttft, per_token, input_tokens, in_flight: 0 }
+    }
+
+    fn near(value: Option<u32>, wanted: u32) -> bool {
+        value.is_some_and(|value| value.abs_diff(wanted) <= wanted / 10)
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_was_never_seen() {
+        let speed = Latency::default().expect(1_000, 0, T(0));
+        assert_eq!(speed, Speed { crowd_permille: 1_000, ..Speed::default() });
+    }
+
+    #[test]
+    fn the_size_of_the_prompt_is_told_apart_from_the_target() {
+        let mut latency = Latency::default();
+        for n in 0..200_u64 {
+            let tokens = 500 + (n % 10) * 2_000;
+            latency.observe(sample(200 + tokens / 20, tokens), T(i64::try_from(n).unwrap()));
+        }
+        assert!(near(latency.expect(500, 0, T(200)).ttft_ms, 225), "{:?}", latency.expect(500, 0, T(200)));
+        assert!(near(latency.expect(20_000, 0, T(200)).ttft_ms, 1_200), "{:?}", latency.expect(20_000, 0, T(200)));
+        assert!(near(latency.expect(1, 0, T(200)).tpot_us, 10_000));
+    }
+
+    #[test]
+    fn the_tail_is_told_when_there_is_enough_to_tell() {
+        let mut latency = Latency::default();
+        (0..19).for_each(|n| latency.observe(sample(100, 100), T(n)));
+        assert_eq!(latency.expect(100, 0, T(19)).ttft_p95_ms, None);
+        (0..100).for_each(|n| latency.observe(sample(if n % 10 == 0 { 2_000 } else { 100 }, 100), T(20 + n)));
+        assert!(near(latency.expect(100, 0, T(120)).ttft_p95_ms, 2_000));
+        assert!(near(latency.expect(100, 0, T(120)).ttft_ms, 100));
+    }
+
+    #[test]
+    fn a_crowd_stretches_and_what_a_target_bears_is_learned() {
+        let mut latency = Latency::default();
+        assert_eq!(latency.expect(1, 4, T(0)).crowd_permille, 1_000);
+        assert_eq!(latency.expect(1, 12, T(0)).crowd_permille, 3_000);
+        assert_eq!(latency.expect(1, 10_000, T(0)).crowd_permille, 8_000);
+        (0..200).for_each(|n| latency.observe(Sample { in_flight: 20, ..sample(100, 100) }, T(n)));
+        assert_eq!(latency.expect(1, 40, T(0)).crowd_permille, 1_000);
+    }
+
+    #[test]
+    fn what_is_kept_over_a_restart_expects_the_same() {
+        let mut latency = Latency::default();
+        for n in 0..200_u64 {
+            latency.observe(sample(200 + n % 7, 1_000 * (n % 9)), T(i64::try_from(n).unwrap()));
+        }
+        let (before, kept) = (latency.expect(4_000, 0, T(200)), latency.keep(T(200)).unwrap());
+        let text = serde_json::to_string(&kept).unwrap();
+        let after = Latency::restore(&serde_json::from_str(&text).unwrap()).expect(4_000, 0, T(200));
+        assert!(near(after.ttft_ms, before.ttft_ms.unwrap()) && near(after.tpot_us, before.tpot_us.unwrap()));
+        assert!(near(after.ttft_p95_ms, before.ttft_p95_ms.unwrap()), "{after:?} {before:?}");
+        assert_eq!(Latency::default().keep(T(0)), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Whether two answers agree, as far as a machine can say.
+
+use serde_json::Value;
+
+use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Part, ResponseFormat};
+use crate::ledger::shadow::Agreement;
+
+/// Compares the first answer, where it is known, with the shadow's.
+pub(super) fn compare(request: &ChatRequest, primary: Option<&ChatResponse>, shadow: &ChatResponse) -> Agreement {
+    let (first, second) = (primary.and_then(only), only(shadow));
+    let wanted = wanted(request);
+    let json = |choice: &Choice| {
+        let called = !choice.tool_calls.is_empty();
+        wanted.as_ref().filter(|_| !called).map(|schema| fits(&text(choice), schema))
+    };
+    let mut agreement =
+        Agreement { json_primary: first.and_then(json), json_shadow: second.and_then(json), ..Agreement::default() };
+    let (Some(first), Some(second)) = (first, second) else { return agreement };
+    if !first.tool_calls.is_empty() || !second.tool_calls.is_empty() {
+        agreement.calls = Some(calls(first) == calls(second));
+        return agreement;
+    }
+    let (first, second) = (text(first), text(second));
+    agreement.answer = Some(match (parsed(&first), parsed(&second)) {
+        (Some(first), Some(second)) if wanted.is_some() => first == second,
+        _ => first.trim() == second.trim(),
+    });
+    agreement.number = last_number(&first).map(|number| last_number(&second).is_some_and(|other| other == number));
+    agreement
+}
+
+/// The answer, where there is exactly one.
+fn only(response: &ChatResponse) -> Option<&Choice> {
+    let [choice] = response.choices.as_slice() else { return None };
+    Some(choice)
+}
+
+/// The names of members that JSON must have at least; none = JSON was not asked for.
+fn wanted(request: &ChatRequest) -> Option<Vec<String>> {
+    match request.response_format.as_ref()? {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(Vec::new()),
+        ResponseFormat::JsonSchema { schema, .. } => {
+            let schema = schema.as_ref().and_then(|schema| parsed(schema.as_str()));
+            let required = schema.as_ref().and_then(|schema| schema.get("required")?.as_array());
+            Some(required.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect())
+        }
+    }
+}
+
+/// Whether a text is a JSON object with these members.
+fn fits(text: &str, required: &[String]) -> bool {
+    parsed(text).is_some_and(|value| value.is_object() && required.iter().all(|name| value.get(name).is_some()))
+}
+
+fn parsed(text: &str) -> Option<Value> {
+    serde_json::from_str(text.trim()).ok()
+}
+
+fn text(choice: &Choice) -> String {
+    let texts = choice.content.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// Names and arguments, whatever the order of members and white space.
+fn calls(choice: &Choice) -> Vec<(&str, Value)> {
+    let arguments = |text: &str| parsed(text).unwrap_or_else(|| Value::String(text.to_owned()));
+    choice.tool_calls.iter().map(|call| (call.name.as_str(), arguments(&call.arguments))).collect()
+}
+
+/// The last number of a text, without separators and zeros that say nothing: `1,200.50` is `1200.5`.
+fn last_number(text: &str) -> Option<String> {
+    let part = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+    let found = text.rmatch_indices(|c: char| c.is_ascii_digit()).next()?.0;
+    let end = found + 1;
+    let start =
+        text[..end].rfind(|c: char| !part(c)).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    let digits: String = text[start..end].trim_start_matches([',', '.']).chars().filter(|c| *c != ',').collect();
+    let negative = text[..start].ends_with('-');
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{}{whole}{dot}{fraction}", if negative { "-" } else { "" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::chat::{Json, ToolCall};
+
+    fn says(text: &str) -> ChatResponse {
+        let mut choice = Choice::new(0);
+        choice.content.push(Part::Text(text.to_owned()));
+        ChatResponse { choices: vec![choice], ..ChatResponse::default() }
+    }
+
+    fn does(name: &str, arguments: &str) -> ChatResponse {
+        let mut choice = Choice::new(0);
+        choice.tool_calls.push(ToolCall::new("id".to_owned(), name.to_owned(), arguments));
+        ChatResponse { choices: vec![choice], ..ChatResponse::default() }
+    }
+
+    #[test]
+    fn texts_and_their_last_numbers() {
+        let request = ChatRequest::default();
+        let of = |a: &str, b: &str| {
+            let found = compare(&request, Some(&says(a)), &says(b));
+            (found.answer, found.number)
+        };
+        assert_eq!(of("The answer is 42.", " The answer is 42.\n"), (Some(true), Some(true)));
+        assert_eq!(of("so 1,200.50", "It is 1200.5!"), (Some(false), Some(true)));
+        assert_eq!(of("x = -7", "x = 7"), (Some(false), Some(false)));
+        assert_eq!(of("Zürich–8", "8"), (Some(false), Some(true)));
+        assert_eq!(of("yes", "no"), (Some(false), None));
+        assert_eq!(of("7", "seven"), (Some(false), Some(false)));
+        assert_eq!(last_number("0.50").as_deref(), Some("0.5"));
+        assert_eq!(last_number("007").as_deref(), Some("7"));
+        assert_eq!(compare(&request, None, &says("x")), Agreement::default(), "a stream's text is not kept");
+    }
+
+    #[test]
+    fn calls_are_equal_by_name_and_arguments_as_json() {
+        let request = ChatRequest::default();
+        let of = |a: &ChatResponse, b: &ChatResponse| compare(&request, Some(a), b).calls;
+        assert_eq!(of(&does("f", r#"{"a":1,"b":2}"#), &does("f", r#"{ "b":2, "a":1 }"#)), Some(true));
+        assert_eq!(of(&does("f", r#"{"a":1}"#), &does("f", r#"{"a":2}"#)), Some(false));
+        assert_eq!(of(&does("f", "{}"), &does("g", "{}")), Some(false));
+        assert_eq!(of(&does("f", "{}"), &says("f")), Some(false));
+    }
+
+    #[test]
+    fn json_is_checked_where_it_was_asked_for() {
+        let schema = Json::new(r#"{"type":"object","required":["name"]}"#);
+        let format =
+            ResponseFormat::JsonSchema { name: "n".to_owned(), description: None, schema: Some(schema), strict: None };
+        let request = ChatRequest { response_format: Some(format), ..ChatRequest::default() };
+        let found = compare(&request, Some(&says(r#"{"name":"a"}"#)), &says(r#" {"name": "a"} "#));
+        assert_eq!((found.json_primary, found.json_shadow, found.answer), (Some(true), Some(true), Some(true)));
+        let found = compare(&request, Some(&says("{}")), &says("name: a"));
+        assert_eq!((found.json_primary, found.json_shadow, found.answer), (Some(false), Some(false), Some(false)));
+    }
+}

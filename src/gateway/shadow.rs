@@ -1,0 +1,214 @@
+//! Shadow runs: a decided request goes to its route's shadow as well, in the background. The client never waits for it, and
+//! nobody is charged; what it costs is bounded by a day's limit that is reserved before the call.
+//!
+//! At most a few run at once; when they do, a request simply has no shadow. Texts are compared here and forgotten.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
+
+use super::compare::compare;
+use super::dispatch::Dispatch;
+use super::snapshot::Snapshot;
+use super::{Shared, now};
+use crate::catalogue::Target;
+use crate::dialect::{self, Destination, Envelope, Ingress, Quirks};
+use crate::domain::chat::{ChatRequest, ChatResponse};
+use crate::domain::collect::Collector;
+use crate::domain::error::{Failure, FailureKind};
+use crate::domain::id::{DialectId, RequestId};
+use crate::domain::money::Money;
+use crate::domain::usage::Usage;
+use crate::ledger::shadow::{self, Outcome, Reservation};
+use crate::policy::{Decision, Lossy, Market, Shadowed, Ticket};
+use crate::upstream;
+
+/// What a shadow run needs of its request.
+pub(super) struct Shadow {
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    decision: Arc<Decision>,
+    planned: Shadowed,
+    request: RequestId,
+    dialect: DialectId,
+    ingress: &'static dyn Ingress,
+    envelope: Arc<Envelope>,
+    body: Bytes,
+}
+
+impl Shadow {
+    /// The shadow of a request; none where it has none.
+    pub(super) fn of(dispatch: &Dispatch) -> Option<Self> {
+        let planned = dispatch.decision.shadow?;
+        let call = &dispatch.call;
+        Some(Self {
+            shared: Arc::clone(&dispatch.shared),
+            snapshot: Arc::clone(&dispatch.snapshot),
+            decision: Arc::clone(&dispatch.decision),
+            planned,
+            request: call.request,
+            dialect: call.dialect,
+            ingress: call.ingress,
+            envelope: Arc::clone(&call.envelope),
+            body: call.body.clone(),
+        })
+    }
+
+    /// Runs in the background, unless the shadow itself has answered or as many run as may. `answer` is what the client got,
+    /// where it is at hand.
+    pub(super) fn start(self, answered_by: &str, answer: Option<Bytes>) {
+        let itself = &*self.snapshot.catalogue.target(self.planned.target).name == answered_by;
+        let Some(permit) = (!itself).then(|| Arc::clone(&self.shared.shadows).try_acquire_owned().ok()).flatten()
+        else {
+            if !itself {
+                self.shared.metrics.shadow("no_place");
+            }
+            return;
+        };
+        tokio::spawn(async move {
+            let (ending, shared) = (self.shared.ending.clone(), Arc::clone(&self.shared));
+            let word = tokio::select! {
+                word = self.run(answer) => word,
+                // What was reserved stays reserved.
+                () = ending.cancelled() => "ended",
+            };
+            shared.metrics.shadow(word);
+            drop(permit);
+        });
+    }
+
+    /// Reserves, asks, compares, keeps. The word says what became of it.
+    async fn run(self, answer: Option<Bytes>) -> &'static str {
+        let wish = Reservation {
+            request: self.request,
+            at: now(),
+            policy: self.decision.policy.to_string(),
+            route: self.decision.route.to_string(),
+            target: self.snapshot.catalogue.target(self.planned.target).name.to_string(),
+            expected: self.planned.expected_cost,
+            per_day: self.planned.per_day,
+        };
+        let store = self.shared.ledger.store().clone();
+        match tokio::task::spawn_blocking(move || shadow::reserve(&store, &wish)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return "limit",
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "money for a shadow run can't be reserved");
+                return "not_reserved";
+            }
+            Err(_) => return "not_reserved",
+        }
+        let (began, started) = (Instant::now(), now());
+        let asked = timeout(self.decision.timeouts.total, self.ask()).await;
+        let asked = asked.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")));
+        let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let outcome = match asked {
+            Ok((request, response, usage)) => Outcome {
+                failure: None,
+                duration_ms,
+                usage: usage.unwrap_or(Usage::ZERO),
+                cost: usage.and_then(|usage| self.price(&usage, started)),
+                agreement: compare(&request, self.primary(answer).as_ref(), &response),
+            },
+            Err(failure) => Outcome {
+                failure: Some(failure.kind.label()),
+                duration_ms,
+                cost: free(&failure).then_some(Money::ZERO),
+                ..Outcome::default()
+            },
+        };
+        let (store, request) = (self.shared.ledger.store().clone(), self.request);
+        let kept = tokio::task::spawn_blocking(move || shadow::settle(&store, request, &outcome)).await;
+        match kept {
+            Ok(Ok(())) if outcome.failure.is_none() => "compared",
+            Ok(Ok(())) => "failed",
+            Ok(Err(_)) | Err(_) => "not_kept",
+        }
+    }
+
+    /// Asks the shadow for a whole answer. Only a ticket lets it dial: the facts are looked at again now.
+    async fn ask(&self) -> Result<(ChatRequest, ChatResponse, Option<Usage>), Failure> {
+        let refused = |message: &'static str| Failure::new(FailureKind::Rejected, message);
+        let ticket = self.decision.shadow_ticket(&*self.snapshot.catalogue, now());
+        let ticket = ticket.map_err(|_| refused("the shadow is not admitted any more"))?;
+        let target = self.snapshot.catalogue.target(ticket.target());
+        let decoded = self.ingress.decode_request(&self.body, &self.envelope);
+        let request = decoded.map_err(|error| refused(error.code_str()))?;
+        let request = ChatRequest { stream: false, include_usage: false, ..request };
+        // Health is told nothing: a run that is not judged must not be taken for a probe.
+        let (response, usage) = match self.snapshot.wire_for(target.id, self.dialect, &self.envelope) {
+            Some(_) => self.hosted(target, ticket, &request).await?,
+            None => self.local(target, &request).await?,
+        };
+        Ok((request, response, usage))
+    }
+
+    async fn hosted(
+        &self,
+        target: &Target,
+        ticket: Ticket,
+        request: &ChatRequest,
+    ) -> Result<(ChatResponse, Option<Usage>), Failure> {
+        let none = || Failure::new(FailureKind::Connect, "the shadow has no connections");
+        let wire = self.snapshot.wire_for(target.id, self.dialect, &self.envelope).ok_or_else(none)?;
+        let to = Destination {
+            model: &target.upstream_model,
+            default_max_output: self.planned.max_output.unwrap_or(self.snapshot.config.default_max_output),
+            max_output: self.planned.max_output,
+            quirks: &wire.quirks,
+        };
+        let encoded = wire.egress.transcode().encode_request(request, &to);
+        let (body, loss) = encoded.map_err(|error| Failure::new(FailureKind::Rejected, error.code_str()))?;
+        if !loss.semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
+            return Err(Failure::new(FailureKind::Rejected, "the shadow can't take a parameter"));
+        }
+        let line = wire.line(&target.upstream_model, false, &[])?;
+        let pool = wire.pool(self.decision.timeouts.connect).ok_or_else(none)?;
+        let lease = pool.lease(self.shared.now(), self.shared.dice());
+        let reply = pool.send(ticket, &lease, line, vec![body]).await?;
+        let status = reply.status;
+        let body = upstream::collect(reply.body, self.snapshot.config.max_answer).await?;
+        if !(200..300).contains(&status) {
+            return Err(Failure { status: Some(status), ..wire.egress.decode_error(status, &body) });
+        }
+        let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        let usage = response.usage;
+        Ok((response, usage))
+    }
+
+    async fn local(&self, target: &Target, request: &ChatRequest) -> Result<(ChatResponse, Option<Usage>), Failure> {
+        let none = || Failure::new(FailureKind::Worker, "the local model is not loaded");
+        let model = self.snapshot.local(target.id).ok_or_else(none)?;
+        let limit = self.planned.max_output.unwrap_or(self.snapshot.config.default_max_output);
+        let mut generation = model.generate(request, limit).await?;
+        let mut collector = Collector::default();
+        while let Some(event) = generation.next().await {
+            collector.take(event)?;
+        }
+        let usage = generation.usage_so_far();
+        Ok((collector.finish()?, Some(usage)))
+    }
+
+    /// What the client got, read in its own dialect.
+    fn primary(&self, answer: Option<Bytes>) -> Option<ChatResponse> {
+        dialect::egress(self.dialect)?.transcode().decode_response(&answer?, &Quirks::default()).ok()
+    }
+
+    fn price(&self, usage: &Usage, at: crate::domain::target::UnixMillis) -> Option<Money> {
+        let catalogue = &*self.snapshot.catalogue;
+        Market::price(catalogue, catalogue.target(self.planned.target), usage, at)
+    }
+}
+
+/// Whether a failure surely cost nothing: nothing was sent, or it was refused.
+fn free(failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Timeout | FailureKind::Truncated | FailureKind::Malformed => false,
+        _ => failure.status.is_none_or(|status| status >= 400),
+    }
+}
+
+/// Most shadow runs at once.
+pub(super) const AT_ONCE: usize = 8;
