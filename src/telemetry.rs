@@ -79,6 +79,8 @@ const TARGET: [&str; 3] = ["route", "provider", "model"];
 #[derive(Clone, Debug)]
 struct Deciding {
     policy_errors: IntCounterVec,
+    hedges: IntCounterVec,
+    retries_refused: IntCounterVec,
     shadow: IntCounterVec,
 }
 
@@ -90,6 +92,16 @@ impl Deciding {
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
                 &["policy", "route"],
+            )?,
+            hedges: ints(
+                "stellwerk_hedges_total",
+                "Second targets that were asked beside a first, by whether they won.",
+                &["outcome"],
+            )?,
+            retries_refused: ints(
+                "stellwerk_retries_refused_total",
+                "Further attempts that were not made, by reason.",
+                &["reason"],
             )?,
             shadow: ints(
                 "stellwerk_shadow_runs_total",
@@ -200,6 +212,16 @@ impl Metrics {
     /// A request was refused before any attempt.
     pub fn refused(&self, code: &str) {
         self.refused.with_label_values(&[code]).inc();
+    }
+
+    /// A second target was asked beside the first.
+    pub fn hedged(&self, outcome: &str) {
+        self.deciding.hedges.with_label_values(&[outcome]).inc();
+    }
+
+    /// A further attempt was not made.
+    pub fn retry_refused(&self, reason: &str) {
+        self.deciding.retries_refused.with_label_values(&[reason]).inc();
     }
 
     /// A sampled request's shadow: compared, failed, at its limit, without a place.

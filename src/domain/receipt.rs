@@ -121,6 +121,8 @@ pub enum Outcome {
     Failed(FailureKind),
     /// The client went away.
     Cancelled,
+    /// Another attempt that was made beside it answered first.
+    Hedged,
     /// The answer broke off after a part of it went to the client.
     Truncated(FailureKind),
 }
@@ -133,6 +135,7 @@ impl Outcome {
             Self::Completed => "completed",
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
+            Self::Hedged => "hedged",
             Self::Truncated(_) => "truncated",
         }
     }
@@ -142,7 +145,7 @@ impl Outcome {
     pub fn failure(self) -> Option<FailureKind> {
         match self {
             Self::Failed(kind) | Self::Truncated(kind) => Some(kind),
-            Self::Completed | Self::Cancelled => None,
+            Self::Completed | Self::Cancelled | Self::Hedged => None,
         }
     }
 }

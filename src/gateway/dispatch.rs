@@ -23,8 +23,12 @@ use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
 use crate::domain::plan::Timeouts;
+use crate::domain::target::{Health, UnixMillis};
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
+
+/// No provider answers within less.
+const SHORTEST: Duration = Duration::from_millis(20);
 
 /// An attempt that answered.
 pub(super) enum Answer {
@@ -72,8 +76,11 @@ impl Dispatch {
     /// # Errors
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
-        let (mut last, mut refused, mut made) = (None, None, 0);
-        'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
+        let (mut last, mut refused, mut made, mut second) = (None, None, 0, None);
+        'targets: for number in 0..self.decision.admitted.len() {
+            if second == Some(number) || made > 0 && !self.worth_trying(number) {
+                continue;
+            }
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
@@ -81,11 +88,18 @@ impl Dispatch {
                 let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
+                if made > 0 && !self.may_retry(now) {
+                    break 'targets;
+                }
                 let left = usize::from(self.decision.max_attempts - made) - 1;
                 let after = left.min(self.decision.admitted.len() - number - 1);
-                match self.attempt(candidate, ticket, after, settlement).await {
+                let tried = self.tried(number, ticket, (made, after), second.is_none(), settlement).await;
+                made += u8::from(tried.second.is_some());
+                second = second.or(tried.second);
+                match tried.outcome {
                     Ok((answer, dropped)) => {
-                        let target = Arc::clone(&self.snapshot.catalogue.target(candidate.target).name);
+                        let target = self.decision.admitted[tried.number].target;
+                        let target = Arc::clone(&self.snapshot.catalogue.target(target).name);
                         return Ok(Dispatched { answer, target, dropped });
                     }
                     // Wrong in the client's own dialect: no target changes that.
@@ -101,7 +115,7 @@ impl Dispatch {
                         settlement.attempt_failed(&failure, &observed, other_key);
                         let fail_over = failure.fail_over();
                         last = Some(failure);
-                        match (fail_over, other_key) {
+                        match (fail_over, other_key && tried.number == number) {
                             (false, _) => break 'targets,
                             (true, true) => {}
                             (true, false) => continue 'targets,
@@ -118,6 +132,36 @@ impl Dispatch {
         })
     }
 
+    /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
+    /// multiply the load of what is left.
+    pub(super) fn may_retry(&self, now: UnixMillis) -> bool {
+        let may = self.shared.retries.take(now);
+        if !may {
+            self.shared.metrics.retry_refused("budget");
+        }
+        may
+    }
+
+    /// Whether a further target is worth an attempt: it is not known to rest by now, and a first frame can come in the
+    /// time that is left. A prior is no knowledge and forbids nothing.
+    fn worth_trying(&self, number: usize) -> bool {
+        let Some(candidate) = self.decision.admitted.get(number) else { return false };
+        let now = self.shared.now();
+        if let Health::Down { until, .. } =
+            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
+            && until.is_none_or(|until| until > now)
+        {
+            self.shared.metrics.retry_refused("down");
+            return false;
+        }
+        let first = Duration::from_millis(u64::from(candidate.ttft_ms.unwrap_or(0))).max(SHORTEST);
+        let in_time = self.deadline.saturating_duration_since(Instant::now()) >= first;
+        if !in_time {
+            self.shared.metrics.retry_refused("deadline");
+        }
+        in_time
+    }
+
     /// Until when the first sign of an answer must be there. A stream shows its first token. Another answer shows
     /// nothing until it is whole, so a slow target and a dead one look alike: each gets its share of the time that is
     /// left, and the last one all of it.
@@ -129,7 +173,7 @@ impl Dispatch {
         started + self.deadline.saturating_duration_since(started) / shares
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         candidate: &Candidate,
         ticket: Ticket,
@@ -385,7 +429,7 @@ impl Dispatch {
 }
 
 /// Why an attempt did not answer.
-enum Stop {
+pub(super) enum Stop {
     /// The request can't be put to this dialect: the caller's to mend.
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
@@ -395,11 +439,11 @@ enum Stop {
 }
 
 /// An attempt that failed.
-struct Failed {
-    failure: Failure,
-    observed: Observed,
+pub(super) struct Failed {
+    pub failure: Failure,
+    pub observed: Observed,
     /// It was about one key, and the target has another one that is ready.
-    other_key: bool,
+    pub other_key: bool,
 }
 
 impl Stop {

@@ -9,12 +9,15 @@ mod cost;
 mod credentials;
 mod detached;
 mod dispatch;
+mod hedge;
+mod homes;
 mod locals;
 mod origin;
 mod pass;
 mod pools;
 mod pump;
 mod relay;
+mod retries;
 mod retry;
 mod settle;
 mod shadow;
@@ -38,7 +41,7 @@ use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
-use crate::domain::id::{DialectId, RequestId};
+use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::plan::Operation;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
 use crate::domain::target::UnixMillis;
@@ -72,6 +75,10 @@ pub struct Shared {
     /// Parts of answers that clients may name.
     pub items: Items,
     pub(crate) pools: pools::Pools,
+    /// How many further attempts there may be.
+    retries: retries::Retries,
+    /// Where conversations were answered.
+    homes: homes::Homes,
     /// Shadow runs at once.
     shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
@@ -93,6 +100,8 @@ impl Shared {
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
             pools: pools::Pools::default(),
+            retries: retries::Retries::default(),
+            homes: homes::Homes::default(),
             shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
@@ -258,8 +267,9 @@ impl Gateway {
             Some(error) => Err(call.in_its_words(error)),
             None => Ok(decision),
         });
-        if let Err(error) = &decided {
-            self.shared.metrics.refused(error.code_str());
+        match &decided {
+            Ok(_) => self.shared.retries.earn(),
+            Err(error) => self.shared.metrics.refused(error.code_str()),
         }
         (call, decided)
     }
@@ -315,6 +325,7 @@ impl Gateway {
             inexpressible: &inexpressible,
             user: user.as_deref(),
             session: &|| origin::session(call),
+            home: &|| self.home(call, snapshot, now),
             principal: asker(&call.principal, &own),
             require: &header,
             expect: &|route, target| snapshot.expectation(route, target),
@@ -331,6 +342,12 @@ impl Gateway {
             self.shared.metrics.policy_error(&decision.policy, &decision.route);
         }
         Ok(decision)
+    }
+
+    /// The target that answered the call's conversation last.
+    fn home(&self, call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Option<TargetId> {
+        let name = self.shared.homes.find(&call.principal.tenant, origin::session(call)?, now)?;
+        snapshot.catalogue.exactly(&name).map(|target| target.id)
     }
 
     async fn cached(&self, call: &Call, snapshot: &Snapshot, decision: &Decision, settlement: Settlement) -> Found {
@@ -397,7 +414,7 @@ async fn answer(
 ) -> Result<Response<Body>, Error> {
     let outcome = dispatch.run(&mut settlement).await;
     let shadow = shadow::Shadow::of(&dispatch);
-    let Dispatch { call, decision, timeouts, deadline, .. } = dispatch;
+    let Dispatch { shared, call, decision, timeouts, deadline, .. } = dispatch;
     let Dispatched { answer, target, dropped } = match outcome {
         Ok(dispatched) => dispatched,
         Err(error) => {
@@ -405,6 +422,9 @@ async fn answer(
             return Err(error);
         }
     };
+    if let Some((stay, session)) = decision.affinity.and_then(|stay| Some((stay, origin::session(&call)?))) {
+        shared.homes.keep(&call.principal.tenant, session, Arc::clone(&target), shared.after(stay));
+    }
     match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);

@@ -207,6 +207,10 @@ impl Pass {
             let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
             let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
             let Ok(ticket) = ticket else { continue };
+            if made > 0 && !self.shared.retries.take(now) {
+                self.shared.metrics.retry_refused("budget");
+                break;
+            }
             match self.attempt(candidate, ticket, &mut settlement).await {
                 Ok(passed) => return Ok(self.respond(passed, settlement)),
                 Err(Stop::Wrong(error)) => {

@@ -4,8 +4,8 @@
 //! consumed by the end of the request; if it is dropped instead (the client went away, a handler panicked), the drop
 //! settles what is known.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -80,6 +80,8 @@ pub(super) struct Settlement {
     held: Held,
     /// The attempt's failure says nothing of its target.
     spared: bool,
+    /// Attempts that were made beside this settlement's own, for the receipt.
+    beside: Arc<Mutex<Vec<AttemptRecord>>>,
     /// Answers that were asked for.
     choices: u32,
 }
@@ -109,6 +111,7 @@ impl Settlement {
         let (permits, ending) = (Arc::clone(&shared.drains), shared.ending.clone());
         Self {
             spared: false,
+            beside: Arc::default(),
             choices: 1,
             held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits, ending },
             shared,
@@ -128,6 +131,38 @@ impl Settlement {
         self.receipt.route = Some(Arc::clone(&decision.route));
         self.baseline.clone_from(&decision.baseline);
         self.trail = trail;
+    }
+
+    /// For a second attempt of the same request at the same time. It holds no place in the ledger: its attempts join this
+    /// one's, also when it is dropped.
+    pub(super) fn twin(&self) -> Self {
+        let mut receipt = self.receipt.clone();
+        receipt.attempts = Vec::new();
+        Self {
+            shared: Arc::clone(&self.shared),
+            snapshot: Arc::clone(&self.snapshot),
+            permit: None,
+            receipt,
+            began: self.began,
+            baseline: self.baseline.clone(),
+            trail: None,
+            attempt: None,
+            held: Held { bills_on: Arc::default(), ..self.held.clone() },
+            spared: false,
+            choices: self.choices,
+            beside: Arc::clone(&self.beside),
+        }
+    }
+
+    /// The attempt in flight has lost against the one beside it.
+    pub(super) fn beaten(&mut self) {
+        self.close(Outcome::Hedged, &Observed::default(), None);
+    }
+
+    /// The twin's attempt takes the place of this one's, which is closed.
+    pub(super) fn goes_on_as(&mut self, mut twin: Self) {
+        self.attempt = twin.attempt.take();
+        self.held.bills_on.store(twin.held.bills_on.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Our own work before the first dispatch is over.
@@ -332,7 +367,8 @@ impl Settlement {
         let answered = observed.began || (status == Some(200) && !matches!(outcome, Outcome::Failed(_)));
         // The request was sent and its end is not known: the prompt at least may be billed.
         let uncertain = [FailureKind::Timeout, FailureKind::Truncated, FailureKind::Malformed];
-        let asked = outcome == Outcome::Cancelled || outcome.failure().is_some_and(|kind| uncertain.contains(&kind));
+        let asked = matches!(outcome, Outcome::Cancelled | Outcome::Hedged)
+            || outcome.failure().is_some_and(|kind| uncertain.contains(&kind));
         if !answered && !asked {
             return (Usage::ZERO, Basis::Provider);
         }
@@ -412,10 +448,12 @@ impl Settlement {
     }
 
     fn finish(&mut self) -> Settled {
+        let target = self.receipt.attempts.last().map(|a| Arc::clone(&a.target));
+        self.join();
         let settled = Settled {
             cost: self.receipt.fully_priced().then(|| self.receipt.cost()).flatten(),
             baseline: self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()),
-            target: self.receipt.attempts.last().map(|a| Arc::clone(&a.target)),
+            target,
         };
         if let Some(permit) = self.permit.take() {
             self.shared.metrics.in_flight.dec();
@@ -428,8 +466,30 @@ impl Settlement {
     }
 }
 
+impl Settlement {
+    /// Takes in the attempts that were made beside its own, in the order in which they began.
+    fn join(&mut self) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        if beside.is_empty() {
+            return;
+        }
+        let attempts = &mut self.receipt.attempts;
+        attempts.append(&mut beside);
+        attempts.sort_by_key(|attempt| attempt.started);
+        for (number, attempt) in (1..).zip(attempts.iter_mut()) {
+            attempt.no = number;
+        }
+    }
+}
+
 impl Drop for Settlement {
     fn drop(&mut self) {
+        if self.permit.is_none() {
+            // A twin, or one that is settled.
+            self.close(Outcome::Cancelled, &Observed::default(), None);
+            let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+            beside.append(&mut self.receipt.attempts);
+        }
         if self.permit.is_some() {
             self.receipt.status = 499;
             self.close(Outcome::Cancelled, &Observed::default(), None);

@@ -9,10 +9,12 @@ use toml::de::{DeTable, DeValue};
 use super::condition::Condition;
 use super::notes::Notes;
 use super::preference::Preferred;
-use super::raw::{RawAttempts, RawBaseline, RawMatch, RawRequire, RawRoute, RawShadow, RawTest, RawTimeout};
+use super::raw::{RawAttempts, RawBaseline, RawHedge, RawMatch, RawRequire, RawRoute, RawShadow, RawTest, RawTimeout};
 use super::reach::{self, Reach};
 use super::require::{self, Complaint};
-use super::{Baseline, Lossy, Market, Names, Pick, Policy, Requirement, Route, Shadow, select, shadow, text};
+use super::{
+    Baseline, Hedge, HedgeAfter, Lossy, Market, Names, Pick, Policy, Requirement, Route, Shadow, select, shadow, text,
+};
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
 use crate::domain::target::Target;
@@ -54,6 +56,13 @@ pub(super) fn compile(name: &str, file: &str, source: &str, market: &dyn Market)
     let names = Names::new(market.targets());
     let (name, file) = (name.into(), file.into());
     Ok(Policy { name, routes, warnings: notes.warnings, file, places, require, baseline, names, tests })
+}
+
+/// `attempts` of a route.
+struct Attempts {
+    attempts: u8,
+    timeouts: Timeouts,
+    hedge: Option<Hedge>,
 }
 
 pub(super) struct Compiler<'a> {
@@ -141,7 +150,7 @@ impl Compiler<'_> {
         let when = self.condition(raw.when.as_ref(), &at("when"));
         let (models, literal_models, operations) = self.matches(&raw.matches, &at("match"));
         let own = raw.require.as_ref().map_or(Requirement::ANY, |r| self.requirement(r, &at("require")));
-        let (attempts, timeouts) = self.attempts(raw.attempts.as_ref(), &at("attempts"));
+        let Attempts { attempts, timeouts, hedge } = self.attempts(raw.attempts.as_ref(), &at("attempts"));
         let max_output = self.tokens(raw.max_output.as_ref(), &at("max_output"));
         let output_cap = self.tokens(raw.output_cap.as_ref(), &at("output_cap"));
         if let (Some(default), Some(cap), Some(written)) = (max_output, output_cap, &raw.max_output)
@@ -150,7 +159,8 @@ impl Compiler<'_> {
             self.notes.problem(written.span(), &at("max_output"), taken("is above the route's `output_cap`"));
         }
         let picks = self.picks(&raw.targets, &at("targets"));
-        let Preferred { prefer, split, canary } = self.preferred(raw.prefer.as_ref(), &picks, &at("prefer"));
+        let Preferred { prefer, split, canary, affinity, explore } =
+            self.preferred(raw.prefer.as_ref(), &picks, &at("prefer"));
         let route = Route {
             literal_models,
             picks,
@@ -158,6 +168,9 @@ impl Compiler<'_> {
             prefer,
             split,
             canary,
+            affinity,
+            explore,
+            hedge,
             baseline: match &raw.baseline {
                 Some(own) => self.baseline(own, &at("baseline")),
                 None => self.baseline.clone(),
@@ -397,9 +410,10 @@ impl Compiler<'_> {
         self.notes.keep(raw.span(), path, read).unwrap_or_default()
     }
 
-    fn attempts(&mut self, raw: Option<&RawAttempts>, path: &str) -> (u8, Timeouts) {
-        let Some(raw) = raw else { return (ATTEMPTS, Timeouts::default()) };
-        self.notes.later(raw.hedge.as_ref(), &format!("{path}.hedge"));
+    fn attempts(&mut self, raw: Option<&RawAttempts>, path: &str) -> Attempts {
+        let none = Attempts { attempts: ATTEMPTS, timeouts: Timeouts::default(), hedge: None };
+        let Some(raw) = raw else { return none };
+        let hedge = raw.hedge.as_ref().and_then(|hedge| self.hedge(hedge, &format!("{path}.hedge")));
         let max = raw.max.as_ref().map_or(ATTEMPTS, |max| {
             let read = match *max.get_ref() {
                 0 => Err(("a request needs at least one attempt".to_owned(), None)),
@@ -420,7 +434,23 @@ impl Compiler<'_> {
             idle: wait(&timeout.idle, "idle", default.idle),
             total: wait(&timeout.total, "total", default.total),
         };
-        (max, timeouts)
+        if let (1, Some(_), Some(written)) = (max, hedge, &raw.max) {
+            self.notes.problem(
+                written.span(),
+                &format!("{path}.max"),
+                ("a hedge is a second attempt".to_owned(), None),
+            );
+        }
+        Attempts { attempts: max, timeouts, hedge }
+    }
+
+    fn hedge(&mut self, raw: &RawHedge, path: &str) -> Option<Hedge> {
+        let after = match raw.after.get_ref().as_str() {
+            "p95" => Some(HedgeAfter::P95),
+            _ => self.notes.duration(Some(&raw.after), &format!("{path}.after")).map(HedgeAfter::Fixed),
+        };
+        let max_extra_cost = self.notes.money(Some(&raw.max_extra_cost), &format!("{path}.max_extra_cost"));
+        Some(Hedge { after: after?, max_extra_cost: max_extra_cost? })
     }
 
     fn requirement(&mut self, raw: &RawRequire, path: &str) -> Requirement {

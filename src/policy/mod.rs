@@ -15,6 +15,7 @@ mod embedded;
 mod explain;
 mod market;
 mod notes;
+mod order;
 mod pattern;
 mod plan;
 mod preference;
@@ -45,8 +46,9 @@ pub use diff::{
 };
 pub use embedded::embedded;
 pub use explain::{Question, explain, shown};
+pub use order::Lead;
 pub use pattern::Pattern;
-pub use plan::{Ask, Candidate, Decision, Dice, Lead, Principal, Ticket, plan};
+pub use plan::{Ask, Candidate, Decision, Dice, Principal, Ticket, plan};
 pub use premium::{Premium, premium};
 pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
@@ -118,6 +120,12 @@ pub struct Route {
     pub split: Option<Arc<Split>>,
     /// What a share of the requests tries first.
     pub canary: Option<Canary>,
+    /// How long a conversation stays with its target; none = it does not.
+    pub affinity: Option<Duration>,
+    /// How many of the requests try a target first that has not been measured.
+    pub explore: Option<Share>,
+    /// When a second target is asked as well.
+    pub hedge: Option<Hedge>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
     /// Where a sample goes besides, to be compared.
@@ -165,6 +173,24 @@ pub enum Preference {
     Listed,
     /// By shares of the requests; within one share the least cost.
     Weighted,
+}
+
+/// When a second target is asked beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// How long the first one has.
+    pub after: HedgeAfter,
+    /// Most that the second attempt may be expected to cost.
+    pub max_extra_cost: Money,
+}
+
+/// How long a first target has until a second is asked as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// As long as its first token takes in 95 of 100 cases; where that is not known, there is no second.
+    P95,
+    /// So long.
+    Fixed(Duration),
 }
 
 /// Whether parameters that a target cannot express may be dropped.

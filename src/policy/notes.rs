@@ -13,7 +13,7 @@ use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::problem::Problem;
 use crate::domain::target::UnixMillis;
-use crate::shape::{self, Anything, Datetime, Node, Spanned};
+use crate::shape::{self, Datetime, Node, Spanned};
 
 /// What was found so far.
 pub(super) struct Notes<'a> {
@@ -61,13 +61,6 @@ impl<'a> Notes<'a> {
     /// The value, or nothing and a problem.
     pub(super) fn keep<T>(&mut self, span: Range<usize>, path: &str, read: Result<T, Complaint>) -> Option<T> {
         read.map_err(|complaint| self.problem(span, path, complaint)).ok()
-    }
-
-    /// What a later version will understand must not be accepted in silence.
-    pub(super) fn later(&mut self, member: Option<&Spanned<Anything>>, path: &str) {
-        if let Some(member) = member {
-            self.problem(member.span(), path, ("is not supported yet".to_owned(), None));
-        }
     }
 
     /// A part of the file, as far as it can be read; every mistake in it is noted.

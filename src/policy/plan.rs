@@ -4,13 +4,15 @@
 //! Pure. Rejections are always collected: they cost one vector of small values, and a decision that cannot say why is
 //! worth nothing in an incident. Text is made only when somebody reads it.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::{ATTEMPTS, DIRECT};
+use super::order::{Lead, explored, order};
 use super::reason::{Reason, Rejection};
-use super::{Baseline, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse};
+use super::{
+    Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse,
+};
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
@@ -43,6 +45,8 @@ pub struct Ask<'a> {
     pub user: Option<&'a str>,
     /// The conversation that the request belongs to, as a hash that holds the tenant. Asked only where a route needs it.
     pub session: &'a dyn Fn() -> Option<u64>,
+    /// The target that answered this conversation last, where that is remembered. Asked only where a route needs it.
+    pub home: &'a dyn Fn() -> Option<TargetId>,
     /// Who asks.
     pub principal: Principal<'a>,
     /// The requirement of the request itself (`x-stellwerk-require`).
@@ -69,6 +73,7 @@ impl<'a> Ask<'a> {
             inexpressible: &|_| Vec::new(),
             user: None,
             session: &|| None,
+            home: &|| None,
             principal: Principal::ANONYMOUS,
             require: &Requirement::ANY,
             expect: &|_, _| Expectation::UNKNOWN,
@@ -109,32 +114,6 @@ impl Dice {
     }
 }
 
-/// Why the first target is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lead {
-    /// It has the best score, or nearly so and less to do.
-    Best,
-    /// It is of the share that the request falls into.
-    Weighted,
-    /// It is the canary.
-    Canary,
-    /// Everything admitted rests by our own breakers; its rest ends soonest.
-    LastResort,
-}
-
-impl Lead {
-    /// A stable word for it.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Best => "best",
-            Self::Weighted => "weighted",
-            Self::Canary => "canary",
-            Self::LastResort => "last_resort",
-        }
-    }
-}
-
 /// An admitted target. Only the planner makes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -155,6 +134,10 @@ pub struct Candidate {
     pub latency_ms: u64,
     /// Whether `latency_ms` rests on measurement alone.
     pub measured: bool,
+    /// Milliseconds to the first token, where measured.
+    pub ttft_ms: Option<u32>,
+    /// Within so many milliseconds the first token comes in 95 of 100 cases, where measured.
+    pub ttft_p95_ms: Option<u32>,
     /// Requests in flight there when it was decided.
     pub in_flight: u32,
     /// What it was ordered by, less is better: pico-USD by exchange rate, milliseconds for the fastest, place in the
@@ -199,6 +182,10 @@ pub struct Decision {
     pub max_attempts: u8,
     /// The waits.
     pub timeouts: Timeouts,
+    /// When a second target is asked as well.
+    pub hedge: Option<Hedge>,
+    /// How long the conversation stays with the target that answers; none = it does not.
+    pub affinity: Option<Duration>,
     /// What savings are compared with.
     pub baseline: Option<Baseline>,
     /// Where the request goes besides, to be compared.
@@ -355,9 +342,18 @@ fn choose(
         }
     }
     let mut lead = order(&mut admitted, examiner.prefer, dice);
-    if let Some(first) = canary.and_then(|canary| admitted.iter().position(|c| c.target == canary)) {
+    let at = |target: TargetId, admitted: &[Candidate]| admitted.iter().position(|c| c.target == target);
+    let other = if let Some(first) = canary.and_then(|canary| at(canary, &admitted)) {
+        Some((first, Lead::Canary))
+    } else if let Some(home) = route.and_then(|r| r.affinity).and_then(|_| (examiner.ask.home)()) {
+        at(home, &admitted).filter(|home| examiner.worth_staying(&admitted, *home)).map(|home| (home, Lead::Affinity))
+    } else {
+        let share = route.and_then(|r| r.explore);
+        share.and_then(|share| explored(&admitted, share, dice)).map(|unknown| (unknown, Lead::Explored))
+    };
+    if let Some((first, why)) = other {
         admitted[..=first].rotate_right(1);
-        lead = Lead::Canary;
+        lead = why;
     }
     if admitted.is_empty()
         && let Some(soonest) = soonest_of_own_rests(&rejected)
@@ -395,6 +391,8 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         rejected: Vec::new(),
         max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
         timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),
+        hedge: route.and_then(|r| r.hedge),
+        affinity: route.and_then(|r| r.affinity),
         baseline: route.map_or(&policy.baseline, |r| &r.baseline).clone(),
         shadow: None,
         cache: route.and_then(|r| r.cache),
@@ -418,7 +416,7 @@ struct Examiner<'a> {
     /// The shares of a weighted route and their ranks for this request.
     ranks: Option<(&'a Split, &'a [usize])>,
     /// The first parameter that each dialect cannot express, once asked.
-    inexpressible: [Option<Option<String>>; DialectId::COUNT],
+    inexpressible: [Option<Option<Arc<str>>>; DialectId::COUNT],
 }
 
 impl Examiner<'_> {
@@ -462,6 +460,8 @@ impl Examiner<'_> {
             max_output,
             latency_ms,
             measured: signal.ttft_ms.is_some() && signal.tpot_us.is_some(),
+            ttft_ms: signal.ttft_ms,
+            ttft_p95_ms: signal.ttft_p95_ms,
             in_flight: signal.in_flight,
             score: self.score(pick, expected_cost, latency_ms),
             sealed: Sealed,
@@ -488,9 +488,9 @@ impl Examiner<'_> {
         if self.lossy == Lossy::Refuse {
             let spoken = target.spoken(ask.dialect);
             let slot = &mut self.inexpressible[spoken as usize];
-            let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next());
+            let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next().map(Into::into));
             if let Some(parameter) = first {
-                return Err(Reason::Parameter(parameter.clone()));
+                return Err(Reason::Parameter(Arc::clone(parameter)));
             }
         }
         if let (Some(asked), Some(has)) = (ask.max_output, target.max_output)
@@ -505,12 +505,21 @@ impl Examiner<'_> {
         }
     }
 
+    /// Whether a target of number `home` is the best once its prompt is read from its cache.
+    fn worth_staying(&self, admitted: &[Candidate], home: usize) -> bool {
+        let (Some(best), Some(candidate)) = (admitted.first(), admitted.get(home)) else { return false };
+        let Preference::Exchange { second } = self.prefer else { return false };
+        let Some(target) = self.market.targets().get(candidate.target.index()) else { return false };
+        let output = candidate.expected_output;
+        let usage = Usage::ZERO.with(Bucket::CacheRead, self.ask.input_tokens).with(Bucket::Output, output);
+        let cached = self.market.price(target, &usage, self.ask.at).or(candidate.expected_cost);
+        let score = cached.map(|cost| exchanged(cost, candidate.latency_ms, second));
+        home == 0 || score.zip(best.score).is_some_and(|(score, best)| score <= best)
+    }
+
     fn score(&self, pick: Pick, cost: Option<Money>, latency_ms: u64) -> Option<i128> {
         match self.prefer {
-            Preference::Exchange { second } => {
-                let waiting = second.pico().saturating_mul(i128::from(latency_ms)) / 1_000;
-                cost.map(|cost| cost.pico().saturating_add(waiting))
-            }
+            Preference::Exchange { second } => cost.map(|cost| exchanged(cost, latency_ms, second)),
             Preference::Fastest => Some(i128::from(latency_ms)),
             Preference::Listed => Some(i128::from(pick.position)),
             Preference::Weighted => {
@@ -521,6 +530,12 @@ impl Examiner<'_> {
             }
         }
     }
+}
+
+/// Cost and waiting as one number, in pico-USD.
+fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
+    let waiting = second.pico().saturating_mul(i128::from(latency_ms)) / 1_000;
+    cost.pico().saturating_add(waiting)
 }
 
 /// What so many tokens are expected to cost, in USD; none = not known.
@@ -546,44 +561,4 @@ fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {
         return Err(Reason::NotYet { from });
     }
     target.available_to.filter(|to| *to <= at).map_or(Ok(()), |to| Err(Reason::Retired { to }))
-}
-
-/// Best first. Among near-ties two are drawn and the less loaded one leads: always sending to the very best would
-/// overrun it and leave the next best unmeasured.
-fn order(admitted: &mut [Candidate], prefer: Preference, dice: Dice) -> Lead {
-    let cost = |c: &Candidate| (c.expected_cost.is_none(), c.expected_cost);
-    let none_last = |a: &Candidate, b: &Candidate| match (a.score, b.score) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => Ordering::Equal,
-    };
-    admitted.sort_by(|a, b| {
-        none_last(a, b)
-            .then_with(|| cost(a).cmp(&cost(b)))
-            .then_with(|| (a.latency_ms, a.position, a.target).cmp(&(b.latency_ms, b.position, b.target)))
-    });
-    match prefer {
-        Preference::Listed => return Lead::Best,
-        Preference::Weighted => return Lead::Weighted,
-        Preference::Exchange { .. } | Preference::Fastest => {}
-    }
-    let Some(best) = admitted.first().and_then(|c| c.score) else { return Lead::Best };
-    let limit = best.saturating_add(best / 20);
-    let near = admitted.iter().take_while(|c| c.score.is_some_and(|s| s <= limit)).count();
-    if near >= 2 {
-        let (first, second) = draw_two(dice, near);
-        let lead = if admitted[second].in_flight < admitted[first].in_flight { second } else { first };
-        admitted[..=lead].rotate_right(1);
-    }
-    Lead::Best
-}
-
-/// Two different numbers below `n`, which is at least 2.
-fn draw_two(Dice(dice): Dice, n: usize) -> (usize, usize) {
-    let index = |value: u64| usize::try_from(value).unwrap_or(0);
-    let wide = u64::try_from(n).unwrap_or(u64::MAX);
-    let first = index(dice % wide);
-    let second = index(dice / wide % (wide - 1));
-    (first, if second >= first { second + 1 } else { second })
 }

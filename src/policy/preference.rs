@@ -1,6 +1,7 @@
 //! `prefer`, from what is written to what the planner follows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::shape::Spanned;
 
@@ -16,17 +17,55 @@ pub(super) struct Preferred {
     pub prefer: Preference,
     pub split: Option<Arc<Split>>,
     pub canary: Option<Canary>,
+    pub affinity: Option<Duration>,
+    pub explore: Option<Share>,
 }
 
+/// 1 %.
+const EXPLORED: Share = Share(10_000);
+/// 20 %.
+const MOST_EXPLORED: Share = Share(200_000);
 const CHEAPEST: Preference = Preference::Exchange { second: Money::ZERO };
 
 impl Compiler<'_> {
     pub(super) fn preferred(&mut self, raw: Option<&RawPrefer>, picks: &[Pick], path: &str) -> Preferred {
-        let Some(raw) = raw else { return Preferred { prefer: CHEAPEST, split: None, canary: None } };
+        let none = Preferred { prefer: CHEAPEST, split: None, canary: None, affinity: None, explore: None };
+        let Some(raw) = raw else { return none };
         let prefer = self.order(raw, path);
         let split = self.split(raw, prefer == Preference::Weighted, picks, path);
         let canary = raw.canary.as_ref().and_then(|canary| self.canary(canary, &format!("{path}.canary")));
-        Preferred { prefer, split: split.map(Arc::new), canary }
+        let affinity = self.affinity(raw.affinity.as_ref(), prefer, &format!("{path}.affinity"));
+        let explore = self.explore(raw.explore.as_ref(), prefer, &format!("{path}.explore"));
+        Preferred { prefer, split: split.map(Arc::new), canary, affinity, explore }
+    }
+
+    fn affinity(&mut self, given: Option<&Spanned<String>>, prefer: Preference, path: &str) -> Option<Duration> {
+        let stay = self.notes.duration(given, path)?;
+        let span = given.map_or(0..0, Spanned::span);
+        if !matches!(prefer, Preference::Exchange { .. }) {
+            let message = "weighs cost: it excludes `order` and `second_is_worth = \"inf\"`".to_owned();
+            self.notes.problem(span, path, (message, None));
+        } else if !(Duration::from_secs(300)..=Duration::from_secs(3_600)).contains(&stay) {
+            self.notes.problem(span, path, ("is 5m to 60m, as long as prompts are cached".to_owned(), None));
+        }
+        Some(stay)
+    }
+
+    /// Speed is explored where speed counts.
+    fn explore(&mut self, given: Option<&Spanned<String>>, prefer: Preference, path: &str) -> Option<Share> {
+        let counts =
+            matches!(prefer, Preference::Exchange { second } if second > Money::ZERO) || prefer == Preference::Fastest;
+        let Some(given) = given else { return Some(EXPLORED).filter(|_| counts) };
+        if given.get_ref() == "0%" {
+            return None;
+        }
+        if !counts {
+            let message = "looks for speed, which counts for nothing without `second_is_worth`".to_owned();
+            self.notes.problem(given.span(), path, (message, None));
+        }
+        let read = Share::parse(given.get_ref())
+            .and_then(|share| if share > MOST_EXPLORED { Err("at most 20% explore".to_owned()) } else { Ok(share) });
+        self.notes.keep(given.span(), path, read.map_err(|message| (message, None)))
     }
 
     fn order(&mut self, raw: &RawPrefer, path: &str) -> Preference {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::shape::{Anything, Datetime, Spanned};
+use crate::shape::{Datetime, Spanned};
 
 /// Which target answers which request. The file's name without `.toml` is the policy's.
 // For the schema: the reader takes the parts one by one, so that each is told of by its number.
@@ -129,6 +129,12 @@ pub(super) struct RawPrefer {
     pub sticky: Option<Spanned<String>>,
     /// A target that a share of the requests tries first.
     pub canary: Option<RawCanary>,
+    /// How long a conversation stays with the target that answered it, where the cached prompt makes that the cheapest:
+    /// `"5m"` to `"60m"`. Off unless given.
+    pub affinity: Option<Spanned<String>>,
+    /// How many of the requests try a target first whose speed is not known: `"1%"`. Default `1%` where a second is worth
+    /// something, else none; `"0%"` = none.
+    pub explore: Option<Spanned<String>>,
 }
 
 /// `prefer.canary`.
@@ -149,10 +155,21 @@ pub(super) struct RawCanary {
 pub(super) struct RawAttempts {
     /// Most targets that are tried, 1 to 10. Default 3.
     pub max: Option<Spanned<u8>>,
-    /// Asking two at once. Not supported yet.
-    pub hedge: Option<Spanned<Anything>>,
+    /// Asking a second target when the first frame of a stream does not come. Off unless given.
+    pub hedge: Option<RawHedge>,
     /// The four waits.
     pub timeout: Option<RawTimeout>,
+}
+
+/// `attempts.hedge`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHedge {
+    /// How long the first target has: `"800ms"`, or `"p95"` for the time within which its first token comes in 95 of 100
+    /// cases of late.
+    pub after: Spanned<String>,
+    /// Most that the second attempt may be expected to cost: `"0.01 USD"`.
+    pub max_extra_cost: Spanned<String>,
 }
 
 /// `timeout`: each absent one keeps its default.

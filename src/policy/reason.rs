@@ -79,7 +79,7 @@ pub enum Reason {
     /// The model lacks something that the request needs.
     Capability(Capability),
     /// The target's dialect cannot express a parameter that changes the answer.
-    Parameter(String),
+    Parameter(Arc<str>),
     /// The client asks for a longer answer than the model can give.
     Output {
         /// What is asked, in tokens.

@@ -97,7 +97,7 @@ fn cannot_carry(rejections: &[&Rejection]) -> Error {
         match &rejection.reason {
             Reason::Parameter(name) => {
                 let message = format!("No admitted target can express the parameter `{name}`.");
-                return Error::new(ErrorKind::UnsupportedParameter, message).param(name.clone());
+                return Error::new(ErrorKind::UnsupportedParameter, message).param(&**name);
             }
             Reason::Capability(missing) => {
                 let message = format!("No admitted target supports `{}`.", missing.name());

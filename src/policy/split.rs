@@ -41,7 +41,7 @@ impl Sticky {
 }
 
 /// A share of all requests, in parts per million.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(pub(super) u32);
 
 impl Share {

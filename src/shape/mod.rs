@@ -14,7 +14,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, LazyLock};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
@@ -169,25 +169,6 @@ impl JsonSchema for Datetime {
     /// Editors show TOML's own dates as strings. No `format`: theirs demands a time of day.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({ "type": "string", "pattern": "^\\d{4}-\\d{2}-\\d{2}", (schema::TOML_TYPE): "datetime" })
-    }
-}
-
-/// Whatever stands there.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Anything(IgnoredAny);
-
-impl JsonSchema for Anything {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Anything".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        true.into()
     }
 }
 

@@ -17,7 +17,6 @@ struct File {
     #[serde(default)]
     by_name: BTreeMap<Spanned<String>, Part>,
     kind: Option<Kind>,
-    later: Option<Spanned<Anything>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,8 +49,7 @@ fn told(text: &str) -> (Option<File>, Vec<String>) {
 
 #[test]
 fn a_good_file_is_read_with_its_places() {
-    let text =
-        "name = \"a\"\nfrom = 2025-01-31\ndays = \"unknown\"\nkind = \"right\"\nlater = [1]\n[by_name.x]\nid = \"y\"";
+    let text = "name = \"a\"\nfrom = 2025-01-31\ndays = \"unknown\"\nkind = \"right\"\n[by_name.x]\nid = \"y\"";
     let (file, problems) = told(text);
     assert!(problems.is_empty(), "{problems:?}");
     let file = file.unwrap();
@@ -60,8 +58,7 @@ fn a_good_file_is_read_with_its_places() {
     assert_eq!(file.kind, Some(Kind::Right));
     assert!(matches!(file.days, Some(Days::Text(text)) if text == "unknown"));
     let (name, part) = file.by_name.first_key_value().unwrap();
-    assert_eq!((name.get_ref().as_str(), name.span(), part.id.get_ref().as_str()), ("x", 82..83, "y"));
-    assert!(file.later.is_some());
+    assert_eq!((name.get_ref().as_str(), name.span(), part.id.get_ref().as_str()), ("x", 70..71, "y"));
 }
 
 #[test]

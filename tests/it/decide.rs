@@ -1,9 +1,11 @@
 //! What policies decide, seen from outside: conditions, shares, caps, rests.
 
+use std::time::Duration;
+
 use stellwerk::admission::NewKey;
 
-use crate::harness::{Gateway, hello};
-use crate::upstream::{Upstream, completion, json, json_with};
+use crate::harness::{Gateway, hello, hello_stream};
+use crate::upstream::{Step, Upstream, chunk, completion, json, json_with, stream_end, stream_head};
 
 async fn good(text: &str) -> Upstream {
     Upstream::start(vec![json(200, &completion(text, 1, 1))]).await
@@ -138,4 +140,61 @@ async fn a_single_target_is_tried_though_it_rests_unless_it_asked_for_the_rest()
         assert!((20..=30).contains(&wait), "{wait}");
     }
     assert_eq!(alpha.seen().len(), 1, "it was asked for rest and has it");
+}
+
+const HEDGED: &str = r#"
+[[route]]
+name = "hedged"
+match = { model = ["auto"] }
+targets = ["alpha/*", "beta/*"]
+prefer = { order = "listed" }
+[route.attempts]
+hedge = { after = "100ms", max_extra_cost = "1 USD" }
+timeout = { connect = "5s", first_token = "20s", idle = "20s", total = "40s" }
+"#;
+
+fn streamed(text: &str) -> Vec<Step> {
+    let frame = format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+    );
+    let end = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\ndata: [DONE]\n\n";
+    vec![stream_head(), chunk(&frame), chunk(end), stream_end()]
+}
+
+#[tokio::test]
+async fn a_silent_target_is_hedged_once_and_both_attempts_are_in_the_ledger() {
+    let alpha = Upstream::start(vec![vec![Step::Hang]]).await;
+    let beta = Upstream::start(vec![streamed("from beta")]).await;
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway.policy(HEDGED).await;
+    let got = gateway.chat(&hello_stream("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-target")), (200, "beta/m-1"), "{}", got.text);
+    assert!(got.text.contains("from beta") && got.text.ends_with("data: [DONE]\n\n"), "{}", got.text);
+    let row = gateway.ledger(got.id()).await;
+    let attempts = row["attempts"].as_array().unwrap();
+    let told: Vec<_> =
+        attempts.iter().map(|a| (a["no"].as_u64(), a["target"].as_str(), a["outcome"].as_str())).collect();
+    let expected = [(Some(1), Some("alpha/m-1"), Some("hedged")), (Some(2), Some("beta/m-1"), Some("completed"))];
+    assert_eq!(told, expected, "{row}");
+    assert!(attempts[0]["usage"]["input"].as_u64().unwrap() > 0, "its prompt was sent and may be billed: {row}");
+    assert!(gateway.metrics().await.contains(r#"stellwerk_hedges_total{outcome="won"} 1"#));
+}
+
+#[tokio::test]
+async fn the_first_target_wins_where_the_second_fails_and_a_whole_answer_is_not_hedged() {
+    let mut slow = vec![Step::Wait(Duration::from_millis(1_000))];
+    slow.extend(streamed("from alpha"));
+    let mut whole = vec![Step::Wait(Duration::from_millis(500))];
+    whole.extend(json(200, &completion("whole", 1, 1)));
+    let alpha = Upstream::start(vec![slow, whole]).await;
+    let beta = Upstream::start(vec![json(500, "{}")]).await;
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway.policy(HEDGED).await;
+    let got = gateway.chat(&hello_stream("auto")).await;
+    assert_eq!(got.header("x-stellwerk-target"), "alpha/m-1", "{}", got.text);
+    let row = gateway.ledger(got.id()).await;
+    let told: Vec<_> = row["attempts"].as_array().unwrap().iter().map(|a| a["outcome"].as_str().unwrap()).collect();
+    assert_eq!(told, ["completed", "failed"], "{row}");
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    assert_eq!(beta.seen().len(), 1);
 }

@@ -109,7 +109,7 @@ async fn where_nothing_is_kept_nothing_is_written() {
 fn a_row_is_bounded() {
     let mut trail = trail_of(AT);
     let decision = Arc::make_mut(&mut trail.decision);
-    let reason = crate::policy::Reason::Parameter("ü".repeat(10_000));
+    let reason = crate::policy::Reason::Parameter("ü".repeat(10_000).into());
     let rejection = crate::policy::Rejection { target: TargetId(0), reason };
     decision.rejected = vec![rejection; 500];
     let dir = tempfile::tempdir().unwrap();

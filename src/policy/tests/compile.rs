@@ -75,8 +75,16 @@ attempts = { max = 0, timeout = { idle = "0s" } }
 }
 
 #[test]
-fn what_comes_later_is_refused_and_not_ignored() {
-    expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["attempts.hedge: is not supported yet"]);
+fn what_is_half_said_is_refused() {
+    expect(&route("attempts = { hedge = { after = \"p95\" } }"), &["`max_extra_cost` is missing"]);
+    let hedge =
+        |more: &str| format!("attempts = {{ hedge = {{ after = \"800ms\", max_extra_cost = \"0.01 USD\" }}{more} }}");
+    expect(&route(&hedge("").replace("800ms", "soon")), &["hedge.after: `soon` is not a duration"]);
+    expect(&route(&hedge(", max = 1")), &["a hedge is a second attempt"]);
+    expect(&route("prefer = { affinity = \"2h\" }"), &["is 5m to 60m"]);
+    expect(&route("prefer = { affinity = \"5m\", order = \"listed\" }"), &["weighs cost"]);
+    expect(&route("prefer = { explore = \"1%\" }"), &["looks for speed"]);
+    expect(&route("prefer = { explore = \"21%\", second_is_worth = \"inf\" }"), &["at most 20%"]);
     expect(&route("prefer = { weights = [1, 2] }"), &["route[0].prefer.weights: must be a table, not a list"]);
     expect(&route("require = { unmeasured = \"maybe\" }"), &["`maybe` is not one of allow, refuse"]);
     expect(&route("").replace("model = [\"m\"]", "operation = [\"telepathy\"]"), &["`telepathy` is not supported"]);

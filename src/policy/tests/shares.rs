@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::error::ErrorKind;
+use crate::policy::split::mix;
 
 const SPLIT: &str = r#"
 [[route]]
@@ -218,4 +219,90 @@ fn a_price_that_rose_meanwhile_is_looked_at_again() {
     assert_eq!(names(&shop, &decision), ["a/two"]);
     shop.prices[1] = shop.prices[0];
     assert!(matches!(decision.ticket(0, 0, &shop, &cold, NOW), Err(Some(Reason::MaxCost { .. }))));
+}
+
+const SPEED: &str = r#"
+[[route]]
+name = "r"
+match = { model = ["m"] }
+targets = ["a/*", "b/*", "c/*"]
+prefer = { second_is_worth = "0.000001 USD" }
+"#;
+
+#[test]
+fn a_share_of_the_requests_finds_out_how_fast_the_others_are() {
+    let mut shop = three();
+    shop.add("c/dear", Some(("9", "9")), |_| {});
+    shop.add("c/unpriced", None, |_| {});
+    let policy = compile(SPEED, &shop);
+    let measured = Signal { ttft_ms: Some(500), tpot_us: Some(10), ..Signal::COLD };
+    let firsts = |policy: &Policy, busy: u32| {
+        let signals = |id: TargetId| if id.0 == 1 { measured } else { Signal { in_flight: busy, ..Signal::COLD } };
+        let decisions = (1..=20_000_u64).map(|n| plan(policy, &shop, &ask("m"), &signals, Dice(mix(n))));
+        let explored = decisions.filter(|decision| decision.lead == Lead::Explored);
+        explored.map(|decision| names(&shop, &decision)[0].to_owned()).collect::<Vec<_>>()
+    };
+    let explored = firsts(&policy, 0);
+    // Six standard deviations of 1 % of 20,000 are 85.
+    assert!((115..285).contains(&explored.len()), "{}", explored.len());
+    let seen: std::collections::BTreeSet<&str> = explored.iter().map(String::as_str).collect();
+    assert_eq!(
+        seen,
+        ["a/one", "b/one", "c/one"].into(),
+        "none that costs more than twice the best or an unknown price"
+    );
+    assert_eq!(firsts(&policy, 1), [""; 0], "one at a time");
+    let off = compile(&SPEED.replace(" USD\"", " USD\", explore = \"0%\""), &shop);
+    assert_eq!(firsts(&off, 0), [""; 0]);
+    let cheapest = compile(&SPEED.replace("prefer = { second_is_worth = \"0.000001 USD\" }", ""), &shop);
+    assert_eq!(firsts(&cheapest, 0), [""; 0], "speed counts for nothing there");
+}
+
+#[test]
+fn a_conversation_stays_where_its_prompt_is_cached_while_that_is_the_best() {
+    // The market of these tests prices cached tokens as nothing: only output counts at home.
+    let mut shop = Shop::default();
+    shop.add("a/best", Some(("1", "1")), |_| {});
+    shop.add("b/home", Some(("9", "1.5")), |_| {});
+    shop.add("c/dear", Some(("1", "9")), |_| {});
+    let text = SPEED.replace("second_is_worth = \"0.000001 USD\"", "affinity = \"5m\"");
+    let policy = compile(&text, &shop);
+    let lead = |policy: &Policy, home: u32, signals: &dyn Fn(TargetId) -> Signal| {
+        let decision = plan(policy, &shop, &Ask { home: &|| Some(TargetId(home)), ..ask("m") }, signals, Dice(5));
+        (decision.lead, names(&shop, &decision)[0].to_owned())
+    };
+    assert_eq!(lead(&policy, 1, &cold), (Lead::Affinity, "b/home".to_owned()));
+    assert_eq!(lead(&policy, 2, &cold), (Lead::Best, "a/best".to_owned()), "cached, and still dearer");
+    assert_eq!(lead(&policy, 9, &cold), (Lead::Best, "a/best".to_owned()), "it is no more");
+    let down = |id: TargetId| if id.0 == 1 { down(None) } else { Signal::COLD };
+    assert_eq!(lead(&policy, 1, &down), (Lead::Best, "a/best".to_owned()));
+    let without = compile(&SPEED.replace("prefer", "#"), &shop);
+    assert_eq!(lead(&without, 1, &cold), (Lead::Best, "a/best".to_owned()));
+}
+
+#[test]
+fn a_second_target_is_within_its_cost_and_fulfils_everything() {
+    let mut shop = three();
+    shop.add("c/unpriced", None, |_| {});
+    let text = SPEED.to_owned() + "attempts = { hedge = { after = \"p95\", max_extra_cost = \"0.003 USD\" } }\n";
+    let policy = compile(&text.replace("second_is_worth = \"0.000001 USD\"", "order = \"listed\""), &shop);
+    let decision = plan(&policy, &shop, &ask("m"), &cold, Dice(1));
+    assert_eq!(names(&shop, &decision), ["a/two", "a/one", "b/one", "c/one", "c/unpriced"]);
+    let second = |decision: &Decision, first, made, up: &dyn Fn(&Candidate) -> bool| {
+        decision.second(first, made, up, &shop, &cold, NOW).map(|(number, ticket)| (number, ticket.target()))
+    };
+    assert_eq!(second(&decision, 1, 1, &|_| true), None, "0.004 USD is more than 0.003");
+    let roomy = compile(
+        &text.replace("0.003", "0.004").replace("second_is_worth = \"0.000001 USD\"", "order = \"listed\""),
+        &shop,
+    );
+    let decision = plan(&roomy, &shop, &ask("m"), &cold, Dice(1));
+    assert_eq!(second(&decision, 0, 1, &|_| true), Some((1, TargetId(0))));
+    assert_eq!(second(&decision, 0, 1, &|c| c.target.0 > 1), Some((2, TargetId(2))), "one that is down is left out");
+    assert_eq!(second(&decision, 0, 3, &|_| true), None, "no more attempts");
+    assert_eq!(second(&decision, 4, 1, &|_| true), None);
+    let stricter = Decision { requirement: Requirement::parse("processing=FI", &shop).unwrap(), ..decision.clone() };
+    assert_eq!(second(&stricter, 0, 1, &|_| true), None, "asked again");
+    let unpriced = Decision { admitted: decision.admitted.into_iter().rev().collect(), ..stricter };
+    assert_eq!(second(&unpriced, 0, 1, &|_| true), None, "never where the first one's price is not known");
 }
