@@ -1,4 +1,4 @@
-"""A provider of one region, in its network namespace: OpenAI's dialect, well or broken in a way that the clock chooses.
+"""A provider of one region, in its network namespace: OpenAI's dialect, well or broken as its schedule has it.
 
 usage: double.py SEED        listens on port 8000; SEED 0 is always well
 """
@@ -12,14 +12,16 @@ import time
 
 SEED = int(sys.argv[1])
 FAULTS = ["500", "429", "garbage", "reset", "stall", "cut", "401"]
-# A fault holds so long. Regions have seeds of their own, so that now one is broken, now all of them.
+# Each spell lasts so long, and what it brings is the same in every run. Regions have seeds of their own, so that now one
+# is broken, now all of them.
 SPELL = 1.5
+START = time.monotonic()
 
 
 def fault():
     if SEED == 0:
         return None
-    dice = random.Random(SEED * 1_000_003 + int(time.monotonic() / SPELL))
+    dice = random.Random(SEED * 1_000_003 + int((time.monotonic() - START) / SPELL))
     return dice.choice(FAULTS) if dice.random() < 0.5 else None
 
 
