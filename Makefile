@@ -33,7 +33,8 @@ lint: ## format and lints, with and without the embedded runtime
 
 test: ## set up and run every test: unit, golden, property, integration, residency on the network, embedded runtime, clients
 	@scripts/setup.sh --clients
-	cargo test $(FAST)
+	@rm -rf var/clients/dump
+	STELLWERK_DUMP=$(abspath var/clients/dump) cargo test $(FAST)
 	cargo build --locked --release
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/residency/run.sh
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
