@@ -41,6 +41,7 @@ pub struct Metrics {
     local_up: IntGaugeVec,
     refused: IntCounterVec,
     deciding: Deciding,
+    keys: Keys,
 }
 
 /// Handles of one route and target.
@@ -107,6 +108,40 @@ impl Deciding {
                 "stellwerk_shadow_runs_total",
                 "Sampled requests, by what became of their shadow.",
                 &["outcome"],
+            )?,
+        })
+    }
+}
+
+/// What is told of the keys of providers, by the name of the variable or file they come from.
+#[derive(Clone, Debug)]
+struct Keys {
+    refusals: IntCounterVec,
+    headroom: IntGaugeVec,
+}
+
+impl Keys {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            refusals: add(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "stellwerk_key_refusals_total",
+                        "Attempts that a provider refused for the key's sake, or that no key had room for.",
+                    ),
+                    &["provider", "key", "reason"],
+                )?,
+            )?,
+            headroom: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stellwerk_key_headroom",
+                        "What a provider still lets through, as it told, less what is on its way.",
+                    ),
+                    &["provider", "key", "target", "limit"],
+                )?,
             )?,
         })
     }
@@ -186,6 +221,7 @@ impl Metrics {
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
             deciding: Deciding::new(&registry)?,
+            keys: Keys::new(&registry)?,
             registry,
         })
     }
@@ -261,6 +297,20 @@ impl Metrics {
     pub fn locals<'m>(&self, models: impl Iterator<Item = (&'m str, bool)>) {
         self.local_up.reset();
         models.for_each(|(model, up)| self.local_up.with_label_values(&[model]).set(i64::from(up)));
+    }
+
+    /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).
+    pub fn key(&self, provider: &str, key: &str, reason: &str) {
+        self.keys.refusals.with_label_values(&[provider, key, reason]).inc();
+    }
+
+    /// What is left: provider, key, target, limit, rest.
+    pub fn headroom(&self, left: &[(Arc<str>, String, String, &'static str, u64)]) {
+        self.keys.headroom.reset();
+        for (provider, key, target, limit, rest) in left {
+            let gauge = self.keys.headroom.with_label_values(&[&**provider, key, target, limit]);
+            gauge.set(i64::try_from(*rest).unwrap_or(i64::MAX));
+        }
     }
 
     /// The text exposition.

@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use super::call::Call;
 use super::cost::CostNote;
+use super::keys::{self, Load};
+use super::origin;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
@@ -85,7 +87,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.may_retry(now) {
@@ -107,6 +109,11 @@ impl Dispatch {
                     // This dialect can't carry the request; the next one may. Nothing was sent: no attempt.
                     Err(Stop::Refused(error)) => {
                         refused.get_or_insert(*error);
+                        continue 'targets;
+                    }
+                    // No key has room for it, though one had when it was planned. Nothing was sent either.
+                    Err(Stop::NoRoom(failure)) => {
+                        last.get_or_insert(*failure);
                         continue 'targets;
                     }
                     Err(Stop::Failed(failed)) => {
@@ -132,6 +139,16 @@ impl Dispatch {
         })
     }
 
+    /// What the request brings along.
+    pub(super) fn load(&self) -> Load {
+        Load::of_call(&self.call)
+    }
+
+    /// The conversation, where it stays where it was answered.
+    fn session(&self) -> Option<u64> {
+        self.decision.affinity.and_then(|_| origin::session(&self.call))
+    }
+
     /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
     /// multiply the load of what is left.
     pub(super) fn may_retry(&self, now: UnixMillis) -> bool {
@@ -147,8 +164,7 @@ impl Dispatch {
     fn worth_trying(&self, number: usize) -> bool {
         let Some(candidate) = self.decision.admitted.get(number) else { return false };
         let now = self.shared.now();
-        if let Health::Down { until, .. } =
-            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
+        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, self.load(), now).state
             && until.is_none_or(|until| until > now)
         {
             self.shared.metrics.retry_refused("down");
@@ -192,23 +208,20 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
         let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
-        settlement.attempt(target.id, loss.clone());
-        let deadline = self.first_by(started, after);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let sent = timeout_at(deadline, pool.send(ticket, &lease, line, pieces)).await;
+        let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
+        let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
+        settlement.attempt(target.id, loss.clone());
+        let deadline = self.first_by(started, after);
+        let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
-            let mut other_key = false;
-            if matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
-                let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
-                lease.rest_until(self.shared.after(rest));
-                other_key = pool.ready(self.shared.now());
-            }
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
@@ -434,6 +447,8 @@ pub(super) enum Stop {
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
+    /// Nothing was sent: no key of the target has room.
+    NoRoom(Box<Failure>),
     /// The attempt failed; another may follow.
     Failed(Box<Failed>),
 }

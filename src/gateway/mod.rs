@@ -11,6 +11,7 @@ mod detached;
 mod dispatch;
 mod hedge;
 mod homes;
+mod keys;
 mod locals;
 mod origin;
 mod pass;
@@ -57,6 +58,7 @@ use settle::{Settled, Settlement};
 use trail::Seen;
 
 pub use body::Body;
+pub use keys::Load;
 pub use locals::LocalModels;
 pub use origin::asker;
 pub use relay::Relay;
@@ -333,7 +335,7 @@ impl Gateway {
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, call.input_estimate(), now);
+            let signal = snapshot.signal(id, Load::of_call(call), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };

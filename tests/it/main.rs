@@ -16,6 +16,7 @@ mod decide;
 mod dialects;
 mod failover;
 mod harness;
+mod headroom;
 mod media;
 mod policy_diff;
 mod properties;
