@@ -32,3 +32,4 @@ mod tidy;
 mod tokens;
 mod trail;
 mod upstream;
+mod versions;
