@@ -65,6 +65,8 @@ pub struct ChatRequest {
     /// Members that the decoder does not model, verbatim, for the encoder to map or report. Named as in the table of
     /// the dialect it came in, nested ones with dots (`generationConfig.speechConfig`).
     pub extra: Vec<(String, Json)>,
+    /// Members inside of others that the decoder does not read, by their names with dots: hints, as far as anyone knows.
+    pub unread: Vec<String>,
 }
 
 /// Sampling parameters, as given. Absent = the provider's default.
@@ -582,5 +584,49 @@ impl Loss {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.semantic.is_empty() && self.advisory.is_empty()
+    }
+
+    /// All names for the caller and the ledger, each once, bounded in number and length. A client's own names may hold
+    /// anything: what could not stand in a header is shown as `?`.
+    #[must_use]
+    pub fn names(self) -> Vec<String> {
+        /// Names that are told; the rest is counted.
+        const MOST: usize = 64;
+        /// Longest name, in characters.
+        const LONGEST: usize = 96;
+        let visible = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+        let (mut names, mut more): (Vec<String>, usize) = (Vec::new(), 0);
+        for name in self.semantic.into_iter().chain(self.advisory) {
+            let name: String = name.chars().take(LONGEST).map(visible).collect();
+            if names.contains(&name) {
+                continue;
+            }
+            if names.len() < MOST {
+                names.push(name);
+            } else {
+                more += 1;
+            }
+        }
+        if more > 0 {
+            names.push(format!("{more}_more"));
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_what_is_lost_can_stand_in_a_header_and_are_bounded() {
+        let odd = Loss {
+            semantic: vec!["seed".into()],
+            advisory: vec!["messages.a b,\u{e4}\n".into(), "seed".into(), "x".repeat(1000)],
+        };
+        assert_eq!(odd.names(), ["seed", "messages.a?b???", &"x".repeat(96)]);
+        let many = Loss { semantic: Vec::new(), advisory: (0..100).map(|n| format!("messages[{n}].name")).collect() };
+        let names = many.names();
+        assert_eq!((names.len(), names[64].as_str()), (65, "36_more"));
     }
 }
