@@ -64,7 +64,7 @@ impl Lock {
     /// where nothing has changed yet.
     pub(super) fn stage(&self, before: &PolicySet, after: PolicySet) -> Result<Staged, String> {
         let staged = Staged { before: before.clone(), after };
-        for (name, text) in staged.new() {
+        for (name, text) in staged.differing() {
             let (path, draft) = (self.dir.join(name), self.draft(name));
             let there = fs::symlink_metadata(&path).ok();
             if there.as_ref().is_some_and(fs::Metadata::is_symlink) {
@@ -94,7 +94,7 @@ impl Lock {
             return Err(format!("the files in {} were edited at this very moment", self.dir.display()));
         }
         self.mark(Some(version))?;
-        for (name, _) in staged.new() {
+        for (name, _) in staged.differing() {
             let path = self.dir.join(name);
             fs::rename(self.draft(name), &path).map_err(|error| failed("write", &path, &error))?;
         }
@@ -126,7 +126,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// The files that differ.
-    fn new(&self) -> impl Iterator<Item = (&String, &String)> {
+    fn differing(&self) -> impl Iterator<Item = (&String, &String)> {
         self.after.files().iter().filter(|(name, text)| self.before.files().get(*name) != Some(text))
     }
 }
