@@ -41,7 +41,6 @@ pub struct Metrics {
     local_up: IntGaugeVec,
     refused: IntCounterVec,
     deciding: Deciding,
-    keys: Keys,
 }
 
 /// Handles of one route and target.
@@ -76,19 +75,21 @@ const TOKENS: [f64; 14] = [
 ];
 const TARGET: [&str; 3] = ["route", "provider", "model"];
 
-/// What is told of policies.
+/// What is told of policies and keys.
 #[derive(Clone, Debug)]
 struct Deciding {
     policy_errors: IntCounterVec,
     hedges: IntCounterVec,
     retries_refused: IntCounterVec,
     shadow: IntCounterVec,
+    keys: Keys,
 }
 
 impl Deciding {
     fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         Ok(Self {
+            keys: Keys::new(registry)?,
             policy_errors: ints(
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
@@ -221,7 +222,6 @@ impl Metrics {
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
             deciding: Deciding::new(&registry)?,
-            keys: Keys::new(&registry)?,
             registry,
         })
     }
@@ -301,14 +301,14 @@ impl Metrics {
 
     /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).
     pub fn key(&self, provider: &str, key: &str, reason: &str) {
-        self.keys.refusals.with_label_values(&[provider, key, reason]).inc();
+        self.deciding.keys.refusals.with_label_values(&[provider, key, reason]).inc();
     }
 
     /// What is left: provider, key, target, limit, rest.
     pub fn headroom(&self, left: &[(Arc<str>, String, String, &'static str, u64)]) {
-        self.keys.headroom.reset();
+        self.deciding.keys.headroom.reset();
         for (provider, key, target, limit, rest) in left {
-            let gauge = self.keys.headroom.with_label_values(&[&**provider, key, target, limit]);
+            let gauge = self.deciding.keys.headroom.with_label_values(&[&**provider, key, target, limit]);
             gauge.set(i64::try_from(*rest).unwrap_or(i64::MAX));
         }
     }
