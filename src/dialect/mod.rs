@@ -25,6 +25,7 @@ mod openai_responses;
 pub mod params;
 pub mod paths;
 mod read;
+mod unread;
 
 pub use embed::{EmbedClient, EmbedProvider};
 pub use models::ModelInfo;

@@ -4,6 +4,7 @@
 //! encodes once out of them; what cannot be expressed is reported as [`Loss`], never dropped in silence.
 
 use super::id::DialectId;
+pub use super::loss::Loss;
 
 /// JSON text kept verbatim: schemas, tool arguments, unknown members. Never re-parsed unless a dialect must.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct ChatRequest {
     /// Members that the decoder does not model, verbatim, for the encoder to map or report. Named as in the table of
     /// the dialect it came in, nested ones with dots (`generationConfig.speechConfig`).
     pub extra: Vec<(String, Json)>,
+    /// Members inside of others that the decoder does not read, by their names with dots: hints, as far as anyone knows.
+    pub unread: Vec<String>,
 }
 
 /// Sampling parameters, as given. Absent = the provider's default.
@@ -566,21 +569,4 @@ pub enum ChatEvent {
     Error(super::error::Failure),
     /// A good end. Nothing follows.
     End,
-}
-
-/// What a translation could not carry over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Parameters that change the answer; each makes the target inadmissible unless the route says `lossy = "allow"`.
-    pub semantic: Vec<String>,
-    /// Hints; dropped and listed.
-    pub advisory: Vec<String>,
-}
-
-impl Loss {
-    /// Whether nothing was lost.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.semantic.is_empty() && self.advisory.is_empty()
-    }
 }

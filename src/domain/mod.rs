@@ -8,6 +8,7 @@ pub mod collect;
 pub mod embed;
 pub mod error;
 pub mod id;
+pub mod loss;
 pub mod money;
 pub mod plan;
 pub mod price;

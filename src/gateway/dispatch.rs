@@ -233,12 +233,16 @@ impl Dispatch {
         }
         let request = self.decoded()?;
         let encoded = wire.egress.transcode().encode_request(&request, &to);
-        let (body, Loss { semantic, advisory }) = encoded.map_err(Stop::refused)?;
-        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
-            let param = semantic.into_iter().next().unwrap_or_default();
-            return Err(Stop::refused(unsupported(param)));
+        let (body, loss) = encoded.map_err(Stop::refused)?;
+        Ok((vec![body], self.bearable(loss)?))
+    }
+
+    /// The names of what is lost, if the route lets it be.
+    fn bearable(&self, loss: Loss) -> Result<Vec<String>, Stop> {
+        match loss.semantic.first() {
+            Some(param) if self.decision.lossy == Lossy::Refuse => Err(Stop::refused(unsupported(param.clone()))),
+            _ => Ok(loss.names()),
         }
-        Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
     }
 
     fn decoded(&self) -> Result<Arc<ChatRequest>, Stop> {
@@ -370,11 +374,7 @@ impl Dispatch {
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
-        let Loss { semantic, advisory } = dialect::native::loss(&request).map_err(Stop::refused)?;
-        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
-            return Err(Stop::refused(unsupported(semantic.into_iter().next().unwrap_or_default())));
-        }
-        let dropped: Vec<String> = semantic.into_iter().chain(advisory).collect();
+        let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
         settlement.attempt(target.id, dropped.clone());
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =

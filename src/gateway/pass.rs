@@ -24,6 +24,7 @@ use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
 use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
+use crate::domain::chat::Loss;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
@@ -376,7 +377,7 @@ impl Pass {
         }
         let encoded = provider.encode(request, model);
         let (path, body) = encoded.map_err(|error| Stop::Refused(Box::new(error)))?;
-        let dropped = semantic.into_iter().chain(hints).collect();
+        let dropped = Loss { semantic, advisory: hints }.names();
         Ok(Prepared { path, pieces: vec![body], dropped, translated: Some(provider) })
     }
 

@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod extras;
 mod functions;
+mod known;
 mod media;
 mod other;
 mod params;
@@ -29,7 +30,7 @@ use bytes::Bytes;
 
 use super::{
     Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress, Located,
-    Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
+    Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -98,7 +99,7 @@ impl Ingress for OpenAiChat {
     }
 
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body)
+        request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {

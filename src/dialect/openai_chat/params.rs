@@ -35,6 +35,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row("service_tier", Slot::ServiceTier),
     row("metadata", Slot::Metadata),
     row("prompt_cache_key", Slot::PromptCacheKey),
+    row("messages.content.cache_control", Slot::CacheMarks),
+    row_unless("messages.prefix", SEMANTIC, &["false"]),
     row("prompt_cache_retention", ADVISORY),
     row("safety_identifier", ADVISORY),
     row("store", ADVISORY),

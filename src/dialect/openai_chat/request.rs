@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{extras, functions};
+use crate::dialect::common::lenient;
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
-    ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
-    ToolCall, ToolChoice, ToolKind,
+    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling,
+    Tool, ToolCall, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -51,6 +52,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity: members.take("verbosity")?,
         extra: members.rest(),
+        unread: Vec::new(),
     })
 }
 
@@ -131,6 +133,8 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
         function: Option<Function<'a>>,
         #[serde(borrow)]
         custom: Option<Custom<'a>>,
+        #[serde(default, deserialize_with = "lenient")]
+        cache_control: Option<WireMark>,
     }
     #[derive(Deserialize)]
     struct Custom<'a> {
@@ -171,6 +175,7 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             description: function.description,
             parameters: function.parameters.map(|raw| Json::new(raw.get())),
             strict: function.strict,
+            cache: outer.cache_control.map(WireMark::mark),
             ..Tool::default()
         })
     };
@@ -207,6 +212,9 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
         r#type: String,
         #[serde(borrow)]
         json_schema: Option<Schema<'a>>,
+        /// Where some imitators take a schema.
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Schema<'a> {
@@ -220,7 +228,15 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
     let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|e| typed("response_format", &e))?;
     match (wire.r#type.as_str(), wire.json_schema) {
         ("text", _) => Ok(ResponseFormat::Text),
-        ("json_object", _) => Ok(ResponseFormat::JsonObject),
+        ("json_object", _) => Ok(match wire.schema.filter(|raw| raw.get().starts_with('{')) {
+            None => ResponseFormat::JsonObject,
+            Some(schema) => ResponseFormat::JsonSchema {
+                name: String::new(),
+                description: None,
+                schema: Some(Json::new(schema.get())),
+                strict: None,
+            },
+        }),
         ("json_schema", Some(schema)) => Ok(ResponseFormat::JsonSchema {
             name: schema.name,
             description: schema.description,
@@ -332,7 +348,15 @@ fn content(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
         return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
     }
     let parts: Vec<&RawValue> = read(raw, path, "a string or an array of parts")?;
-    parts.iter().enumerate().map(|(i, raw)| part(raw, &format!("{path}[{i}]"))).collect()
+    let mut out = Vec::with_capacity(parts.len());
+    for (i, raw) in parts.into_iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let mut wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
+        let mark = wire.cache_control.take();
+        out.push(part(wire, raw, &path)?);
+        out.extend(mark.map(|mark| Part::CacheMark(mark.mark())));
+    }
+    Ok(out)
 }
 
 #[derive(Deserialize)]
@@ -344,6 +368,20 @@ struct WirePart {
     input_audio: Option<InputAudio>,
     file: Option<File>,
     thinking: Option<Vec<Thought>>,
+    /// Anthropic's mark, which SDKs and other gateways pass on.
+    #[serde(default, deserialize_with = "lenient")]
+    cache_control: Option<WireMark>,
+}
+
+#[derive(Deserialize)]
+struct WireMark {
+    ttl: Option<String>,
+}
+
+impl WireMark {
+    fn mark(self) -> CacheMark {
+        CacheMark { ttl: self.ttl }
+    }
 }
 
 /// An object, or with some the address alone.
@@ -385,8 +423,7 @@ struct File {
     filename: Option<String>,
 }
 
-fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
-    let wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+fn part(wire: WirePart, raw: &RawValue, path: &str) -> Result<Part, Error> {
     let missing = |member: &str| wrong(&format!("{path}.{member}"), "given");
     match wire.r#type.as_str() {
         "text" => wire.text.map(Part::Text).ok_or_else(|| missing("text")),

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod input;
+mod known;
 mod output;
 mod params;
 mod references;
@@ -28,7 +29,7 @@ use bytes::Bytes;
 use super::openai_chat::Family;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, Located, Observed, Parameter,
-    Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight,
+    Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -59,7 +60,7 @@ impl Ingress for OpenAiResponses {
     }
 
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body)
+        request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {

@@ -58,6 +58,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity,
         extra: Vec::new(),
+        unread: Vec::new(),
     };
     // Usage is part of every stream; obfuscation is a decoration of one provider.
     members.raw("stream_options");

@@ -65,6 +65,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: None,
         verbosity: None,
         extra: members.rest(),
+        unread: Vec::new(),
     })
 }
 

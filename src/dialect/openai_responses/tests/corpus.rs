@@ -237,7 +237,7 @@ fn recorded_requests() {
         let mut once = decode(std::str::from_utf8(&again).unwrap()).unwrap_or_else(|e| panic!("{id}: {e}"));
         // What has no canonical place is not written; the wish for encrypted thinking and no store are ours.
         once.extra.clear();
-        let mut expected = ChatRequest { extra: Vec::new(), model: "m".into(), ..decoded };
+        let mut expected = ChatRequest { extra: Vec::new(), unread: Vec::new(), model: "m".into(), ..decoded };
         expected.messages.iter_mut().for_each(|m| m.content.iter_mut().for_each(plain_file));
         // An image without a detail is written with the default.
         let detailed = |part: &mut Part| {
