@@ -94,7 +94,8 @@ async fn an_overloaded_anthropic_provider_in_its_own_and_another_dialect() {
 #[tokio::test]
 async fn advice_to_try_again_is_passed_on_and_made_where_none_is_given() {
     let busy = r#"{"error":{"message":"busy"}}"#;
-    let cases: Vec<(u16, &[&str], u16, &str, &str, &str)> = vec![
+    type Case = (u16, &'static [&'static str], u16, &'static str, &'static str, &'static str);
+    let cases: Vec<Case> = vec![
         (429, &["retry-after: 7", "x-should-retry: false"], 429, "false", "7", "7000"),
         (429, &["retry-after-ms: 1500"], 429, "true", "2", "1500"),
         (500, &["x-should-retry: false"], 502, "false", "", ""),
