@@ -29,13 +29,23 @@ pub(super) struct Gate {
     held_bytes: usize,
     /// The last word has gone through.
     closed: bool,
+    /// A frame was left out whose last line end is half: its other half is not for the client either.
+    half_dropped: bool,
     failure: Option<Failure>,
 }
 
 impl Gate {
     /// A gate for frames of at most so many bytes.
     pub(super) fn new(most: usize) -> Self {
-        Self { sse: SseDecoder::new(most), most, held: Vec::new(), held_bytes: 0, closed: false, failure: None }
+        Self {
+            sse: SseDecoder::new(most),
+            most,
+            held: Vec::new(),
+            held_bytes: 0,
+            closed: false,
+            half_dropped: false,
+            failure: None,
+        }
     }
 
     /// Takes a chunk of any size, asks about every frame that it completes, and pushes what goes on.
@@ -51,12 +61,14 @@ impl Gate {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        if self.closed {
+        if self.closed || chunk.is_empty() {
             return Ok(());
         }
         // Up to `gone` it has gone on or never will; up to `whole` it is whole frames.
-        let (mut gone, mut whole) = (0, 0);
+        let half = std::mem::take(&mut self.half_dropped) && chunk.first() == Some(&b'\n');
+        let (mut gone, mut whole) = (usize::from(half), usize::from(half));
         let (held, closed, failure) = (&mut self.held, &mut self.closed, &mut self.failure);
+        let half_dropped = &mut self.half_dropped;
         let framed = self.sse.push(&chunk, &mut |event: SseEvent<'_>| {
             if failure.is_some() || *closed {
                 return;
@@ -72,10 +84,16 @@ impl Gate {
                         out.append(held);
                         out.push(chunk.slice(gone..whole));
                     }
-                    if let Verdict::Replace(replace) = other {
-                        replace(&joined(held, chunk.slice(whole..event.end)), out);
-                    }
+                    let mut frame = joined(held, chunk.slice(whole..event.end));
                     held.clear();
+                    let before = frame.split_to(comments(&frame));
+                    if !before.is_empty() {
+                        out.push(before);
+                    }
+                    match other {
+                        Verdict::Replace(replace) => replace(&frame, out),
+                        _ => *half_dropped = event.end == chunk.len() && chunk.ends_with(b"\r"),
+                    }
                     (gone, whole) = (event.end, event.end);
                 }
                 Err(found) => *failure = Some(found),
@@ -130,11 +148,13 @@ impl Gate {
         let (held, failure) = (&mut self.held, &mut self.failure);
         let framed = self.sse.finish(&mut |event: SseEvent<'_>| match judge(&event) {
             Ok(Verdict::Pass | Verdict::Last) => {}
-            Ok(Verdict::Drop) => held.clear(),
-            Ok(Verdict::Replace(replace)) => {
-                let frame = joined(held, Bytes::new());
+            Ok(other) => {
+                let mut frame = joined(held, Bytes::new());
                 held.clear();
-                replace(&frame, held);
+                held.push(frame.split_to(comments(&frame)));
+                if let Verdict::Replace(replace) = other {
+                    replace(&frame, held);
+                }
             }
             Err(found) => *failure = Some(found),
         });
@@ -147,6 +167,21 @@ impl Gate {
     /// Lets the last frame through.
     pub(super) fn release(&mut self, out: &mut Vec<Bytes>) {
         out.append(&mut self.held);
+    }
+}
+
+/// How many bytes of signs of life stand before a frame: they go on whatever becomes of it.
+fn comments(frame: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        match frame.get(at) {
+            Some(b'\r' | b'\n') => at += 1,
+            Some(b':') => match memchr::memchr2(b'\r', b'\n', &frame[at..]) {
+                Some(end) => at += end,
+                None => return at,
+            },
+            _ => return at,
+        }
     }
 }
 
@@ -181,7 +216,7 @@ mod tests {
         Ok(match event.data {
             "drop" => Verdict::Drop,
             "change" => Verdict::Replace(|frame, out| {
-                assert!(frame.ends_with(b"data: change\n\n"), "{frame:?}");
+                assert_eq!(frame, "data: change\n\n");
                 out.push(Bytes::from_static(b"data: changed\n\n"));
             }),
             "end" => Verdict::Last,
@@ -209,9 +244,8 @@ mod tests {
     fn any_cut_lets_the_same_through_and_nothing_after_the_last_word() {
         for cut in 1..=STREAM.len() {
             let (text, result) = through(STREAM, cut);
-            // A comment in the same frame may go with it or before it.
-            let text = text.replace(": still here\n", "");
-            assert_eq!(text, ": hello\r\n\r\ndata: 1\n\nevent: x\ndata: 2\n\ndata: changed\n\ndata: end\n\n", "{cut}");
+            let want = ": hello\r\n\r\ndata: 1\n\nevent: x\ndata: 2\n\n: still here\ndata: changed\n\ndata: end\n\n";
+            assert_eq!(text, want, "{cut}");
             assert!(result.is_ok());
         }
     }
@@ -221,7 +255,7 @@ mod tests {
         let stream = "data: 1\n\nid: 7\ndata: bad\n\ndata: 2\n\n";
         for cut in 1..=stream.len() {
             let (text, result) = through(stream, cut);
-            assert_eq!((text.trim_end_matches("id: 7\n"), result.is_err()), ("data: 1\n\n", true), "{cut}");
+            assert_eq!((text.as_str(), result.is_err()), ("data: 1\n\n", true), "{cut}");
         }
     }
 
@@ -231,8 +265,11 @@ mod tests {
             ("data: 1\n\ndata: 2", "data: 1\n\ndata: 2"),
             ("data: 1\n\ndata: drop", "data: 1\n\n"),
             ("data: 1\n\ndata: change\n\n", "data: 1\n\ndata: changed\n\n"),
+            ("data: drop\r\n\r\ndata: 1\r\n\r\n", "data: 1\r\n\r\n"),
         ] {
-            assert_eq!(through(stream, 3), (text.to_owned(), Ok(())));
+            for cut in 1..=stream.len() {
+                assert_eq!(through(stream, cut), (text.to_owned(), Ok(())), "{cut}");
+            }
         }
         assert!(through("data: bad", 4).1.is_err());
         assert!(through(&format!("data: {}", "x".repeat(2000)), 100).1.is_err());
