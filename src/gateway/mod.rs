@@ -9,6 +9,7 @@ mod cost;
 mod credentials;
 mod detached;
 mod dispatch;
+pub mod files;
 mod hedge;
 mod homes;
 mod locals;

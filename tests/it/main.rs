@@ -33,3 +33,4 @@ mod tidy;
 mod tokens;
 mod trail;
 mod upstream;
+mod versions;
