@@ -24,6 +24,7 @@ mod retry;
 mod settle;
 mod shadow;
 mod snapshot;
+mod told;
 mod trail;
 mod views;
 

@@ -17,12 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use super::body::Body;
 use super::call::Call;
 use super::detached::Detached;
-use super::dispatch::told;
 use super::keys::{self, Load};
 use super::pump::{Pump, Step};
 use super::relay::Relay;
 use super::settle::{Settled, Settlement};
 use super::snapshot::{Snapshot, Wire};
+use super::told::Failures;
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
 use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
 use crate::domain::chat::Loss;
@@ -80,13 +80,17 @@ enum Stop {
     Wrong(Box<Error>),
     /// Nothing was sent: no key of the target has room.
     NoRoom(Failure),
-    /// The attempt failed; whether the target has another key for it.
-    Failed(Failure, bool),
+    /// The attempt failed.
+    Failed {
+        failure: Failure,
+        /// It was about one key, and the target has another one that is ready.
+        other_key: bool,
+    },
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure, false)
+        Self::Failed { failure, other_key: false }
     }
 }
 
@@ -205,10 +209,10 @@ fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
 
 impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
-        let (mut last, mut refused, mut made) = (None, None, 0);
+        let (mut failures, mut refused, mut made) = (Failures::default(), None, 0);
         'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
             // More than once only with another key.
-            loop {
+            while made < self.decision.max_attempts {
                 let now = self.shared.now();
                 let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
@@ -228,14 +232,14 @@ impl Pass {
                         continue 'targets;
                     }
                     Err(Stop::NoRoom(failure)) => {
-                        last.get_or_insert(failure);
+                        failures.add(failure);
                         continue 'targets;
                     }
-                    Err(Stop::Failed(failure, other_key)) => {
+                    Err(Stop::Failed { failure, other_key }) => {
                         made += 1;
                         settlement.attempt_failed(&failure, &Observed::default(), other_key);
                         let fail_over = failure.fail_over();
-                        last = Some(failure);
+                        failures.add(failure);
                         match (fail_over, other_key) {
                             (false, _) => break 'targets,
                             (true, true) => {}
@@ -244,12 +248,9 @@ impl Pass {
                     }
                 }
             }
+            break;
         }
-        let error = match (last, refused) {
-            (Some(failure), _) => told(&failure, settlement.attempts()),
-            (None, Some(error)) => error,
-            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
-        };
+        let error = failures.told(refused, settlement.attempts());
         settlement.failed(&error);
         Err(error)
     }
@@ -309,7 +310,6 @@ impl Pass {
         settlement.head(reply.status);
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
-        let retry_after = super::retry::advice(&reply.headers, self.shared.now());
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {
             let target = Arc::clone(&target.name);
@@ -317,14 +317,15 @@ impl Pass {
             return Ok(Passed { answer, content_type, dropped });
         }
         let limit = self.snapshot.config.max_answer;
-        let body = timeout_at(self.deadline, upstream::collect(reply.body, limit)).await.map_err(late)??;
+        let upstream::Reply { status, headers, body } = reply;
+        let body = timeout_at(self.deadline, upstream::collect(body, limit)).await.map_err(late)?;
         if !good {
-            let mut failure = wire.egress.decode_error(reply.status, &body);
-            failure.status = Some(reply.status);
-            failure.retry_after = failure.retry_after.or(retry_after);
+            let said = wire.egress.decode_error(status, &body.unwrap_or_default());
+            let failure = super::retry::refused(said, status, &headers, self.shared.now());
             let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
-            return Err(Stop::Failed(failure, other_key));
+            return Err(Stop::Failed { failure, other_key });
         }
+        let body = body?;
         if let Some(provider) = translated {
             return self.rendered(provider, &body, dropped);
         }
