@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
 use super::credentials;
+use super::files;
 use super::locals::LocalModels;
 use super::pools::Pools;
 use super::{Shared, now};
@@ -37,6 +38,8 @@ pub struct Compiled {
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// Digest over all files, 16 hex digits.
     pub hash: Arc<str>,
+    /// The policy files of the configured directory, as read.
+    pub own: Arc<[SourceFile]>,
 }
 
 /// How to put a request to a hosted target.
@@ -68,6 +71,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Providers, targets, prices.
     pub catalogue: Arc<Catalogue>,
+    /// The policy files of the configured directory, as read.
+    pub policy_files: Arc<[SourceFile]>,
     policies: BTreeMap<Arc<str>, Policy>,
     health: Vec<Arc<TargetHealth>>,
     wires: Vec<Vec<Wire>>,
@@ -88,7 +93,7 @@ impl Compiled {
     /// The same, and with problems as much as can be read.
     #[must_use]
     pub fn examine(config: &Config) -> (Self, Vec<Problem>) {
-        match read_dir(config.policies_dir.as_deref()) {
+        match config.policies_dir.as_deref().map_or_else(|| Ok(Vec::new()), files::policies) {
             Ok(own) => Self::with_policies(config, own),
             Err(mut problems) => {
                 let (compiled, more) = Self::with_policies(config, Vec::new());
@@ -102,6 +107,7 @@ impl Compiled {
     #[must_use]
     pub fn with_policies(config: &Config, own: Vec<SourceFile>) -> (Self, Vec<Problem>) {
         let (overlay, catalogue, mut problems) = catalogue(config);
+        let kept = own.clone().into();
         let policies = Self::with_shipped(own);
         let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
         let served = config.local.iter().map(|model| model.name.as_str());
@@ -127,7 +133,7 @@ impl Compiled {
         let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
         let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
         let hash = digest(overlay.iter().chain(&policies), &rest);
-        (Self { catalogue, policies: compiled, hash }, problems)
+        (Self { catalogue, policies: compiled, hash, own: kept }, problems)
     }
 
     /// The catalogue alone, and what is wrong with it.
@@ -135,14 +141,6 @@ impl Compiled {
     pub fn catalogue(config: &Config) -> (Catalogue, Vec<Problem>) {
         let (_, catalogue, problems) = catalogue(config);
         (catalogue, problems)
-    }
-
-    /// The policy files of a directory.
-    ///
-    /// # Errors
-    /// What can't be read.
-    pub fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Problem>> {
-        read_dir(Some(dir))
     }
 
     /// A file stands for the compiled-in one of its name; the other compiled-in ones hold beside it.
@@ -191,7 +189,7 @@ impl Snapshot {
     pub fn load(config: &Config, shared: &Shared, locals: &LocalModels, generation: u64) -> Result<Self, Vec<Problem>> {
         let compiled = Compiled::read(config)?;
         let wires = compiled.wires(&shared.pools)?;
-        let Compiled { catalogue, policies, hash } = compiled;
+        let Compiled { catalogue, policies, hash, own } = compiled;
         let local = |target: &Target| target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
         let models = catalogue.targets().iter().map(local).collect();
         Ok(Self {
@@ -200,6 +198,7 @@ impl Snapshot {
             config: Arc::new(config.clone()),
             health: catalogue.targets().iter().map(|target| shared.health.entry(target)).collect(),
             catalogue,
+            policy_files: own,
             policies,
             wires,
             locals: models,
@@ -448,7 +447,7 @@ impl Address {
 
 /// The overlay's files and the catalogue, as far as they can be read, and everything that is wrong with them.
 fn catalogue(config: &Config) -> (Vec<SourceFile>, Catalogue, Vec<Problem>) {
-    let (overlay, mut problems) = match read_dir(config.providers_dir.as_deref()) {
+    let (overlay, mut problems) = match config.providers_dir.as_deref().map_or_else(|| Ok(Vec::new()), files::tables) {
         Ok(overlay) => (overlay, Vec::new()),
         Err(problems) => (Vec::new(), problems),
     };
@@ -474,26 +473,6 @@ fn unknown_local(catalogue: &Catalogue, name: &str) -> Problem {
     let near = known.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
     let message = format!("the local model `{name}` is not in providers/local.toml ({})", known.join(", "));
     Problem::new("local.model", message).hint(near.map(|near| format!("did you mean `{near}`? or overlay the file")))
-}
-
-/// All `*.toml` files of a directory, by name.
-fn read_dir(dir: Option<&Path>) -> Result<Vec<SourceFile>, Vec<Problem>> {
-    let Some(dir) = dir else { return Ok(Vec::new()) };
-    let failed = |path: &Path, error: std::io::Error| {
-        vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))]
-    };
-    let mut paths: Vec<_> = fs::read_dir(dir)
-        .map_err(|error| failed(dir, error))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
-        .collect();
-    paths.sort();
-    let mut files = Vec::new();
-    for path in paths {
-        let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
-        files.push(SourceFile { name: path.display().to_string(), text });
-    }
-    Ok(files)
 }
 
 fn digest<'a>(files: impl Iterator<Item = &'a SourceFile>, config: &str) -> Arc<str> {
