@@ -526,3 +526,6 @@ pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
 pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
     params::inexpressible(envelope, source, &|slot| carries(to, slot))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use super::told::Failures;
 use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
-use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
@@ -284,8 +284,8 @@ impl Dispatch {
 
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
-        let one_call = rendering.request.parallel_tool_calls == Some(false);
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call, self.keep()))
+        let request = Arc::clone(&rendering.request);
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep()))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -369,6 +369,9 @@ impl Dispatch {
         let rendering = self.rendering()?;
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
+        }
+        if rendering.request.hide_thinking {
+            response.choices.iter_mut().for_each(Choice::hide_thinking);
         }
         let body = self.call.ingress.encode_response(&response, &rendering);
         if let Some((items, tenant)) = self.keep() {
