@@ -6,7 +6,7 @@
 //! - floor 1, pure: [`shape`], [`wire`], [`dialect`], [`pricing`], [`forecast`], [`catalogue`], [`policy`], each using those before it
 //! - floor 2, ground: [`store`], [`telemetry`], [`config`]
 //! - floor 3, mechanisms: [`admission`], [`cache`], [`health`], [`ledger`], [`local`], [`upstream`]; [`report`] on the ledger
-//! - floor 4: [`gateway`], the steps of a request
+//! - floor 4: [`gateway`], the steps of a request; [`versions`] of its policies
 //! - floor 5, surfaces: [`server`], [`admin`]
 //! - floor 6, assembly: [`app`], [`cli`]
 
@@ -33,4 +33,5 @@ pub mod shape;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;
+pub mod versions;
 pub mod wire;

@@ -54,6 +54,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/003.sql"),
     include_str!("store/004.sql"),
     include_str!("store/005.sql"),
+    include_str!("store/006.sql"),
 ];
 
 impl Store {

@@ -4,6 +4,7 @@
 //! 0600 file. The host name is checked, so that no web page can reach the plane by rebinding a name.
 
 mod dto;
+mod policies;
 
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct AdminPlane {
     keys: Arc<KeyRing>,
     token: SecretString,
     reload: Reload,
+    /// One change of the policies at a time, from its check to the reload.
+    changing: tokio::sync::Mutex<()>,
 }
 
 const MAX_BODY: usize = 64 * 1024;
@@ -42,7 +45,7 @@ impl AdminPlane {
     /// The admin plane of a gateway.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, store: Store, keys: Arc<KeyRing>, token: SecretString, reload: Reload) -> Self {
-        Self { gateway, store, keys, token, reload }
+        Self { gateway, store, keys, token, reload, changing: tokio::sync::Mutex::default() }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
@@ -62,11 +65,11 @@ impl AdminPlane {
         self.authorise(&parts.headers)?;
         match (&parts.method, path) {
             (&Method::POST, "feedback") => {
-                let given = dto::feedback(&whole(body).await?)?;
+                let given = dto::feedback(&whole(body, MAX_BODY).await?)?;
                 self.feedback(given).await
             }
             (&Method::POST, "explain") => {
-                let body = whole(body).await?;
+                let body = whole(body, MAX_BODY).await?;
                 let ask: dto::Explain = serde_json::from_slice(&body).map_err(|error| {
                     Error::new(ErrorKind::InvalidRequest, format!("not an explain request: {error}"))
                 })?;
@@ -80,11 +83,15 @@ impl AdminPlane {
             }
             (&Method::GET, "targets") => Ok(json(&dto::targets(&self.gateway.snapshot(), self.gateway.shared().now()))),
             (&Method::POST, "reload") => {
-                let problems = (self.reload)().await.unwrap_or_else(|_| vec!["the gateway is stopping".to_owned()]);
+                let problems = self.reloaded().await;
                 let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
                 let mut response = json(&dto::Reloaded { generation: self.gateway.snapshot().generation, problems });
                 *response.status_mut() = status;
                 Ok(response)
+            }
+            (method, path) if path.starts_with("policies/") => {
+                let path = path.strip_prefix("policies/").unwrap_or_default();
+                self.policies(method, path, body).await
             }
             (&Method::GET, path) => match path.strip_prefix("requests/") {
                 Some(id) => self.request(id).await,
@@ -95,6 +102,11 @@ impl AdminPlane {
             },
             _ => Err(Error::new(ErrorKind::UnknownPath, "no such path")),
         }
+    }
+
+    /// Reloads; what is wrong, or nothing.
+    async fn reloaded(&self) -> Vec<String> {
+        (self.reload)().await.unwrap_or_else(|_| vec!["the gateway is busy reloading, or stopping".to_owned()])
     }
 
     /// One request as the ledger has it.
@@ -156,7 +168,9 @@ impl AdminPlane {
     fn metrics(&self) -> Response<Body> {
         let shared = self.gateway.shared();
         shared.metrics.ledger_healthy.set(i64::from(shared.ledger.healthy()));
-        shared.metrics.locals(self.gateway.snapshot().locals());
+        let snapshot = self.gateway.snapshot();
+        shared.metrics.locals(snapshot.locals());
+        shared.metrics.headroom(&snapshot.headroom(shared.now()));
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);
@@ -208,8 +222,8 @@ fn check_host(line: Option<&Authority>, headers: &HeaderMap, hosts: &[String]) -
 }
 
 /// A body, within the limit.
-async fn whole(body: Incoming) -> Result<Bytes, Error> {
-    let body = Limited::new(body, MAX_BODY).collect().await;
+async fn whole(body: Incoming, most: usize) -> Result<Bytes, Error> {
+    let body = Limited::new(body, most).collect().await;
     Ok(body.map_err(|_| Error::new(ErrorKind::BodyTooLarge, "the body is too large"))?.to_bytes())
 }
 

@@ -19,6 +19,7 @@ use crate::ledger::{Ledger, LedgerWriter};
 use crate::server::{self, DataPlane, Limits, Stop};
 use crate::store::{Durability, Store};
 use crate::telemetry::Metrics;
+use crate::versions::{self, Versions};
 
 mod files;
 mod watch;
@@ -82,15 +83,18 @@ impl App {
         let durability = if config.durable_power { Durability::Power } else { Durability::Process };
         let (capacity, days) = (config.max_in_flight, config.decision_days);
         let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity, days)).await?;
+        let versions = Versions::new(store.clone());
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::new(ledger, metrics));
         let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
         let snapshot = {
             let (shared, locals, config) = (Arc::clone(&shared), Arc::clone(&locals), config.clone());
-            let store = store.clone();
+            let (store, versions) = (store.clone(), versions.clone());
             blocking(move || {
+                versions::recover(&config, &versions).map_err(|error| error.to_string())?;
                 let snapshot = Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))?;
                 snapshot.remember(&health::load(&store).map_err(|e| e.to_string())?);
+                watch::record(&versions, &snapshot);
                 Ok(snapshot)
             })
             .await?
@@ -123,7 +127,7 @@ impl App {
         ));
         servers.spawn(server::serve(admin, plane, limits, stop.clone()));
         let drain = || stop.drain.clone();
-        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, asked, drain()));
+        servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, versions, asked, drain()));
         servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
         servers.spawn(watch::keys(keys, store.clone(), drain()));
         servers.spawn(watch::measurements(Arc::clone(&gateway), store, drain()));

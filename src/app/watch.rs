@@ -15,9 +15,10 @@ use super::{ReloadAsk, Sources};
 use crate::admission::KeyRing;
 use crate::config::Config;
 use crate::domain::problem::Problem;
-use crate::gateway::{Gateway, LocalModels, Snapshot};
+use crate::gateway::{Gateway, LocalModels, Snapshot, now};
 use crate::health;
 use crate::store::Store;
+use crate::versions::{self, PolicySet, Versions};
 
 /// How often the files are looked at. Looking needs no kernel queues, sees through replaced directories and links
 /// (as mounted configuration is), and costs a few system calls.
@@ -98,6 +99,7 @@ pub(super) async fn reload(
     gateway: Arc<Gateway>,
     locals: Arc<ArcSwap<LocalModels>>,
     sources: Sources,
+    versions: Versions,
     mut asked: mpsc::Receiver<ReloadAsk>,
     stop: CancellationToken,
 ) {
@@ -108,23 +110,41 @@ pub(super) async fn reload(
             ask = asked.recv() => ask,
         };
         let Some(answer) = ask else { return };
-        let problems = once(&gateway, &locals, &sources).await;
+        let problems = once(&gateway, &locals, &sources, &versions).await;
+        if problems.is_empty() {
+            let (versions, snapshot) = (versions.clone(), gateway.snapshot());
+            let _ = tokio::task::spawn_blocking(move || record(&versions, &snapshot)).await;
+        }
         if let Some(answer) = answer {
             let _ = answer.send(problems);
         }
     }
 }
 
-async fn once(gateway: &Arc<Gateway>, locals: &Arc<ArcSwap<LocalModels>>, sources: &Arc<Sources>) -> Vec<String> {
+/// Notes in the database what is in force. What can't be noted is in force nevertheless.
+pub(super) fn record(versions: &Versions, snapshot: &Snapshot) {
+    let set = PolicySet::of(&snapshot.policy_files);
+    if let Err(error) = versions.in_force(&set, &snapshot.hash, now()) {
+        tracing::warn!(%error, "the version in force could not be recorded");
+    }
+}
+
+async fn once(
+    gateway: &Arc<Gateway>,
+    locals: &Arc<ArcSwap<LocalModels>>,
+    sources: &Arc<Sources>,
+    versions: &Versions,
+) -> Vec<String> {
     let shared = Arc::clone(gateway.shared());
     let old = gateway.snapshot();
     let next = old.generation + 1;
     let (sources, served) = (Arc::clone(sources), locals.load_full());
     let work = {
-        let shared = Arc::clone(&shared);
+        let (shared, versions) = (Arc::clone(&shared), versions.clone());
         move || {
             let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
             let (config, _) = (sources.load)()?;
+            versions::recover(&config, &versions).map_err(|error| vec![error.to_string()])?;
             // New models begin to load; if the rest is refused they are dropped, and stop.
             let models = served.next(&config).map_err(told)?;
             Ok((Snapshot::load(&config, &shared, &models, next).map_err(told)?, models))

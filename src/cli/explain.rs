@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, Failed, past, say};
+use super::{Common, Failed, past, running, say};
 use crate::admission::KeyRing;
-use crate::app::{self, ADMIN_TOKEN, DATABASE};
+use crate::app::{self, DATABASE};
 use crate::config::Config;
 use crate::domain::target::{Expectation, Signal};
 use crate::gateway::{asker, now};
@@ -76,27 +76,15 @@ impl Explain {
 
     /// The running gateway's answer; none if there is none.
     fn ask_running(&self, config: &Config) -> Result<Option<String>, Failed> {
-        let Ok(token) = std::fs::read_to_string(config.data_dir.join(ADMIN_TOKEN)) else { return Ok(None) };
         let body = serde_json::json!({
             "model": self.model, "input_tokens": self.input_tokens, "max_output": self.max_output, "stream": self.stream,
             "key": self.key, "policy": self.policy, "require": self.require, "down": self.down, "json": self.json,
         });
-        let url = format!("http://{}/admin/v1/explain", config.admin_listen);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no async runtime: {error}"))?;
-        runtime.block_on(async {
-            let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
-            let client = client.map_err(|error| error.to_string())?;
-            let request = client.post(url).bearer_auth(token.trim()).body(body.to_string());
-            let Ok(response) = request.send().await else { return Ok(None) };
-            let status = response.status();
-            // Another gateway, of another data directory.
-            if status == reqwest::StatusCode::UNAUTHORIZED {
-                return Ok(None);
-            }
-            let text = response.text().await.map_err(|error| error.to_string())?;
-            if status.is_success() { Ok(Some(text)) } else { Err(Failed::Message(told(&text))) }
-        })
+        match running::post(config, "explain", body.to_string(), Duration::from_secs(5))? {
+            None => Ok(None),
+            Some((200, answer)) => Ok(Some(answer)),
+            Some((_, answer)) => Err(Failed::Message(told(&answer))),
+        }
     }
 
     fn decide(self, config: &Config) -> Result<String, Failed> {

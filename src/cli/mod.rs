@@ -9,6 +9,7 @@ mod keys;
 mod past;
 mod policy;
 mod report;
+mod running;
 mod schema;
 mod serve;
 mod since;

@@ -1,6 +1,7 @@
 //! `stellwerk policy`: the unit tests inside policy files, what a change means, and what policies would have done.
 
 mod diff;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,12 @@ pub(super) enum Policy {
     Diff(diff::Diff),
     /// Decide recorded requests again with the policies of a directory, and compare.
     Backtest(backtest::Backtest),
+    /// Check a directory of policies, run its tests, and put it in force as a whole.
+    Apply(versions::Apply),
+    /// List what was in force when and by whose hand, newest first.
+    Versions(versions::List),
+    /// Put an earlier version in force again.
+    Rollback(versions::Rollback),
 }
 
 impl Policy {
@@ -32,6 +39,9 @@ impl Policy {
             Self::Test { json } => test(common, json),
             Self::Diff(diff) => diff.run(common),
             Self::Backtest(command) => command.run(common),
+            Self::Apply(apply) => apply.run(common),
+            Self::Versions(list) => list.run(common),
+            Self::Rollback(rollback) => rollback.run(common),
         }
     }
 }

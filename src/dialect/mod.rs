@@ -11,10 +11,12 @@ mod common;
 #[cfg(test)]
 mod corpus;
 pub mod embed;
+mod gate;
 mod gemini;
 #[cfg(test)]
 mod golden;
 mod ids;
+pub mod limits;
 mod models;
 pub mod native;
 mod ollama;
@@ -24,8 +26,10 @@ mod openai_responses;
 pub mod params;
 pub mod paths;
 mod read;
+mod unread;
 
 pub use embed::{EmbedClient, EmbedProvider};
+pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -263,7 +267,7 @@ pub trait Ingress: Send + Sync {
 
     /// The status of an error, where the dialect's clients know others than the common ones.
     fn error_status(&self, error: &Error) -> u16 {
-        error.kind.status()
+        error.status()
     }
 }
 
@@ -359,6 +363,11 @@ pub trait Egress: Send + Sync {
         &[]
     }
 
+    /// Headers in which a provider tells of its limits, unless its own file names others.
+    fn limits(&self) -> &'static [LimitHeader] {
+        &[]
+    }
+
     /// Media type of a streamed answer.
     fn accept(&self) -> &'static str {
         "text/event-stream"
@@ -379,8 +388,6 @@ pub trait Egress: Send + Sync {
 pub struct Watching {
     /// The usage report was asked for by us: the client must not see it.
     pub hide_usage: bool,
-    /// Only whole frames may be pushed: something is added to them on the way.
-    pub whole_frames: bool,
     /// The client wants one JSON array and not events.
     pub array: bool,
 }
@@ -442,8 +449,8 @@ pub trait DecodeStream: Send {
 
 /// Watches a stream that passes through.
 pub trait Tap: Send {
-    /// Takes a chunk of any size and pushes what goes to the client: the chunk itself, or whole frames of it when
-    /// frames must be hidden.
+    /// Takes a chunk of any size and pushes what goes to the client, in whole frames: something may be added between
+    /// them.
     ///
     /// # Errors
     /// An error event of the provider or a line over the limit. What was pushed before it is still good.
@@ -519,3 +526,6 @@ pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
 pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
     params::inexpressible(envelope, source, &|slot| carries(to, slot))
 }
+
+#[cfg(test)]
+mod tests;

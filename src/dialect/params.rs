@@ -186,6 +186,11 @@ pub(super) fn report(
         let weight = row.map(|p| p.slot.weight()).or(ingress.map(|i| i.unknown())).unwrap_or(Weight::Semantic);
         lose_named(name.clone(), weight, loss);
     }
+    // What a table says of unknown names is said of parameters. A member of one that nobody knows is a hint.
+    for name in &request.unread {
+        let row = ingress.and_then(|i| find(i.parameters(), name));
+        lose_named(name.clone(), row.map_or(Weight::Advisory, |p| p.slot.weight()), loss);
+    }
 }
 
 /// Reports the loss of a meaning in the client's words.
@@ -336,6 +341,8 @@ Made from the code (`src/dialect/*/params.rs`); a test keeps it fresh.
 - **listed**: a hint. It is dropped and listed in `x-stellwerk-dropped-params` and in the ledger.
 
 A parameter with a value that says nothing (`n = 1`, a penalty of 0) is no parameter.
+
+Members inside of others that no row names and no decoder reads (`messages.content.foo`) are hints: listed.
 ";
 
 fn cell(parameter: &Parameter, carriage: Carriage, notes: &mut Vec<&'static str>) -> String {

@@ -4,6 +4,7 @@
 //! encodes once out of them; what cannot be expressed is reported as [`Loss`], never dropped in silence.
 
 use super::id::DialectId;
+pub use super::loss::Loss;
 
 /// JSON text kept verbatim: schemas, tool arguments, unknown members. Never re-parsed unless a dialect must.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct ChatRequest {
     pub max_output_tokens: Option<u64>,
     /// How much to think.
     pub reasoning: Option<ReasoningSettings>,
+    /// The client does not want to see thinking. It is still done, metered, and signed where it is signed.
+    pub hide_thinking: bool,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Whether the client asked for a usage chunk at the end of the stream.
@@ -65,6 +68,8 @@ pub struct ChatRequest {
     /// Members that the decoder does not model, verbatim, for the encoder to map or report. Named as in the table of
     /// the dialect it came in, nested ones with dots (`generationConfig.speechConfig`).
     pub extra: Vec<(String, Json)>,
+    /// Members inside of others that the decoder does not read, by their names with dots: hints, as far as anyone knows.
+    pub unread: Vec<String>,
 }
 
 /// Sampling parameters, as given. Absent = the provider's default.
@@ -425,6 +430,17 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// The answer without the words of its thinking; what is signed keeps its signature.
+    pub fn hide_thinking(&mut self) {
+        self.content.retain_mut(|part| match part {
+            Part::Reasoning { text, signature } => {
+                text.clear();
+                signature.is_some()
+            }
+            _ => true,
+        });
+    }
+
     /// An answer that has not begun.
     #[must_use]
     pub fn new(index: u32) -> Self {
@@ -566,21 +582,4 @@ pub enum ChatEvent {
     Error(super::error::Failure),
     /// A good end. Nothing follows.
     End,
-}
-
-/// What a translation could not carry over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Parameters that change the answer; each makes the target inadmissible unless the route says `lossy = "allow"`.
-    pub semantic: Vec<String>,
-    /// Hints; dropped and listed.
-    pub advisory: Vec<String>,
-}
-
-impl Loss {
-    /// Whether nothing was lost.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.semantic.is_empty() && self.advisory.is_empty()
-    }
 }

@@ -13,15 +13,18 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use super::call::Call;
 use super::cost::CostNote;
+use super::keys::{self, Load};
+use super::origin;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
+use super::told::Failures;
 use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
-use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::target::{Health, UnixMillis};
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
@@ -76,7 +79,7 @@ impl Dispatch {
     /// # Errors
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
-        let (mut last, mut refused, mut made, mut second) = (None, None, 0, None);
+        let (mut failures, mut refused, mut made, mut second) = (Failures::default(), None, 0, None);
         'targets: for number in 0..self.decision.admitted.len() {
             if second == Some(number) || made > 0 && !self.worth_trying(number) {
                 continue;
@@ -85,7 +88,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.may_retry(now) {
@@ -109,12 +112,17 @@ impl Dispatch {
                         refused.get_or_insert(*error);
                         continue 'targets;
                     }
+                    // No key has room for it, though one had when it was planned. Nothing was sent either.
+                    Err(Stop::NoRoom(failure)) => {
+                        failures.add(*failure);
+                        continue 'targets;
+                    }
                     Err(Stop::Failed(failed)) => {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
                         settlement.attempt_failed(&failure, &observed, other_key);
                         let fail_over = failure.fail_over();
-                        last = Some(failure);
+                        failures.add(failure);
                         match (fail_over, other_key && tried.number == number) {
                             (false, _) => break 'targets,
                             (true, true) => {}
@@ -125,11 +133,17 @@ impl Dispatch {
             }
             break;
         }
-        Err(match (last, refused) {
-            (Some(failure), _) => told(&failure, settlement.attempts()),
-            (None, Some(error)) => error,
-            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
-        })
+        Err(failures.told(refused, settlement.attempts()))
+    }
+
+    /// What the request brings along.
+    pub(super) fn load(&self) -> Load {
+        Load::of_call(&self.call)
+    }
+
+    /// The conversation, where it stays where it was answered.
+    fn session(&self) -> Option<u64> {
+        self.decision.affinity.and_then(|_| origin::session(&self.call))
     }
 
     /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
@@ -147,8 +161,7 @@ impl Dispatch {
     fn worth_trying(&self, number: usize) -> bool {
         let Some(candidate) = self.decision.admitted.get(number) else { return false };
         let now = self.shared.now();
-        if let Health::Down { until, .. } =
-            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
+        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, self.load(), now).state
             && until.is_none_or(|until| until > now)
         {
             self.shared.metrics.retry_refused("down");
@@ -192,23 +205,20 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
         let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
-        settlement.attempt(target.id, loss.clone());
-        let deadline = self.first_by(started, after);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let sent = timeout_at(deadline, pool.send(ticket, &lease, line, pieces)).await;
+        let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
+        let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
+        settlement.attempt(target.id, loss.clone());
+        let deadline = self.first_by(started, after);
+        let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
-            let mut other_key = false;
-            if matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
-                let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
-                lease.rest_until(self.shared.after(rest));
-                other_key = pool.ready(self.shared.now());
-            }
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
@@ -241,12 +251,16 @@ impl Dispatch {
         }
         let request = self.decoded()?;
         let encoded = wire.egress.transcode().encode_request(&request, &to);
-        let (body, Loss { semantic, advisory }) = encoded.map_err(Stop::refused)?;
-        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
-            let param = semantic.into_iter().next().unwrap_or_default();
-            return Err(Stop::refused(unsupported(param)));
+        let (body, loss) = encoded.map_err(Stop::refused)?;
+        Ok((vec![body], self.bearable(loss)?))
+    }
+
+    /// The names of what is lost, if the route lets it be.
+    fn bearable(&self, loss: Loss) -> Result<Vec<String>, Stop> {
+        match loss.semantic.first() {
+            Some(param) if self.decision.lossy == Lossy::Refuse => Err(Stop::refused(unsupported(param.clone()))),
+            _ => Ok(loss.names()),
         }
-        Ok((vec![body], semantic.into_iter().chain(advisory).collect()))
     }
 
     fn decoded(&self) -> Result<Arc<ChatRequest>, Stop> {
@@ -260,11 +274,7 @@ impl Dispatch {
 
     fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
-            let watching = Watching {
-                hide_usage: !self.call.shows_usage(),
-                whole_frames: self.call.show_cost,
-                array: self.call.envelope.array,
-            };
+            let watching = Watching { hide_usage: !self.call.shows_usage(), array: self.call.envelope.array };
             Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
         } else {
             let decode = wire.egress.transcode().decode_stream(&wire.quirks);
@@ -274,8 +284,8 @@ impl Dispatch {
 
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
-        let one_call = rendering.request.parallel_tool_calls == Some(false);
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call, self.keep()))
+        let request = Arc::clone(&rendering.request);
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep()))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -360,6 +370,9 @@ impl Dispatch {
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
         }
+        if rendering.request.hide_thinking {
+            response.choices.iter_mut().for_each(Choice::hide_thinking);
+        }
         let body = self.call.ingress.encode_response(&response, &rendering);
         if let Some((items, tenant)) = self.keep() {
             items.keep(&tenant, self.call.ingress.kept(&response, &rendering));
@@ -382,11 +395,7 @@ impl Dispatch {
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
-        let Loss { semantic, advisory } = dialect::native::loss(&request).map_err(Stop::refused)?;
-        if !semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
-            return Err(Stop::refused(unsupported(semantic.into_iter().next().unwrap_or_default())));
-        }
-        let dropped: Vec<String> = semantic.into_iter().chain(advisory).collect();
+        let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
         settlement.attempt(target.id, dropped.clone());
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =
@@ -418,13 +427,9 @@ impl Dispatch {
     /// An answer that is an error: read it, bounded, and classify.
     async fn refused(&self, egress: &dyn Egress, reply: upstream::Reply, deadline: Instant) -> Failure {
         const LIMIT: usize = 256 * 1024;
-        let retry_after = super::retry::advice(&reply.headers, self.shared.now());
         let body = timeout_at(deadline, upstream::collect(reply.body, LIMIT)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
-        let mut failure = egress.decode_error(reply.status, &body);
-        failure.status = Some(reply.status);
-        failure.retry_after = failure.retry_after.or(retry_after);
-        failure
+        super::retry::refused(egress.decode_error(reply.status, &body), reply.status, &reply.headers, self.shared.now())
     }
 }
 
@@ -434,6 +439,8 @@ pub(super) enum Stop {
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
+    /// Nothing was sent: no key of the target has room.
+    NoRoom(Box<Failure>),
     /// The attempt failed; another may follow.
     Failed(Box<Failed>),
 }
@@ -465,55 +472,4 @@ impl From<Failure> for Stop {
 fn unsupported(param: String) -> Error {
     let error = Error::new(ErrorKind::UnsupportedParameter, format!("no admitted target can take `{param}`"));
     error.param(param)
-}
-
-/// What is about the caller's request: the provider's words, its parameter and its code.
-fn rejected(failure: &Failure) -> Error {
-    let message = failure.message.clone();
-    let error = if failure.is_too_long() {
-        Error::new(ErrorKind::ContextTooLong, message)
-    } else {
-        // A type in the place of a code says no more than the status.
-        let plain = |code: &String| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let code = failure.code.clone().filter(plain).filter(|code| !code.ends_with("invalid_request_error"));
-        Error::new(ErrorKind::InvalidRequest, message).code("upstream_rejected").told_code(code)
-    };
-    match &failure.param {
-        Some(param) => error.param(param.clone()),
-        None => error,
-    }
-}
-
-/// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
-pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
-    let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
-    let error = match failure.kind {
-        FailureKind::Rejected => return rejected(failure),
-        FailureKind::RateLimited => {
-            Error::new(ErrorKind::RateLimited, "every admitted target limits the rate just now")
-        }
-        FailureKind::Timeout => Error::new(ErrorKind::UpstreamTimeout, "no admitted target answered in time"),
-        FailureKind::Credentials if failure.is_no_quota() => {
-            Error::new(ErrorKind::RateLimited, "the gateway's account at the provider is exhausted").code(NO_QUOTA)
-        }
-        FailureKind::Credentials => {
-            // A provider's 401 never shows as the client's own.
-            Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials")
-                .code("upstream_auth")
-        }
-        FailureKind::NoModel => {
-            let error = Error::new(ErrorKind::UnknownModel, "no admitted provider knows this model");
-            return error.param("model").detail(detail);
-        }
-        FailureKind::Upstream if matches!(failure.status, Some(503 | 529)) => {
-            Error::new(ErrorKind::Overloaded, "every admitted target is overloaded").code("upstream_overloaded")
-        }
-        FailureKind::Connect
-        | FailureKind::Upstream
-        | FailureKind::Malformed
-        | FailureKind::Truncated
-        | FailureKind::Worker
-        | FailureKind::SlowReader => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
-    };
-    error.retry_after(failure.retry_after).detail(detail)
 }

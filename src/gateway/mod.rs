@@ -9,8 +9,10 @@ mod cost;
 mod credentials;
 mod detached;
 mod dispatch;
+pub mod files;
 mod hedge;
 mod homes;
+mod keys;
 mod locals;
 mod origin;
 mod pass;
@@ -22,6 +24,7 @@ mod retry;
 mod settle;
 mod shadow;
 mod snapshot;
+mod told;
 mod trail;
 mod views;
 
@@ -57,6 +60,7 @@ use settle::{Settled, Settlement};
 use trail::Seen;
 
 pub use body::Body;
+pub use keys::Load;
 pub use locals::LocalModels;
 pub use origin::asker;
 pub use relay::Relay;
@@ -333,7 +337,7 @@ impl Gateway {
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, call.input_estimate(), now);
+            let signal = snapshot.signal(id, Load::of_call(call), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };

@@ -13,7 +13,7 @@ use futures_util::Stream as _;
 
 use crate::cache::Items;
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
-use crate::domain::chat::ChatEvent;
+use crate::domain::chat::{ChatEvent, ChatRequest};
 use crate::domain::error::{Error, Failure, FailureKind};
 use crate::local::Generation;
 use crate::upstream::ReplyBody;
@@ -70,6 +70,8 @@ pub(super) struct Render {
     encode: Box<dyn EncodeStream>,
     /// Calls after the first are not for the client: it asked for one at most.
     one_call: bool,
+    /// The words of thinking are not for the client.
+    hide_thinking: bool,
     /// Where parts of the answer are kept, and for whom.
     keep: Option<(Items, Arc<str>)>,
     events: Vec<ChatEvent>,
@@ -88,8 +90,10 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Render {
-    pub(super) fn new(encode: Box<dyn EncodeStream>, one_call: bool, keep: Option<(Items, Arc<str>)>) -> Self {
-        Self { encode, one_call, keep, events: Vec::new(), buffer: BytesMut::new() }
+    pub(super) fn new(encode: Box<dyn EncodeStream>, request: &ChatRequest, keep: Option<(Items, Arc<str>)>) -> Self {
+        let one_call = request.parallel_tool_calls == Some(false);
+        let hide_thinking = request.hide_thinking;
+        Self { encode, one_call, hide_thinking, keep, events: Vec::new(), buffer: BytesMut::new() }
     }
 
     /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
@@ -100,6 +104,7 @@ impl Render {
                 ChatEvent::Error(failure) => failed = Some(failure),
                 ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }
                     if self.one_call => {}
+                ChatEvent::Reasoning { .. } if self.hide_thinking => {}
                 event => {
                     self.encode.event(&event, &mut self.buffer);
                     if let (ChatEvent::End, Some((items, tenant))) = (&event, &self.keep) {

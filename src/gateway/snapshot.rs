@@ -11,13 +11,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
 use super::credentials;
+use super::files;
+use super::keys::Load;
 use super::locals::LocalModels;
 use super::pools::Pools;
 use super::{Shared, now};
 use crate::admission::Principal;
-use crate::catalogue::{Catalogue, Endpoint, SourceFile, Surroundings, Target};
+use crate::catalogue::{Catalogue, Endpoint, LimitFacts, SourceFile, Surroundings, Target};
 use crate::config::Config;
-use crate::dialect::{self, Egress, Envelope, Passthrough, Quirks};
+use crate::dialect::{self, Egress, Envelope, LimitHeader, Passthrough, Quirks};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
@@ -37,6 +39,8 @@ pub struct Compiled {
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// Digest over all files, 16 hex digits.
     pub hash: Arc<str>,
+    /// The policy files of the configured directory, as read.
+    pub own: Arc<[SourceFile]>,
 }
 
 /// How to put a request to a hosted target.
@@ -46,6 +50,7 @@ pub(super) struct Wire {
     address: Address,
     pools: Vec<(Duration, Arc<Pool>)>,
     pub quirks: Arc<Quirks>,
+    limits: Arc<LimitFacts>,
 }
 
 /// Where a dialect is spoken at an endpoint.
@@ -68,6 +73,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Providers, targets, prices.
     pub catalogue: Arc<Catalogue>,
+    /// The policy files of the configured directory, as read.
+    pub policy_files: Arc<[SourceFile]>,
     policies: BTreeMap<Arc<str>, Policy>,
     health: Vec<Arc<TargetHealth>>,
     wires: Vec<Vec<Wire>>,
@@ -88,7 +95,7 @@ impl Compiled {
     /// The same, and with problems as much as can be read.
     #[must_use]
     pub fn examine(config: &Config) -> (Self, Vec<Problem>) {
-        match read_dir(config.policies_dir.as_deref()) {
+        match config.policies_dir.as_deref().map_or_else(|| Ok(Vec::new()), files::policies) {
             Ok(own) => Self::with_policies(config, own),
             Err(mut problems) => {
                 let (compiled, more) = Self::with_policies(config, Vec::new());
@@ -102,6 +109,7 @@ impl Compiled {
     #[must_use]
     pub fn with_policies(config: &Config, own: Vec<SourceFile>) -> (Self, Vec<Problem>) {
         let (overlay, catalogue, mut problems) = catalogue(config);
+        let kept = own.clone().into();
         let policies = Self::with_shipped(own);
         let broken: Vec<String> = problems.iter().filter_map(|p| Some(stem_of(&p.file)?.to_owned())).collect();
         let served = config.local.iter().map(|model| model.name.as_str());
@@ -127,7 +135,7 @@ impl Compiled {
         let keys: Vec<u8> = catalogue.key_files().flat_map(|path| fs::read(path).unwrap_or_default()).collect();
         let rest = format!("{config:?}{:x?}", Sha256::digest(&keys));
         let hash = digest(overlay.iter().chain(&policies), &rest);
-        (Self { catalogue, policies: compiled, hash }, problems)
+        (Self { catalogue, policies: compiled, hash, own: kept }, problems)
     }
 
     /// The catalogue alone, and what is wrong with it.
@@ -135,14 +143,6 @@ impl Compiled {
     pub fn catalogue(config: &Config) -> (Catalogue, Vec<Problem>) {
         let (_, catalogue, problems) = catalogue(config);
         (catalogue, problems)
-    }
-
-    /// The policy files of a directory.
-    ///
-    /// # Errors
-    /// What can't be read.
-    pub fn policy_files(dir: &Path) -> Result<Vec<SourceFile>, Vec<Problem>> {
-        read_dir(Some(dir))
     }
 
     /// A file stands for the compiled-in one of its name; the other compiled-in ones hold beside it.
@@ -191,7 +191,7 @@ impl Snapshot {
     pub fn load(config: &Config, shared: &Shared, locals: &LocalModels, generation: u64) -> Result<Self, Vec<Problem>> {
         let compiled = Compiled::read(config)?;
         let wires = compiled.wires(&shared.pools)?;
-        let Compiled { catalogue, policies, hash } = compiled;
+        let Compiled { catalogue, policies, hash, own } = compiled;
         let local = |target: &Target| target.dialect.is_native().then(|| locals.get(&target.model).cloned()).flatten();
         let models = catalogue.targets().iter().map(local).collect();
         Ok(Self {
@@ -200,6 +200,7 @@ impl Snapshot {
             config: Arc::new(config.clone()),
             health: catalogue.targets().iter().map(|target| shared.health.entry(target)).collect(),
             catalogue,
+            policy_files: own,
             policies,
             wires,
             locals: models,
@@ -217,8 +218,7 @@ impl Snapshot {
     }
 
     /// What measurement says of a target, for a prompt of that many tokens.
-    #[must_use]
-    pub fn signal(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
+    pub(super) fn measured(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
         let mut signal = self.health(id).signal(input_tokens, now);
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
@@ -248,6 +248,11 @@ impl Snapshot {
     pub(super) fn wire_for(&self, id: TargetId, client: DialectId, envelope: &Envelope) -> Option<&Wire> {
         let wires = self.wires.get(id.index())?;
         wires.first().filter(|wire| wire.in_words(envelope)).or_else(|| self.wire(id, client))
+    }
+
+    /// Connections to a target, whichever: all of them use the same keys. None = it is not dialled.
+    pub(super) fn any_pool(&self, id: TargetId) -> Option<&Pool> {
+        self.wires.get(id.index())?.first()?.pools.first().map(|(_, pool)| &**pool)
     }
 
     pub(super) fn local(&self, id: TargetId) -> Option<&Arc<LocalModel>> {
@@ -286,7 +291,9 @@ impl Snapshot {
         let now = now();
         let up = |id: TargetId| {
             let target = self.catalogue.target(id);
-            target.configured && target.is_available(now) && matches!(self.signal(id, 0, now).state, Health::Up)
+            target.configured
+                && target.is_available(now)
+                && matches!(self.signal(id, Load::of(0), now).state, Health::Up)
         };
         let Some(policy) = self.policies.get("default") else { return Vec::new() };
         let mut names: Vec<(bool, String)> = Vec::new();
@@ -335,6 +342,11 @@ impl Wire {
     /// What is spoken on it.
     pub(super) fn dialect(&self) -> DialectId {
         self.dialect
+    }
+
+    /// In which headers the provider tells of its limits.
+    pub(super) fn limits(&self) -> &[LimitHeader] {
+        if self.limits.headers.is_empty() { self.egress.limits() } else { &self.limits.headers }
     }
 
     /// Whether bytes pass for clients of that dialect, whatever they ask.
@@ -408,7 +420,8 @@ fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known
         address.fixed = (&**model != "*").then_some(urls);
         let pools = connects.iter().map(|connect| Ok((*connect, credentials::pool(endpoint, *connect, known)?)));
         let pools = pools.collect::<Result<_, String>>()?;
-        wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
+        let (quirks, limits) = (Arc::clone(&endpoint.quirks), Arc::clone(&endpoint.limits));
+        wires.push(Wire { dialect, egress, address, pools, quirks, limits });
     }
     Ok(wires)
 }
@@ -448,7 +461,7 @@ impl Address {
 
 /// The overlay's files and the catalogue, as far as they can be read, and everything that is wrong with them.
 fn catalogue(config: &Config) -> (Vec<SourceFile>, Catalogue, Vec<Problem>) {
-    let (overlay, mut problems) = match read_dir(config.providers_dir.as_deref()) {
+    let (overlay, mut problems) = match config.providers_dir.as_deref().map_or_else(|| Ok(Vec::new()), files::tables) {
         Ok(overlay) => (overlay, Vec::new()),
         Err(problems) => (Vec::new(), problems),
     };
@@ -474,26 +487,6 @@ fn unknown_local(catalogue: &Catalogue, name: &str) -> Problem {
     let near = known.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
     let message = format!("the local model `{name}` is not in providers/local.toml ({})", known.join(", "));
     Problem::new("local.model", message).hint(near.map(|near| format!("did you mean `{near}`? or overlay the file")))
-}
-
-/// All `*.toml` files of a directory, by name.
-fn read_dir(dir: Option<&Path>) -> Result<Vec<SourceFile>, Vec<Problem>> {
-    let Some(dir) = dir else { return Ok(Vec::new()) };
-    let failed = |path: &Path, error: std::io::Error| {
-        vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))]
-    };
-    let mut paths: Vec<_> = fs::read_dir(dir)
-        .map_err(|error| failed(dir, error))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
-        .collect();
-    paths.sort();
-    let mut files = Vec::new();
-    for path in paths {
-        let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
-        files.push(SourceFile { name: path.display().to_string(), text });
-    }
-    Ok(files)
 }
 
 fn digest<'a>(files: impl Iterator<Item = &'a SourceFile>, config: &str) -> Arc<str> {

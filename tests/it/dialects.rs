@@ -6,19 +6,19 @@ use crate::harness::{Answer, Gateway};
 use crate::upstream::{Upstream, chunk, completion, json as whole, stream_end, stream_head};
 
 /// One request in a client's dialect: path, key header, body.
-struct Asked {
-    path: &'static str,
+pub(crate) struct Asked {
+    pub(crate) path: &'static str,
     key: &'static str,
-    body: Value,
+    pub(crate) body: Value,
 }
 
-fn anthropic(stream: bool) -> Asked {
+pub(crate) fn anthropic(stream: bool) -> Asked {
     let body = json!({"model": "auto", "max_tokens": 50, "stream": stream, "unknown_beta": 1,
         "messages": [{"role": "user", "content": "hello"}]});
     Asked { path: "/v1/messages?beta=true", key: "x-api-key", body }
 }
 
-fn responses(stream: bool) -> Asked {
+pub(crate) fn responses(stream: bool) -> Asked {
     Asked {
         path: "/v1/responses",
         key: "authorization",
@@ -26,19 +26,19 @@ fn responses(stream: bool) -> Asked {
     }
 }
 
-fn gemini(stream: bool) -> Asked {
+pub(crate) fn gemini(stream: bool) -> Asked {
     let path =
         if stream { "/v1beta/models/auto:streamGenerateContent?alt=sse" } else { "/v1/models/auto:generateContent" };
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
     Asked { path, key: "x-goog-api-key", body }
 }
 
-fn completions(stream: bool) -> Asked {
+pub(crate) fn completions(stream: bool) -> Asked {
     let body = json!({"model": "auto", "prompt": "hello", "stream": stream, "stream_options": {"include_usage": true}});
     Asked { path: "/v1/completions", key: "authorization", body }
 }
 
-async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
+pub(crate) async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
     let root = gateway.base.trim_end_matches("/v1");
     let key = if asked.key == "authorization" { format!("Bearer {}", gateway.key) } else { gateway.key.clone() };
     let request = gateway.client.post(format!("{root}{}", asked.path)).header(asked.key, key);
@@ -47,7 +47,7 @@ async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
         .await
 }
 
-const DELTA: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello there\"},\"finish_reason\":null}]}\n\n";
+pub(crate) const DELTA: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello there\"},\"finish_reason\":null}]}\n\n";
 const LAST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}}\n\ndata: [DONE]\n\n";
 
 #[tokio::test]
@@ -286,4 +286,68 @@ async fn lists_of_models_have_the_shape_of_the_dialect() {
     assert_eq!((&anthropic["data"][0]["type"], &anthropic["has_more"]), (&json!("model"), &json!(false)));
     let gemini = list(vec![("x-goog-api-client", "google-genai-sdk/3")]).await;
     assert!(gemini["models"][0]["name"].as_str().unwrap().starts_with("models/"), "{gemini}");
+}
+
+const THOUGHT: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there","reasoning_content":"SECRET"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,"completion_tokens_details":{"reasoning_tokens":5}}}"#;
+const THOUGHT_STREAM: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"reasoning_content\":\"SECRET\"},\"finish_reason\":null}]}\n\n";
+const THOUGHT_END: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":9,\"total_tokens\":16,\"completion_tokens_details\":{\"reasoning_tokens\":5}}}\n\ndata: [DONE]\n\n";
+
+#[tokio::test]
+async fn thinking_that_a_client_does_not_want_to_see_is_metered_and_not_shown() {
+    let with = |mut asked: Asked, name: &str, value: Value| {
+        asked.body[name] = value;
+        asked
+    };
+    let thinks = |display: &str| json!({"type": "adaptive", "display": display});
+    let shows = |shown: bool| json!({"thinkingConfig": {"includeThoughts": shown, "thinkingLevel": "low"}});
+    for stream in [false, true] {
+        for (asked, shown) in [
+            (with(anthropic(stream), "thinking", thinks("omitted")), false),
+            (with(anthropic(stream), "thinking", thinks("summarized")), true),
+            (with(gemini(stream), "generationConfig", shows(false)), false),
+            (gemini(stream), false),
+            (with(gemini(stream), "generationConfig", shows(true)), true),
+        ] {
+            let streamed = vec![stream_head(), chunk(THOUGHT_STREAM), chunk(DELTA), chunk(THOUGHT_END), stream_end()];
+            let alpha = Upstream::start(vec![if stream { streamed } else { whole(200, THOUGHT) }]).await;
+            let gateway = Gateway::start(Some(&alpha), None, None).await;
+            let got = ask(&gateway, &asked).await;
+            assert!(got.text.contains("Hello there"), "{}: {}", asked.path, got.text);
+            assert_eq!(got.text.contains("SECRET"), shown, "{}: {}: {}", asked.path, asked.body, got.text);
+            let row = gateway.ledger(got.id()).await;
+            let usage = json!({"input": 7, "output": 4, "reasoning": 5});
+            assert_eq!(row["attempts"][0]["usage"], usage, "{}: {row}", asked.path);
+            assert!(!got.header("x-stellwerk-dropped-params").contains("hink"), "honoured, not dropped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_signs_hidden_thinking_is_kept() {
+    let answer = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m-1","content":[{"type":"thinking","thinking":"SECRET","signature":"c2ln"},{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+    let events = [
+        r#"{"type":"message_start","message":{"id":"msg_1","model":"m-1","usage":{"input_tokens":9,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"SECRET"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"hi"}}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":4}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    for stream in [false, true] {
+        let mut script = vec![stream_head()];
+        script.extend(events.iter().map(|event| chunk(&format!("data: {event}\n\n"))));
+        script.push(stream_end());
+        let gamma = Upstream::start(vec![if stream { script } else { whole(200, answer) }]).await;
+        let gateway = Gateway::start(None, None, Some(&gamma)).await;
+        let body = json!({"model": "claude", "stream": stream, "reasoning": {"max_tokens": 1024, "exclude": true},
+            "max_tokens": 4000, "messages": [{"role": "user", "content": "hello"}]});
+        let got = gateway.chat(&body.to_string()).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        assert!(!got.text.contains("SECRET") && got.text.contains("hi"), "{}", got.text);
+        assert!(got.text.contains("sw.anthropic.c2ln"), "{}", got.text);
+    }
 }

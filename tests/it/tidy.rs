@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; within floor 1 the arrows point to the left only.
-const FLOORS: [(&str, u8); 24] = [
+const FLOORS: [(&str, u8); 25] = [
     ("domain", 0),
     ("shape", 9),
     ("wire", 10),
@@ -25,6 +25,7 @@ const FLOORS: [(&str, u8); 24] = [
     ("report", 31),
     ("replay", 32),
     ("gateway", 40),
+    ("versions", 41),
     ("server", 50),
     ("admin", 51),
     ("app", 60),

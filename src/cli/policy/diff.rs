@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::super::{Common, Failed, say};
 use crate::catalogue::{Catalogue, SourceFile};
 use crate::domain::problem::Problem;
-use crate::gateway::{Compiled, now};
+use crate::gateway::{Compiled, files, now};
 use crate::policy::{
     Change, MemberDiff, Moved, Policy, PolicyDiff, RequirementDiff, RouteDiff, Side, TargetFacts, diff,
 };
@@ -98,7 +98,7 @@ fn stem(file: &str) -> String {
 
 fn read(path: &Path, name: Option<&str>, catalogue: &Catalogue) -> Result<Set, Failed> {
     let files = if path.is_dir() {
-        Compiled::with_shipped(Compiled::policy_files(path)?)
+        Compiled::with_shipped(files::policies(path)?)
     } else {
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         vec![SourceFile { name: path.display().to_string(), text }]

@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod extras;
 mod functions;
+mod known;
 mod media;
 mod other;
 mod params;
@@ -28,8 +29,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress, Located,
-    Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight,
+    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress,
+    LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode,
+    Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -70,7 +72,7 @@ impl Family {
 
     /// Watches a stream.
     pub(super) fn tap(quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
-        Box::new(tap::ChatTap::new(quirks, watching.hide_usage, watching.whole_frames))
+        Box::new(tap::ChatTap::new(quirks, watching.hide_usage))
     }
 
     /// Reads a stream.
@@ -98,7 +100,7 @@ impl Ingress for OpenAiChat {
     }
 
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body)
+        request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
@@ -139,6 +141,10 @@ impl Egress for OpenAiChat {
 
     fn tap_other(&self, operation: Operation, media_type: &str) -> Option<Box<dyn Tap>> {
         Some(Box::new(media::MediaTap::new(operation, media_type)?))
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &limits::OPENAI
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

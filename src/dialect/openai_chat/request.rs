@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{extras, functions};
+use crate::dialect::common::lenient;
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
-    ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling, Tool,
-    ToolCall, ToolChoice, ToolKind,
+    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling,
+    Tool, ToolCall, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -21,8 +22,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         .map(|(i, raw)| message(raw, &format!("messages[{i}]")))
         .collect::<Result<Vec<_>, _>>()?;
     functions::match_results(&mut messages)?;
-    let tools = tools(&mut members)?;
-    let choice = members.raw("tool_choice").map(tool_choice).transpose()?;
+    let mut tools = tools(&mut members)?;
+    let choice = members.raw("tool_choice").map(|raw| tool_choice(raw, &mut tools)).transpose()?;
     let functions = functions::take(&mut members, !tools.is_empty())?;
     let legacy_functions = functions.is_some();
     let (functions, function_choice) = functions.unwrap_or_default();
@@ -42,6 +43,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         response_format: members.raw("response_format").map(response_format).transpose()?,
         sampling: sampling(&mut members)?,
         max_output_tokens: limit.or(older),
+        hide_thinking: hides_thinking(&mut members),
         reasoning: reasoning(effort, &mut members),
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
@@ -51,7 +53,27 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity: members.take("verbosity")?,
         extra: members.rest(),
+        unread: Vec::new(),
     })
+}
+
+/// Whether the answer is to be shown without its thinking, in the words that imitators have for it.
+fn hides_thinking(members: &mut Members<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Wish {
+        exclude: Option<bool>,
+        display: Option<String>,
+    }
+    let wish = |members: &Members<'_>, name: &str| -> Option<Wish> { members.peek(name) };
+    let excluded = wish(members, "reasoning").is_some_and(|wish| wish.exclude == Some(true));
+    let omitted = wish(members, "thinking").is_some_and(|wish| wish.display.as_deref() == Some("omitted"));
+    let not_included = members.take_if_readable::<bool>("include_reasoning") == Some(false);
+    let format: Option<String> = members.peek("reasoning_format");
+    let hidden = format.as_deref() == Some("hidden");
+    if matches!(format.as_deref(), Some("hidden" | "parsed")) {
+        members.raw("reasoning_format");
+    }
+    excluded || omitted || not_included || hidden
 }
 
 /// How much to think: by the dialect's own word, by Anthropic's object, which SDKs pass on, or by `OpenRouter`'s. One
@@ -131,6 +153,8 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
         function: Option<Function<'a>>,
         #[serde(borrow)]
         custom: Option<Custom<'a>>,
+        #[serde(default, deserialize_with = "lenient")]
+        cache_control: Option<WireMark>,
     }
     #[derive(Deserialize)]
     struct Custom<'a> {
@@ -171,26 +195,40 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             description: function.description,
             parameters: function.parameters.map(|raw| Json::new(raw.get())),
             strict: function.strict,
+            cache: outer.cache_control.map(WireMark::mark),
             ..Tool::default()
         })
     };
     raw.iter().enumerate().map(tool).collect()
 }
 
-fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
+/// A choice among some tools leaves only those in the list.
+fn tool_choice(raw: &RawValue, tools: &mut Vec<Tool>) -> Result<ToolChoice, Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Wire {
         Word(String),
         Function { function: Named },
+        Custom { custom: Named },
+        Allowed { allowed_tools: Allowed },
     }
     #[derive(Deserialize)]
     struct Named {
         name: String,
     }
-    let expected = "`none`, `auto`, `required` or a function";
+    #[derive(Deserialize)]
+    struct Allowed {
+        mode: String,
+        tools: Vec<AllowedTool>,
+    }
+    #[derive(Deserialize)]
+    struct AllowedTool {
+        #[serde(alias = "custom")]
+        function: Option<Named>,
+    }
+    let expected = "`none`, `auto`, `required`, a function, or `allowed_tools`";
     match read::<Wire>(raw, "tool_choice", expected)? {
-        Wire::Function { function } => Ok(ToolChoice::Function(function.name)),
+        Wire::Function { function: named } | Wire::Custom { custom: named } => Ok(ToolChoice::Function(named.name)),
         Wire::Word(word) => match word.as_str() {
             "none" => Ok(ToolChoice::None),
             "auto" => Ok(ToolChoice::Auto),
@@ -198,6 +236,19 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
             "required" | "any" => Ok(ToolChoice::Required),
             _ => Err(wrong("tool_choice", expected)),
         },
+        Wire::Allowed { allowed_tools } => {
+            let named = |tool: &Tool| {
+                let names = allowed_tools.tools.iter().filter_map(|allowed| allowed.function.as_ref());
+                names.into_iter().any(|allowed| allowed.name == tool.name)
+            };
+            tools.retain(named);
+            match allowed_tools.mode.as_str() {
+                _ if tools.is_empty() => Err(wrong("tool_choice.allowed_tools.tools", "tools that are in `tools`")),
+                "auto" => Ok(ToolChoice::Auto),
+                "required" => Ok(ToolChoice::Required),
+                _ => Err(wrong("tool_choice.allowed_tools.mode", "`auto` or `required`")),
+            }
+        }
     }
 }
 
@@ -207,6 +258,9 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
         r#type: String,
         #[serde(borrow)]
         json_schema: Option<Schema<'a>>,
+        /// Where some imitators take a schema.
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Schema<'a> {
@@ -220,7 +274,15 @@ fn response_format(raw: &RawValue) -> Result<ResponseFormat, Error> {
     let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|e| typed("response_format", &e))?;
     match (wire.r#type.as_str(), wire.json_schema) {
         ("text", _) => Ok(ResponseFormat::Text),
-        ("json_object", _) => Ok(ResponseFormat::JsonObject),
+        ("json_object", _) => Ok(match wire.schema.filter(|raw| raw.get().starts_with('{')) {
+            None => ResponseFormat::JsonObject,
+            Some(schema) => ResponseFormat::JsonSchema {
+                name: String::new(),
+                description: None,
+                schema: Some(Json::new(schema.get())),
+                strict: None,
+            },
+        }),
         ("json_schema", Some(schema)) => Ok(ResponseFormat::JsonSchema {
             name: schema.name,
             description: schema.description,
@@ -248,6 +310,31 @@ struct WireMessage<'a> {
     tool_call_id: Option<String>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    audio: Option<Spoken>,
+}
+
+/// What the assistant said aloud: the provider keeps the sound.
+#[derive(Deserialize)]
+struct Spoken {
+    id: String,
+    transcript: Option<String>,
+}
+
+impl Spoken {
+    /// Its words, where the client has them. The sound itself no other provider can read.
+    fn part(self) -> Part {
+        let sound = |id| Media {
+            source: MediaSource::Stored { origin: DialectId::OpenAiChat, id },
+            media_type: None,
+            detail: None,
+            name: None,
+        };
+        match self.transcript.filter(|words| !words.is_empty()) {
+            Some(words) => Part::Text(words),
+            None => Part::Audio(sound(self.id)),
+        }
+    }
 }
 
 fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
@@ -277,6 +364,7 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
         parts.extend(content(raw, &format!("{path}.content"))?);
     }
     parts.extend(wire.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
+    parts.extend(wire.audio.map(Spoken::part));
     let calls = wire.tool_calls.unwrap_or_default();
     let calls = calls.iter().enumerate().map(|(i, raw)| call(raw, &format!("{path}.tool_calls[{i}]")));
     let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
@@ -332,7 +420,15 @@ fn content(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
         return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
     }
     let parts: Vec<&RawValue> = read(raw, path, "a string or an array of parts")?;
-    parts.iter().enumerate().map(|(i, raw)| part(raw, &format!("{path}[{i}]"))).collect()
+    let mut out = Vec::with_capacity(parts.len());
+    for (i, raw) in parts.into_iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let mut wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
+        let mark = wire.cache_control.take();
+        out.push(part(wire, raw, &path)?);
+        out.extend(mark.map(|mark| Part::CacheMark(mark.mark())));
+    }
+    Ok(out)
 }
 
 #[derive(Deserialize)]
@@ -344,6 +440,20 @@ struct WirePart {
     input_audio: Option<InputAudio>,
     file: Option<File>,
     thinking: Option<Vec<Thought>>,
+    /// Anthropic's mark, which SDKs and other gateways pass on.
+    #[serde(default, deserialize_with = "lenient")]
+    cache_control: Option<WireMark>,
+}
+
+#[derive(Deserialize)]
+struct WireMark {
+    ttl: Option<String>,
+}
+
+impl WireMark {
+    fn mark(self) -> CacheMark {
+        CacheMark { ttl: self.ttl }
+    }
 }
 
 /// An object, or with some the address alone.
@@ -385,8 +495,7 @@ struct File {
     filename: Option<String>,
 }
 
-fn part(raw: &RawValue, path: &str) -> Result<Part, Error> {
-    let wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
+fn part(wire: WirePart, raw: &RawValue, path: &str) -> Result<Part, Error> {
     let missing = |member: &str| wrong(&format!("{path}.{member}"), "given");
     match wire.r#type.as_str() {
         "text" => wire.text.map(Part::Text).ok_or_else(|| missing("text")),

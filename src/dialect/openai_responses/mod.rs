@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod input;
+mod known;
 mod output;
 mod params;
 mod references;
@@ -27,8 +28,8 @@ use bytes::Bytes;
 
 use super::openai_chat::Family;
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, Located, Observed, Parameter,
-    Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight,
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader, Located, Observed,
+    Parameter, Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -59,7 +60,7 @@ impl Ingress for OpenAiResponses {
     }
 
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body)
+        request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
@@ -93,6 +94,10 @@ impl Ingress for OpenAiResponses {
 impl Egress for OpenAiResponses {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/responses")
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &limits::OPENAI
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

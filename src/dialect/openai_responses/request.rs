@@ -50,6 +50,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         },
         max_output_tokens: members.take("max_output_tokens")?,
         reasoning,
+        hide_thinking: false,
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: true,
         user: members.take("user")?,
@@ -58,6 +59,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         prompt_cache_key: members.take("prompt_cache_key")?,
         verbosity,
         extra: Vec::new(),
+        unread: Vec::new(),
     };
     // Usage is part of every stream; obfuscation is a decoration of one provider.
     members.raw("stream_options");

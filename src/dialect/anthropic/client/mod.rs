@@ -6,6 +6,7 @@
 mod answer;
 mod envelope;
 mod events;
+mod known;
 mod models;
 mod params;
 mod request;
@@ -15,7 +16,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::{Anthropic, error};
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
+use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight, unread};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::{Error, ErrorKind};
 
@@ -33,7 +34,7 @@ impl Ingress for Anthropic {
     }
 
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body)
+        request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
@@ -72,7 +73,7 @@ impl Ingress for Anthropic {
     fn error_status(&self, error: &Error) -> u16 {
         match error.kind {
             ErrorKind::Overloaded | ErrorKind::Unavailable => 529,
-            kind => kind.status(),
+            _ => error.status(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod envelope;
 mod events;
+mod known;
 mod models;
 mod params;
 mod request;
@@ -15,7 +16,9 @@ mod tests;
 use bytes::Bytes;
 
 use super::{Gemini, error};
-use crate::dialect::{EmbedClient, EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight};
+use crate::dialect::{
+    EmbedClient, EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight, unread,
+};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::Error;
 
@@ -33,7 +36,7 @@ impl Ingress for Gemini {
     }
 
     fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error> {
-        request::decode(body, envelope)
+        request::decode(body, envelope).map(|read| unread::noted(read, body, &known::REQUEST, known::own))
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {
@@ -54,6 +57,10 @@ impl Ingress for Gemini {
 
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(error::encode(error))
+    }
+
+    fn error_status(&self, error: &Error) -> u16 {
+        error::code(error)
     }
 
     fn key_header(&self) -> Option<&'static str> {
