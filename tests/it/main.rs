@@ -34,5 +34,5 @@ mod tidy;
 mod tokens;
 mod trail;
 mod upstream;
-mod worlds;
 mod versions;
+mod worlds;
