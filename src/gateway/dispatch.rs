@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use super::call::Call;
 use super::cost::CostNote;
+use super::keys::{self, Load};
+use super::origin;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
@@ -20,7 +22,7 @@ use super::told::Failures;
 use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
-use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
@@ -90,7 +92,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.may_retry(now) {
@@ -114,6 +116,11 @@ impl Dispatch {
                         refused.get_or_insert(*error);
                         continue 'targets;
                     }
+                    // No key has room for it, though one had when it was planned. Nothing was sent either.
+                    Err(Stop::NoRoom(failure)) => {
+                        failures.add(*failure);
+                        continue 'targets;
+                    }
                     Err(Stop::Failed(failed)) => {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
@@ -133,6 +140,16 @@ impl Dispatch {
         Err(failures.told(refused, settlement.attempts()))
     }
 
+    /// What the request brings along.
+    pub(super) fn load(&self) -> Load {
+        Load::of_call(&self.call)
+    }
+
+    /// The conversation, where it stays where it was answered.
+    fn session(&self) -> Option<u64> {
+        self.decision.affinity.and_then(|_| origin::session(&self.call))
+    }
+
     /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
     /// multiply the load of what is left.
     pub(super) fn may_retry(&self, now: UnixMillis) -> bool {
@@ -148,8 +165,7 @@ impl Dispatch {
     fn worth_trying(&self, number: usize) -> bool {
         let Some(candidate) = self.decision.admitted.get(number) else { return false };
         let now = self.shared.now();
-        if let Health::Down { until, .. } =
-            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
+        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, self.load(), now).state
             && until.is_none_or(|until| until > now)
         {
             self.shared.metrics.retry_refused("down");
@@ -193,18 +209,20 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
         let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
-        settlement.attempt(target.id, loss.clone());
-        let deadline = self.first_by(started, after);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let sent = timeout_at(deadline, pool.send(ticket, &lease, line, pieces)).await;
+        let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
+        let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
+        settlement.attempt(target.id, loss.clone());
+        let deadline = self.first_by(started, after);
+        let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
-            let other_key = self.shared.rest_key(&failure, pool, &lease);
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
@@ -302,9 +320,9 @@ impl Dispatch {
 
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
-        let one_call = rendering.request.parallel_tool_calls == Some(false);
+        let request = Arc::clone(&rendering.request);
         let prompt = self.call.prompt_estimate();
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), one_call, self.keep(), prompt))
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep(), prompt))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -387,6 +405,9 @@ impl Dispatch {
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
         }
+        if rendering.request.hide_thinking {
+            response.choices.iter_mut().for_each(Choice::hide_thinking);
+        }
         let body = self.call.ingress.encode_response(&response, &rendering);
         if let Some((items, tenant)) = self.keep() {
             items.keep(&tenant, self.call.ingress.kept(&response, &rendering));
@@ -464,6 +485,8 @@ pub(super) enum Stop {
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
+    /// Nothing was sent: no key of the target has room.
+    NoRoom(Box<Failure>),
     /// The attempt failed; another may follow.
     Failed(Box<Failed>),
 }

@@ -13,7 +13,7 @@ use futures_util::Stream as _;
 
 use crate::cache::Items;
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
-use crate::domain::chat::{ChatEvent, ChatResponse};
+use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse};
 use crate::domain::collect::events;
 use crate::domain::error::{Error, Failure, FailureKind};
 use crate::domain::usage::Usage;
@@ -72,6 +72,8 @@ pub(super) struct Render {
     encode: Box<dyn EncodeStream>,
     /// Calls after the first are not for the client: it asked for one at most.
     one_call: bool,
+    /// The words of thinking are not for the client.
+    hide_thinking: bool,
     /// Where parts of the answer are kept, and for whom.
     keep: Option<(Items, Arc<str>)>,
     /// The prompt as it is estimated, for an answer whose provider reports no usage. None once it has.
@@ -94,11 +96,13 @@ impl std::fmt::Debug for Pump {
 impl Render {
     pub(super) fn new(
         encode: Box<dyn EncodeStream>,
-        one_call: bool,
+        request: &ChatRequest,
         keep: Option<(Items, Arc<str>)>,
         estimate: Usage,
     ) -> Self {
-        Self { encode, one_call, keep, estimate: Some(estimate), events: Vec::new(), buffer: BytesMut::new() }
+        let one_call = request.parallel_tool_calls == Some(false);
+        let (hide_thinking, estimate) = (request.hide_thinking, Some(estimate));
+        Self { encode, one_call, hide_thinking, keep, estimate, events: Vec::new(), buffer: BytesMut::new() }
     }
 
     /// Renders an answer that is there already, whole.
@@ -115,6 +119,7 @@ impl Render {
                 ChatEvent::Error(failure) => failed = Some(failure),
                 ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }
                     if self.one_call => {}
+                ChatEvent::Reasoning { .. } if self.hide_thinking => {}
                 event => {
                     if matches!(event, ChatEvent::Usage(_)) {
                         self.estimate = None;
