@@ -99,6 +99,22 @@ impl Collector {
     }
 }
 
+impl ChatResponse {
+    /// Bytes of text, thinking, refusals and arguments: the basis of an estimate where usage is not reported.
+    #[must_use]
+    pub fn output_bytes(&self) -> u64 {
+        let said = |part: &Part| match part {
+            Part::Text(text) | Part::Refusal(text) | Part::Reasoning { text, .. } => text.len(),
+            _ => 0,
+        };
+        let of = |choice: &Choice| {
+            let calls: usize = choice.tool_calls.iter().map(|call| call.arguments.len()).sum();
+            choice.content.iter().map(said).sum::<usize>() + calls
+        };
+        self.choices.iter().map(of).sum::<usize>() as u64
+    }
+}
+
 /// The events of a whole answer, in the order of a stream. Gathered again they are the same answer, but for its service
 /// tier, which no event tells.
 #[must_use]
