@@ -387,8 +387,8 @@ impl Gateway {
             Lookup::Hit(entry) => {
                 self.shared.metrics.cache(scope.route, "hit", entry.cost);
                 let mut response = Response::new(Body::whole(entry.body.clone()));
-                let settled =
-                    Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
+                let target = Some(Arc::clone(&entry.target));
+                let settled = Settled { cost: Some(Default::default()), target, ..Settled::default() };
                 head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
@@ -559,6 +559,9 @@ fn head(
     }
     if let Some(baseline) = settled.baseline {
         insert(response, "x-stellwerk-baseline-cost", &format!("{baseline} USD"));
+    }
+    if settled.estimated {
+        insert(response, "x-stellwerk-usage", "estimated");
     }
     if !dropped.is_empty() {
         insert(response, "x-stellwerk-dropped-params", &dropped.join(", "));
