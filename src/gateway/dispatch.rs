@@ -27,8 +27,12 @@ use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::target::{Health, UnixMillis};
+use crate::domain::usage::Usage;
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
+
+/// The media type of events.
+const EVENTS: &str = "text/event-stream";
 
 /// No provider answers within less.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -137,7 +141,7 @@ impl Dispatch {
     }
 
     /// What the request brings along.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load<'_> {
         Load::of_call(&self.call)
     }
 
@@ -210,7 +214,7 @@ impl Dispatch {
         };
         let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
         let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
-        settlement.attempt(target.id, loss.clone());
+        settlement.attempt(target.id, loss.clone(), lease.own());
         let deadline = self.first_by(started, after);
         let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
@@ -222,8 +226,7 @@ impl Dispatch {
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
-            let pump = self.pump(wire, reply.body, passes)?;
-            self.first_frame(pump, settlement, deadline).await?
+            self.streamed(wire, reply.body, passes, settlement, deadline).await?
         } else {
             self.whole(wire, reply.body, passes, deadline).await?
         };
@@ -272,6 +275,39 @@ impl Dispatch {
         Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
+    /// A stream, in whatever form the provider gives it: some give a whole answer all the same.
+    async fn streamed(
+        &self,
+        wire: &Wire,
+        mut body: upstream::ReplyBody,
+        passes: Option<&dyn Passthrough>,
+        settlement: &mut Settlement,
+        deadline: Instant,
+    ) -> Result<Answer, Stop> {
+        let late = |_| Failure::new(FailureKind::Timeout, "no token within the limit");
+        // No event begins like that, and no other form that the dialect streams in.
+        let whole = wire.egress.accept() == EVENTS
+            && timeout_at(deadline, poll_fn(|cx| body.poll_first(cx))).await.map_err(late)?? == Some(b'{');
+        if !whole {
+            let pump = self.pump(wire, body, passes)?;
+            return self.first_frame(pump, settlement, deadline).await;
+        }
+        let collected = timeout_at(deadline, upstream::collect(body, self.snapshot.config.max_answer)).await;
+        let response = wire.egress.transcode().decode_response(&collected.map_err(late)??, &wire.quirks)?;
+        let unreadable = |_| Failure::new(FailureKind::Malformed, "a whole answer to a request for a stream");
+        let render = self.render().map_err(unreadable)?;
+        let observed = Observed { began: true, ..observed(&response) };
+        let mut pending = VecDeque::new();
+        render.whole(response, &observed, &mut pending);
+        let note = if self.call.show_cost { settlement.pricer() } else { None };
+        let note = note.map(|pricer| CostNote(Arc::new(pricer)));
+        if let Some(note) = &note {
+            note.add(observed.usage, &mut pending, 0);
+        }
+        settlement.first_token();
+        Ok(Answer::Stream { pump: Box::new(Pump::Ended { observed }), pending, note })
+    }
+
     fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching { hide_usage: !self.call.shows_usage(), array: self.call.envelope.array };
@@ -285,7 +321,8 @@ impl Dispatch {
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         let request = Arc::clone(&rendering.request);
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep()))
+        let prompt = self.call.prompt_estimate();
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep(), prompt))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -360,12 +397,10 @@ impl Dispatch {
 
     fn rendered(&self, mut response: ChatResponse) -> Result<Answer, Stop> {
         response.created.get_or_insert(self.shared.now().0 / 1000);
-        let observed = Observed {
-            usage: response.usage,
-            model: Some(response.model.clone()),
-            finished: true,
-            ..Observed::default()
-        };
+        let observed = observed(&response);
+        // What the ledger will say as well.
+        let estimate = || Usage::estimated(self.call.prompt_estimate(), observed.output_bytes);
+        response.usage.get_or_insert_with(estimate);
         let rendering = self.rendering()?;
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
@@ -396,7 +431,7 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
         let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
-        settlement.attempt(target.id, dropped.clone());
+        settlement.attempt(target.id, dropped.clone(), false);
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
@@ -430,6 +465,17 @@ impl Dispatch {
         let body = timeout_at(deadline, upstream::collect(reply.body, LIMIT)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
         super::retry::refused(egress.decode_error(reply.status, &body), reply.status, &reply.headers, self.shared.now())
+    }
+}
+
+/// What is known of an answer that was read whole.
+fn observed(response: &ChatResponse) -> Observed {
+    Observed {
+        usage: response.usage,
+        model: Some(response.model.clone()),
+        finished: true,
+        output_bytes: response.output_bytes(),
+        ..Observed::default()
     }
 }
 
