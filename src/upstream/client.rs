@@ -3,17 +3,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Uri;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use tower::Service;
 
 use crate::domain::error::{Failure, FailureKind};
@@ -37,9 +39,7 @@ pub(super) fn client(connect: Duration) -> Result<Client, String> {
     http.set_keepalive_retries(Some(3));
     #[cfg(target_os = "linux")]
     http.set_tcp_user_timeout(Some(2 * KEEP_ALIVE));
-    let tls = HttpsConnectorBuilder::new()
-        .with_provider_and_platform_verifier(rustls::crypto::aws_lc_rs::default_provider())
-        .map_err(|error| format!("no trust store: {error}"))?;
+    let tls = HttpsConnectorBuilder::new().with_tls_config(trust()?);
     // Whether plain HTTP is allowed has been decided with the address.
     let connector = tls.https_or_http().enable_http1().enable_http2().wrap_connector(http);
     Ok(legacy::Client::builder(TokioExecutor::new())
@@ -50,6 +50,24 @@ pub(super) fn client(connect: Duration) -> Result<Client, String> {
         .http2_initial_stream_window_size(256 * 1024)
         .http2_initial_connection_window_size(4 * 1024 * 1024)
         .build(Timed { inner: connector, within: connect }))
+}
+
+/// What TLS trusts: the system's store. It has some hundred and fifty certificates, so that all clients of a load share one
+/// reading; a later load reads it again, as it may have changed.
+fn trust() -> Result<ClientConfig, String> {
+    const FRESH: Duration = Duration::from_secs(10);
+    static LAST: Mutex<Option<(Instant, ClientConfig)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, config)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        return Ok(config.clone());
+    }
+    let unusable = |error: rustls::Error| format!("no trust store: {error}");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(unusable)?.try_with_platform_verifier().map_err(unusable)?;
+    let config = builder.with_no_client_auth();
+    *last = Some((Instant::now(), config.clone()));
+    Ok(config)
 }
 
 /// A connector with a limit on all of it: name, connection and TLS.
