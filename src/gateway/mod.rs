@@ -24,6 +24,7 @@ mod retry;
 mod settle;
 mod shadow;
 mod snapshot;
+mod tenants;
 mod told;
 mod trail;
 mod views;
@@ -65,6 +66,7 @@ pub use locals::LocalModels;
 pub use origin::asker;
 pub use relay::Relay;
 pub use snapshot::{Compiled, Snapshot};
+pub use tenants::{Owned, Tenants};
 
 /// What outlives snapshots.
 pub struct Shared {
@@ -78,6 +80,8 @@ pub struct Shared {
     pub cache: ResponseCache,
     /// Parts of answers that clients may name.
     pub items: Items,
+    /// Keys that tenants brought.
+    pub tenants: Tenants,
     pub(crate) pools: pools::Pools,
     /// How many further attempts there may be.
     retries: retries::Retries,
@@ -103,6 +107,7 @@ impl Shared {
             health: Registry::default(),
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
+            tenants: Tenants::default(),
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
@@ -231,7 +236,8 @@ impl Gateway {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
         let dry_run = incoming.dry_run;
-        let call = parse(incoming, &self.shared.items)?;
+        let mut call = parse(incoming, &self.shared.items)?;
+        call.own = self.shared.tenants.of(&call.principal.tenant);
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
         if dry_run {
             return self.rehearse(&call, &snapshot);
@@ -496,6 +502,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         session: incoming.session,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
+        own: None,
     })
 }
 

@@ -113,7 +113,8 @@ impl Gateway {
         let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
         let dry_run = incoming.dry_run;
-        let (call, form) = read(incoming)?;
+        let (mut call, form) = read(incoming)?;
+        call.own = self.shared().tenants.of(&call.principal.tenant);
         let shared = Arc::clone(self.shared());
         let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
         if dry_run {
@@ -179,6 +180,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         session: incoming.session,
         show_cost: false,
         vectors: OnceLock::new(),
+        own: None,
     };
     Ok((call, form))
 }
@@ -256,7 +258,7 @@ impl Pass {
     }
 
     /// What the request brings along.
-    fn load(&self) -> Load {
+    fn load(&self) -> Load<'_> {
         Load::of_call(&self.call)
     }
 
@@ -305,7 +307,7 @@ impl Pass {
         let pool = pool.ok_or_else(|| Failure::new(FailureKind::Connect, "the target has no connections"))?;
         let lease = keys::lease(pool, self.load(), target, (None, &self.shared));
         let mut lease = lease.map_err(Stop::NoRoom)?;
-        settlement.attempt(target.id, dropped.clone());
+        settlement.attempt(target.id, dropped.clone(), lease.own());
         let late = |_| Failure::new(FailureKind::Timeout, "no answer within the limit");
         let sent = timeout_at(self.deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.map_err(late)??;

@@ -18,7 +18,7 @@ use super::detached::Held;
 use super::snapshot::Snapshot;
 use crate::catalogue::Target;
 use crate::dialect::Observed;
-use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::receipt::{
@@ -102,6 +102,8 @@ struct Attempt {
     /// What the provider says of its limits, in the client's headers.
     limits: Vec<(HeaderName, HeaderValue)>,
     in_flight: InFlight,
+    /// By a key of the tenant's own.
+    own_key: bool,
 }
 
 impl Settlement {
@@ -177,13 +179,14 @@ impl Settlement {
     }
 
     /// An attempt begins.
-    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
+    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>, own_key: bool) {
         let (started, began) = (self.shared.now(), Instant::now());
         let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
         let (first, status, counted, limits) = (None, None, None, Vec::new());
-        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight });
+        self.attempt =
+            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -328,6 +331,9 @@ impl Settlement {
             self.charge(target, &usage, When { start: attempt.started, end: ended })
         };
         let before = attempt.in_flight.before();
+        // What an account of the tenant's may not do says nothing of the target for others.
+        let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
+        self.spared |= attempt.own_key && apart;
         self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
@@ -368,6 +374,7 @@ impl Settlement {
             charge,
             upstream_status: attempt.status,
             dropped_params: attempt.dropped,
+            own_key: attempt.own_key,
         });
     }
 

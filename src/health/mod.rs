@@ -78,6 +78,7 @@ impl TargetHealth {
             tpot_us: speed.tpot_us,
             in_flight,
             crowd_permille: speed.crowd_permille,
+            own_key: false,
         }
     }
 

@@ -20,6 +20,7 @@ mod failover;
 mod harness;
 mod headroom;
 mod media;
+mod own_keys;
 mod policy_diff;
 mod properties;
 mod recorded;
