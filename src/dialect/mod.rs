@@ -11,6 +11,7 @@ mod common;
 #[cfg(test)]
 mod corpus;
 pub mod embed;
+mod gate;
 mod gemini;
 #[cfg(test)]
 mod golden;
@@ -264,7 +265,7 @@ pub trait Ingress: Send + Sync {
 
     /// The status of an error, where the dialect's clients know others than the common ones.
     fn error_status(&self, error: &Error) -> u16 {
-        error.kind.status()
+        error.status()
     }
 }
 
@@ -380,8 +381,6 @@ pub trait Egress: Send + Sync {
 pub struct Watching {
     /// The usage report was asked for by us: the client must not see it.
     pub hide_usage: bool,
-    /// Only whole frames may be pushed: something is added to them on the way.
-    pub whole_frames: bool,
     /// The client wants one JSON array and not events.
     pub array: bool,
 }
@@ -443,8 +442,8 @@ pub trait DecodeStream: Send {
 
 /// Watches a stream that passes through.
 pub trait Tap: Send {
-    /// Takes a chunk of any size and pushes what goes to the client: the chunk itself, or whole frames of it when
-    /// frames must be hidden.
+    /// Takes a chunk of any size and pushes what goes to the client, in whole frames: something may be added between
+    /// them.
     ///
     /// # Errors
     /// An error event of the provider or a line over the limit. What was pushed before it is still good.

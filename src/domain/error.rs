@@ -142,6 +142,10 @@ pub struct Error {
     pub code: Option<&'static str>,
     /// The provider's own code, for the caller. `code` is ours: ledger and metrics know that one.
     pub told_code: Option<Box<str>>,
+    /// The provider's own status, where it is about the caller's request and says more than the kind's.
+    pub told_status: Option<u16>,
+    /// Whether trying again helps, where somebody knows better than the kind tells.
+    pub again: Option<bool>,
     /// The offending parameter, as a path in the caller's dialect.
     pub param: Option<String>,
     /// When to try again.
@@ -158,6 +162,8 @@ impl Error {
             message: message.into(),
             code: None,
             told_code: None,
+            told_status: None,
+            again: None,
             param: None,
             retry_after: None,
             detail: None,
@@ -185,11 +191,31 @@ impl Error {
         self
     }
 
+    /// Keeps the provider's own status.
+    #[must_use]
+    pub fn told_status(mut self, status: Option<u16>) -> Self {
+        self.told_status = status;
+        self
+    }
+
+    /// Says whether trying again helps.
+    #[must_use]
+    pub fn again(mut self, again: Option<bool>) -> Self {
+        self.again = again;
+        self
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
         self
+    }
+
+    /// The time to wait in whole seconds, rounded up so that nobody comes too early.
+    #[must_use]
+    pub fn retry_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|after| after.as_secs() + u64::from(after.subsec_nanos() > 0))
     }
 
     /// Adds what only the log may know.
@@ -211,10 +237,18 @@ impl Error {
         self.told_code.as_deref().unwrap_or_else(|| self.code_str())
     }
 
-    /// Whether the same request may succeed later, unchanged. An empty account does not fill up by waiting.
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.told_status.unwrap_or_else(|| self.kind.status())
+    }
+
+    /// Whether the same request may succeed later, unchanged. An empty account does not fill up by waiting, and a
+    /// conflict passes.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        self.kind.retryable() && self.code != Some(NO_QUOTA)
+        let kinds = self.kind.retryable() && self.code != Some(NO_QUOTA) || self.told_status == Some(409);
+        self.again.unwrap_or(kinds)
     }
 }
 
@@ -286,7 +320,8 @@ pub const PROMPT_TOO_LONG: &str = "context_length_exceeded";
 pub struct Failure {
     /// Which of the kinds.
     pub kind: FailureKind,
-    /// The upstream's HTTP status, where there was one.
+    /// The upstream's HTTP status, where there was one; for an error inside an answer the one that its dialect has for
+    /// such errors, if any.
     pub status: Option<u16>,
     /// The upstream's own error type or code, where it gave one.
     pub code: Option<String>,
@@ -294,14 +329,32 @@ pub struct Failure {
     pub param: Option<String>,
     /// The upstream's words. Shown to the caller only for `Rejected` (it is about their request).
     pub message: String,
-    /// The upstream's advice.
+    /// The upstream's advice when to try again.
     pub retry_after: Option<Duration>,
+    /// The upstream's advice whether to try again.
+    pub again: Option<bool>,
 }
 
 impl Failure {
     /// A failure without an HTTP answer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None }
+        Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None, again: None }
+    }
+
+    /// Whether the upstream has too much to do.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.kind == FailureKind::Upstream && matches!(self.status, Some(503 | 529))
+    }
+
+    /// Whether waiting may help. What is wrong with our key or account, or with the request, does not pass by itself.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.again.unwrap_or(match self.kind {
+            FailureKind::Credentials | FailureKind::NoModel | FailureKind::Rejected => false,
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::RateLimited | FailureKind::Upstream => true,
+            FailureKind::Malformed | FailureKind::Truncated | FailureKind::Worker | FailureKind::SlowReader => true,
+        })
     }
 
     /// Whether the account at the provider is empty.

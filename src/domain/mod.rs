@@ -15,5 +15,6 @@ pub mod price;
 pub mod problem;
 pub mod quantity;
 pub mod receipt;
+pub mod redact;
 pub mod target;
 pub mod usage;

@@ -16,12 +16,13 @@ use super::cost::CostNote;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
+use super::told::Failures;
 use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::target::{Health, UnixMillis};
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
@@ -76,7 +77,7 @@ impl Dispatch {
     /// # Errors
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
-        let (mut last, mut refused, mut made, mut second) = (None, None, 0, None);
+        let (mut failures, mut refused, mut made, mut second) = (Failures::default(), None, 0, None);
         'targets: for number in 0..self.decision.admitted.len() {
             if second == Some(number) || made > 0 && !self.worth_trying(number) {
                 continue;
@@ -114,7 +115,7 @@ impl Dispatch {
                         let Failed { failure, observed, other_key } = *failed;
                         settlement.attempt_failed(&failure, &observed, other_key);
                         let fail_over = failure.fail_over();
-                        last = Some(failure);
+                        failures.add(failure);
                         match (fail_over, other_key && tried.number == number) {
                             (false, _) => break 'targets,
                             (true, true) => {}
@@ -125,11 +126,7 @@ impl Dispatch {
             }
             break;
         }
-        Err(match (last, refused) {
-            (Some(failure), _) => told(&failure, settlement.attempts()),
-            (None, Some(error)) => error,
-            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
-        })
+        Err(failures.told(refused, settlement.attempts()))
     }
 
     /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
@@ -203,12 +200,7 @@ impl Dispatch {
         settlement.head(reply.status);
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
-            let mut other_key = false;
-            if matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
-                let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
-                lease.rest_until(self.shared.after(rest));
-                other_key = pool.ready(self.shared.now());
-            }
+            let other_key = self.shared.rest_key(&failure, pool, &lease);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
@@ -264,11 +256,7 @@ impl Dispatch {
 
     fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
-            let watching = Watching {
-                hide_usage: !self.call.shows_usage(),
-                whole_frames: self.call.show_cost,
-                array: self.call.envelope.array,
-            };
+            let watching = Watching { hide_usage: !self.call.shows_usage(), array: self.call.envelope.array };
             Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
         } else {
             let decode = wire.egress.transcode().decode_stream(&wire.quirks);
@@ -418,13 +406,9 @@ impl Dispatch {
     /// An answer that is an error: read it, bounded, and classify.
     async fn refused(&self, egress: &dyn Egress, reply: upstream::Reply, deadline: Instant) -> Failure {
         const LIMIT: usize = 256 * 1024;
-        let retry_after = super::retry::advice(&reply.headers, self.shared.now());
         let body = timeout_at(deadline, upstream::collect(reply.body, LIMIT)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
-        let mut failure = egress.decode_error(reply.status, &body);
-        failure.status = Some(reply.status);
-        failure.retry_after = failure.retry_after.or(retry_after);
-        failure
+        super::retry::refused(egress.decode_error(reply.status, &body), reply.status, &reply.headers, self.shared.now())
     }
 }
 
@@ -465,55 +449,4 @@ impl From<Failure> for Stop {
 fn unsupported(param: String) -> Error {
     let error = Error::new(ErrorKind::UnsupportedParameter, format!("no admitted target can take `{param}`"));
     error.param(param)
-}
-
-/// What is about the caller's request: the provider's words, its parameter and its code.
-fn rejected(failure: &Failure) -> Error {
-    let message = failure.message.clone();
-    let error = if failure.is_too_long() {
-        Error::new(ErrorKind::ContextTooLong, message)
-    } else {
-        // A type in the place of a code says no more than the status.
-        let plain = |code: &String| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let code = failure.code.clone().filter(plain).filter(|code| !code.ends_with("invalid_request_error"));
-        Error::new(ErrorKind::InvalidRequest, message).code("upstream_rejected").told_code(code)
-    };
-    match &failure.param {
-        Some(param) => error.param(param.clone()),
-        None => error,
-    }
-}
-
-/// What the caller is told of the last failure: the provider's words only where they are about the caller's request.
-pub(super) fn told(failure: &Failure, attempts: usize) -> Error {
-    let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
-    let error = match failure.kind {
-        FailureKind::Rejected => return rejected(failure),
-        FailureKind::RateLimited => {
-            Error::new(ErrorKind::RateLimited, "every admitted target limits the rate just now")
-        }
-        FailureKind::Timeout => Error::new(ErrorKind::UpstreamTimeout, "no admitted target answered in time"),
-        FailureKind::Credentials if failure.is_no_quota() => {
-            Error::new(ErrorKind::RateLimited, "the gateway's account at the provider is exhausted").code(NO_QUOTA)
-        }
-        FailureKind::Credentials => {
-            // A provider's 401 never shows as the client's own.
-            Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials")
-                .code("upstream_auth")
-        }
-        FailureKind::NoModel => {
-            let error = Error::new(ErrorKind::UnknownModel, "no admitted provider knows this model");
-            return error.param("model").detail(detail);
-        }
-        FailureKind::Upstream if matches!(failure.status, Some(503 | 529)) => {
-            Error::new(ErrorKind::Overloaded, "every admitted target is overloaded").code("upstream_overloaded")
-        }
-        FailureKind::Connect
-        | FailureKind::Upstream
-        | FailureKind::Malformed
-        | FailureKind::Truncated
-        | FailureKind::Worker
-        | FailureKind::SlowReader => Error::new(ErrorKind::UpstreamFailed, "every admitted target failed"),
-    };
-    error.retry_after(failure.retry_after).detail(detail)
 }

@@ -23,6 +23,7 @@ mod retry;
 mod settle;
 mod shadow;
 mod snapshot;
+mod told;
 mod trail;
 mod views;
 
@@ -41,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::plan::Operation;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
@@ -50,6 +51,7 @@ use crate::health::Registry;
 use crate::ledger::Ledger;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
+use crate::upstream::{Lease, Pool};
 
 use call::Call;
 use detached::Detached;
@@ -132,6 +134,17 @@ impl Shared {
 
     fn after(&self, rest: Duration) -> UnixMillis {
         UnixMillis(now().0.saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Rests the key of a refused attempt, if the refusal was about it. Returns whether its target has another one that is
+    /// ready: then the target is not to blame.
+    fn rest_key(&self, failure: &Failure, pool: &Pool, lease: &Lease<'_>) -> bool {
+        if !matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
+            return false;
+        }
+        let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
+        lease.rest_until(self.after(rest));
+        pool.ready(self.now())
     }
 
     /// A throw of the dice (splitmix64): for spreading load, not for secrets.

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout_at};
 use super::body::Body;
 use super::call::Call;
 use super::detached::Detached;
-use super::dispatch::told;
 use super::pump::{Pump, Step};
 use super::relay::Relay;
 use super::settle::{Settled, Settlement};
 use super::snapshot::{Snapshot, Wire};
+use super::told::Failures;
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
 use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
 use crate::domain::chat::Loss;
@@ -78,12 +78,16 @@ enum Stop {
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
     /// The attempt failed.
-    Failed(Failure),
+    Failed {
+        failure: Failure,
+        /// It was about one key, and the target has another one that is ready.
+        other_key: bool,
+    },
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+        Self::Failed { failure, other_key: false }
     }
 }
 
@@ -202,41 +206,44 @@ fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
 
 impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
-        let (mut last, mut refused, mut made) = (None, None, 0);
-        for (number, candidate) in self.decision.admitted.iter().enumerate() {
-            let now = self.shared.now();
-            let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
-            let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
-            let Ok(ticket) = ticket else { continue };
-            if made > 0 && !self.shared.retries.take(now) {
-                self.shared.metrics.retry_refused("budget");
-                break;
-            }
-            match self.attempt(candidate, ticket, &mut settlement).await {
-                Ok(passed) => return Ok(self.respond(passed, settlement)),
-                Err(Stop::Wrong(error)) => {
-                    settlement.failed(&error);
-                    return Err(*error);
+        let (mut failures, mut refused, mut made) = (Failures::default(), None, 0);
+        'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
+            // More than once only with another key.
+            while made < self.decision.max_attempts {
+                let now = self.shared.now();
+                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
+                let Ok(ticket) = ticket else { continue 'targets };
+                if made > 0 && !self.shared.retries.take(now) {
+                    self.shared.metrics.retry_refused("budget");
+                    break 'targets;
                 }
-                Err(Stop::Refused(error)) => {
-                    refused.get_or_insert(*error);
-                }
-                Err(Stop::Failed(failure)) => {
-                    made += 1;
-                    settlement.attempt_failed(&failure, &Observed::default(), false);
-                    let fail_over = failure.fail_over();
-                    last = Some(failure);
-                    if !fail_over {
-                        break;
+                match self.attempt(candidate, ticket, &mut settlement).await {
+                    Ok(passed) => return Ok(self.respond(passed, settlement)),
+                    Err(Stop::Wrong(error)) => {
+                        settlement.failed(&error);
+                        return Err(*error);
+                    }
+                    Err(Stop::Refused(error)) => {
+                        refused.get_or_insert(*error);
+                        continue 'targets;
+                    }
+                    Err(Stop::Failed { failure, other_key }) => {
+                        made += 1;
+                        settlement.attempt_failed(&failure, &Observed::default(), other_key);
+                        let fail_over = failure.fail_over();
+                        failures.add(failure);
+                        match (fail_over, other_key) {
+                            (false, _) => break 'targets,
+                            (true, true) => {}
+                            (true, false) => continue 'targets,
+                        }
                     }
                 }
             }
+            break;
         }
-        let error = match (last, refused) {
-            (Some(failure), _) => told(&failure, settlement.attempts()),
-            (None, Some(error)) => error,
-            (None, None) => Error::new(ErrorKind::PolicyRefused, "no target is admitted any more"),
-        };
+        let error = failures.told(refused, settlement.attempts());
         settlement.failed(&error);
         Err(error)
     }
@@ -289,7 +296,6 @@ impl Pass {
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
-        let retry_after = super::retry::advice(&reply.headers, self.shared.now());
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {
             let target = Arc::clone(&target.name);
@@ -297,13 +303,15 @@ impl Pass {
             return Ok(Passed { answer, content_type, dropped });
         }
         let limit = self.snapshot.config.max_answer;
-        let body = timeout_at(self.deadline, upstream::collect(reply.body, limit)).await.map_err(late)??;
+        let upstream::Reply { status, headers, body } = reply;
+        let body = timeout_at(self.deadline, upstream::collect(body, limit)).await.map_err(late)?;
         if !good {
-            let mut failure = wire.egress.decode_error(reply.status, &body);
-            failure.status = Some(reply.status);
-            failure.retry_after = failure.retry_after.or(retry_after);
-            return Err(failure.into());
+            let said = wire.egress.decode_error(status, &body.unwrap_or_default());
+            let failure = super::retry::refused(said, status, &headers, self.shared.now());
+            let other_key = self.shared.rest_key(&failure, pool, &lease);
+            return Err(Stop::Failed { failure, other_key });
         }
+        let body = body?;
         if let Some(provider) = translated {
             return self.rendered(provider, &body, dropped);
         }
@@ -354,7 +362,7 @@ impl Pass {
     /// What goes to a target: the client's bytes where it speaks the client's dialect, else a translation.
     fn prepare(&self, wire: &Wire, model: &str) -> Result<Prepared, Stop> {
         let (call, not_there) = (&self.call, "the target does not offer this operation");
-        let not_there = || Stop::Failed(Failure::new(FailureKind::NoModel, not_there));
+        let not_there = || Stop::from(Failure::new(FailureKind::NoModel, not_there));
         if call.operation != Operation::Embeddings || wire.speaks(call.dialect) {
             let path = wire.egress.path_of_other(call.operation, call.path, model).ok_or_else(not_there)?;
             let pieces = self.body(wire, model);

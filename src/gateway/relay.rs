@@ -18,8 +18,9 @@ use super::cost::CostNote;
 use super::pump::{Pump, Step};
 use super::settle::Settled;
 use super::settle::Settlement;
+use super::told::broke;
 use crate::cache::{Entry, Lead, MAX_ENTRY};
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::receipt::Outcome;
 
@@ -115,15 +116,10 @@ impl Relay {
 
     /// The answer broke after it began: the client is told in its own dialect, never shown a clean end.
     fn fail(&mut self, failure: Failure) {
-        let (Some(settlement), Some(pump)) = (self.settlement.take(), self.pump.take()) else { return };
+        let (Some(mut settlement), Some(mut pump)) = (self.settlement.take(), self.pump.take()) else { return };
         self.recorder = None;
-        let error = match failure.kind {
-            FailureKind::SlowReader => {
-                Error::new(ErrorKind::UpstreamFailed, "the answer was read too slowly and is cut").code("slow_reader")
-            }
-            _ => Error::new(ErrorKind::UpstreamFailed, "the upstream broke off in the middle of the answer"),
-        };
-        let mut pump = pump;
+        let error = broke(&failure);
+        settlement.told(&error);
         let words = pump.broken(&error);
         self.cut = words.is_empty();
         self.pending.extend((!words.is_empty()).then_some(words));

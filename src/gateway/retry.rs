@@ -1,13 +1,34 @@
-//! A provider's advice when to come back: `retry-after-ms`, `retry-after` in seconds or as a date.
+//! A provider's advice whether and when to come back: `x-should-retry`, and `retry-after-ms`, `retry-after` in seconds or
+//! as a date.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::domain::error::Failure;
 use crate::domain::target::UnixMillis;
 
-/// Reads the advice. Junk, the past and more than a day are no advice.
-pub(super) fn advice(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
+/// A refusal with what its head says.
+pub(super) fn refused(failure: Failure, status: u16, headers: &HeaderMap, now: UnixMillis) -> Failure {
+    Failure {
+        status: Some(status),
+        retry_after: failure.retry_after.or_else(|| after(headers, now)),
+        again: failure.again.or_else(|| again(headers)),
+        ..failure
+    }
+}
+
+/// Whether to try again, where it is told. Official clients do as it says.
+fn again(headers: &HeaderMap) -> Option<bool> {
+    match headers.get("x-should-retry")?.to_str().ok()?.trim() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// When. Junk, the past and more than a day are no advice.
+fn after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     let millis = text("retry-after-ms").and_then(|t| t.parse::<u64>().ok()).map(Duration::from_millis);
     let seconds = || text("retry-after").and_then(|t| t.parse::<u64>().ok()).map(Duration::from_secs);
@@ -31,12 +52,19 @@ mod tests {
     #[test]
     fn forms_and_junk() {
         let now = UnixMillis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
-        let read = |name, value| advice(&headers(name, value), now);
+        let read = |name, value| after(&headers(name, value), now);
         assert_eq!(read("retry-after", "12"), Some(Duration::from_secs(12)));
         assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
         assert_eq!(read("retry-after", "Sun, 06 Nov 1994 08:49:40 GMT"), Some(Duration::from_secs(3)));
         for junk in ["0", "-1", "soon", "1000000000", "Sun, 06 Nov 1994 08:49:30 GMT"] {
             assert_eq!(read("retry-after", junk), None, "{junk}");
         }
+    }
+
+    #[test]
+    fn whether_is_read_as_it_is_told() {
+        let read = |value| again(&headers("x-should-retry", value));
+        assert_eq!((read("true"), read("false"), read("maybe")), (Some(true), Some(false), None));
+        assert_eq!(again(&HeaderMap::new()), None);
     }
 }

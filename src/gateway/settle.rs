@@ -249,10 +249,15 @@ impl Settlement {
         self.spared = false;
     }
 
+    /// What the client was told of the end of its stream.
+    pub(super) fn told(&mut self, error: &Error) {
+        self.receipt.error = Some(error.code_str());
+    }
+
     /// A stream ended, well or not.
     pub(super) fn streamed(mut self, outcome: Outcome, observed: &Observed, failure: Option<Failure>) -> Settled {
         if matches!(outcome, Outcome::Truncated(_)) {
-            self.receipt.error = Some("upstream_error");
+            self.receipt.error.get_or_insert("upstream_error");
         }
         self.receipt.status = if outcome == Outcome::Cancelled { 499 } else { 200 };
         self.close(outcome, observed, failure.as_ref());
@@ -283,7 +288,7 @@ impl Settlement {
 
     /// The request is refused or failed.
     pub(super) fn failed(mut self, error: &Error) {
-        self.receipt.status = error.kind.status();
+        self.receipt.status = error.status();
         self.receipt.error = Some(error.code_str());
         self.finish();
     }

@@ -218,7 +218,7 @@ fn json(body: Bytes) -> Response<Body> {
 /// The one place where an error becomes an HTTP answer, in the words of the client's dialect.
 fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
     let mut response = json(encode(error, dialect, &id.to_string()));
-    let status = dialect::ingress(dialect).map_or(error.kind.status(), |ingress| ingress.error_status(error));
+    let status = dialect::ingress(dialect).map_or(error.status(), |ingress| ingress.error_status(error));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // The gateway has already retried and failed over: three tries of three tries is a storm.
@@ -230,8 +230,7 @@ fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
     if let Some(after) = error.retry_after {
         headers.insert("retry-after-ms", HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
     }
-    let seconds = error.retry_after.map(|after| after.as_secs() + u64::from(after.subsec_nanos() > 0));
-    if let Some(seconds) = seconds.or((error.kind.status() == 429).then_some(1)) {
+    if let Some(seconds) = error.retry_seconds().or((error.kind.status() == 429 && again).then_some(1)) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if error.kind == ErrorKind::MethodNotAllowed {
@@ -262,7 +261,7 @@ fn stamp(response: &mut Response<Body>, dialect: DialectId, id: RequestId) {
 }
 
 fn log(id: RequestId, error: &Error) {
-    if error.kind.status() >= 500 {
+    if error.status() >= 500 {
         tracing::warn!(request = %id, code = error.code_str(), detail = error.detail, "request failed");
     } else {
         tracing::debug!(request = %id, code = error.code_str(), "request refused");

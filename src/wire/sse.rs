@@ -44,6 +44,8 @@ pub struct SseDecoder {
     /// The first line has been read: a byte order mark is no longer expected.
     begun: bool,
     broken: bool,
+    /// A field has come, of whatever name, and not yet its event's blank line.
+    in_event: bool,
     comments: u64,
 }
 
@@ -73,6 +75,7 @@ impl SseDecoder {
             after_cr: false,
             begun: false,
             broken: false,
+            in_event: false,
             comments: 0,
         }
     }
@@ -114,7 +117,7 @@ impl SseDecoder {
     /// Whether nothing is held back: the stream stands between two events.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.line.is_empty() && !self.held.has_data && self.held.name.is_none()
+        self.line.is_empty() && !self.in_event
     }
 
     fn advance(&mut self, chunk: &[u8], on: &mut impl FnMut(SseEvent<'_>)) -> Result<(), LineTooLong> {
@@ -194,6 +197,7 @@ impl SseDecoder {
                 (field, value.strip_prefix(b": ").unwrap_or_else(|| value.get(1..).unwrap_or_default()))
             }
         };
+        self.in_event = true;
         match field {
             b"data" if near.data.is_none() && !self.held.has_data => near.data = Some(value),
             b"data" => {
@@ -234,6 +238,7 @@ impl SseDecoder {
         self.held.name = None;
         self.held.data.clear();
         self.held.has_data = false;
+        self.in_event = false;
     }
 }
 

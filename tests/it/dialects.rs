@@ -6,19 +6,19 @@ use crate::harness::{Answer, Gateway};
 use crate::upstream::{Upstream, chunk, completion, json as whole, stream_end, stream_head};
 
 /// One request in a client's dialect: path, key header, body.
-struct Asked {
-    path: &'static str,
+pub(crate) struct Asked {
+    pub(crate) path: &'static str,
     key: &'static str,
-    body: Value,
+    pub(crate) body: Value,
 }
 
-fn anthropic(stream: bool) -> Asked {
+pub(crate) fn anthropic(stream: bool) -> Asked {
     let body = json!({"model": "auto", "max_tokens": 50, "stream": stream, "unknown_beta": 1,
         "messages": [{"role": "user", "content": "hello"}]});
     Asked { path: "/v1/messages?beta=true", key: "x-api-key", body }
 }
 
-fn responses(stream: bool) -> Asked {
+pub(crate) fn responses(stream: bool) -> Asked {
     Asked {
         path: "/v1/responses",
         key: "authorization",
@@ -26,19 +26,19 @@ fn responses(stream: bool) -> Asked {
     }
 }
 
-fn gemini(stream: bool) -> Asked {
+pub(crate) fn gemini(stream: bool) -> Asked {
     let path =
         if stream { "/v1beta/models/auto:streamGenerateContent?alt=sse" } else { "/v1/models/auto:generateContent" };
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
     Asked { path, key: "x-goog-api-key", body }
 }
 
-fn completions(stream: bool) -> Asked {
+pub(crate) fn completions(stream: bool) -> Asked {
     let body = json!({"model": "auto", "prompt": "hello", "stream": stream, "stream_options": {"include_usage": true}});
     Asked { path: "/v1/completions", key: "authorization", body }
 }
 
-async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
+pub(crate) async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
     let root = gateway.base.trim_end_matches("/v1");
     let key = if asked.key == "authorization" { format!("Bearer {}", gateway.key) } else { gateway.key.clone() };
     let request = gateway.client.post(format!("{root}{}", asked.path)).header(asked.key, key);
@@ -47,7 +47,7 @@ async fn ask(gateway: &Gateway, asked: &Asked) -> Answer {
         .await
 }
 
-const DELTA: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello there\"},\"finish_reason\":null}]}\n\n";
+pub(crate) const DELTA: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello there\"},\"finish_reason\":null}]}\n\n";
 const LAST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}}\n\ndata: [DONE]\n\n";
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod chat;
 mod config;
 mod decide;
 mod dialects;
+mod errors;
 mod failover;
 mod harness;
 mod media;

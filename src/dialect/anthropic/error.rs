@@ -12,11 +12,16 @@ use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LO
 
 /// The event that ends a stream which broke.
 pub(super) fn event(error: &Error) -> Bytes {
-    Bytes::from([b"event: error\ndata: ".as_slice(), &encode(error, ""), b"\n\n"].concat())
+    let body = body(error, "", error.retry_seconds());
+    Bytes::from([b"event: error\ndata: ".as_slice(), &body, b"\n\n"].concat())
 }
 
 /// The body of an error answer. Clients show `request_id` to their users.
 pub(super) fn encode(error: &Error, request: &str) -> Vec<u8> {
+    body(error, request, None)
+}
+
+fn body(error: &Error, request: &str, retry_after: Option<u64>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Outer<'a> {
         r#type: &'static str,
@@ -32,15 +37,21 @@ pub(super) fn encode(error: &Error, request: &str) -> Vec<u8> {
         code: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         param: Option<&'a str>,
+        /// Neither is this: seconds, where no header can tell them any more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
     }
     let inner = Inner {
-        r#type: kind(error.kind),
+        r#type: if error.told_status == Some(413) { TOO_LARGE } else { kind(error.kind) },
         message: &error.message,
-        code: error.code_str(),
+        code: error.shown_code(),
         param: error.param.as_deref(),
+        retry_after,
     };
     serde_json::to_vec(&Outer { r#type: "error", error: inner, request_id: request }).unwrap_or_default()
 }
+
+const TOO_LARGE: &str = "request_too_large";
 
 /// Source: Anthropic API, "Errors".
 fn kind(kind: ErrorKind) -> &'static str {
@@ -51,7 +62,7 @@ fn kind(kind: ErrorKind) -> &'static str {
         | ErrorKind::MethodNotAllowed
         | ErrorKind::UnsupportedMedia
         | ErrorKind::BodyTimeout => "invalid_request_error",
-        ErrorKind::BodyTooLarge => "request_too_large",
+        ErrorKind::BodyTooLarge => TOO_LARGE,
         ErrorKind::UnknownModel | ErrorKind::UnknownPath => "not_found_error",
         ErrorKind::InvalidKey => "authentication_error",
         ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::PolicyFailed | ErrorKind::TooExpensive => {
@@ -81,9 +92,11 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
 /// An error inside a stream or under a good status. The request had been accepted, so another target may do better:
 /// it never counts as rejected.
 pub(super) fn in_band(error: Option<WireError>) -> Failure {
-    let failure = classify(error.unwrap_or_default(), None);
+    let error = error.unwrap_or_default();
+    let status = error.kind.as_deref().and_then(status_of);
+    let failure = classify(error, None);
     let kind = if failure.kind == FailureKind::Rejected { FailureKind::Upstream } else { failure.kind };
-    Failure { kind, ..failure }
+    Failure { kind, status, ..failure }
 }
 
 fn classify(error: WireError, status: Option<u16>) -> Failure {
@@ -99,7 +112,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };
-    Failure { kind, status: None, code, param, message, retry_after: None }
+    Failure { kind, status: None, code, param, message, retry_after: None, again: None }
 }
 
 fn by_type(name: &str) -> Option<FailureKind> {
@@ -111,6 +124,20 @@ fn by_type(name: &str) -> Option<FailureKind> {
         "not_found_error" => FailureKind::NoModel,
         "overloaded_error" | "api_error" => FailureKind::Upstream,
         "timeout_error" => FailureKind::Timeout,
+        _ => return None,
+    })
+}
+
+/// The status that an answer would have had. Source: Anthropic API, "Errors".
+fn status_of(name: &str) -> Option<u16> {
+    Some(match name {
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "rate_limit_error" => 429,
+        "api_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
         _ => return None,
     })
 }

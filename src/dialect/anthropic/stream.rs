@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::response::{count, finish, malformed, redacted, usage};
 use super::types::{MessageHead, StreamEvent, TapEvent, WireBlock, WireCitation, WireDelta, WireUsage};
 use super::{MAX_EVENT, error};
+use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{DecodeStream, Observed, Tap};
 use crate::domain::chat::{ChatEvent, Part, Signature};
 use crate::domain::error::{Error, Failure, FailureKind};
@@ -241,8 +242,7 @@ impl Answer {
     }
 
     fn stop(&mut self, out: &mut Vec<ChatEvent>) {
-        self.meter.observed.finished = true;
-        self.meter.observed.ended = true;
+        self.meter.stopped();
         self.finish(out);
     }
 
@@ -296,80 +296,40 @@ impl Meter {
         self.observed.began = true;
         self.observed.output_bytes = self.observed.output_bytes.saturating_add(bytes as u64);
     }
+
+    /// The last word, of an answer that has begun: of nothing it is none.
+    fn stopped(&mut self) {
+        self.observed.finished |=
+            self.observed.began || self.observed.model.is_some() || self.observed.prompt.is_some();
+        self.observed.ended = true;
+    }
 }
 
-/// Watches a stream that passes through. Bytes of an unfinished frame wait for its end: no client could use them,
-/// and what the gateway may have to add after a break then stands on a line of its own.
+/// Watches a stream that passes through.
 pub(super) struct Watch {
-    sse: SseDecoder,
+    gate: Gate,
     meter: Meter,
-    /// Pieces of the unfinished frame.
-    held: Vec<Bytes>,
-    held_bytes: usize,
-    failure: Option<Failure>,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let sse = SseDecoder::new(MAX_EVENT);
-        Self { sse, meter: Meter::default(), held: Vec::new(), held_bytes: 0, failure: None }
-    }
-
-    fn release(&mut self, out: &mut Vec<Bytes>) {
-        out.append(&mut self.held);
-        self.held_bytes = 0;
+        Self { gate: Gate::new(MAX_EVENT), meter: Meter::default() }
     }
 }
 
 impl Tap for Watch {
     fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let (meter, failure, mut whole) = (&mut self.meter, &mut self.failure, 0);
-        let framed = self.sse.push(&chunk, &mut |event| {
-            if failure.is_none() {
-                match meter.event(event.data) {
-                    Ok(()) => whole = event.end,
-                    Err(f) => *failure = Some(f),
-                }
-            }
-        });
-        if framed.is_err() && self.failure.is_none() {
-            self.failure = Some(too_long());
-        }
-        if self.failure.is_none() && self.sse.is_idle() {
-            whole = chunk.len();
-        }
-        if whole > 0 {
-            self.release(out);
-            out.push(chunk.slice(..whole));
-        }
-        if whole < chunk.len() {
-            self.held_bytes = self.held_bytes.saturating_add(chunk.len() - whole);
-            self.held.push(chunk.slice(whole..));
-        }
-        // Names without end grow no line and no data.
-        if self.held_bytes > MAX_EVENT.saturating_mul(2) && self.failure.is_none() {
-            self.failure = Some(too_long());
-        }
-        self.failure.clone().map_or(Ok(()), Err)
+        let Self { gate, meter } = self;
+        gate.chunk(chunk, out, &mut |event| meter.event(event.data))
     }
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let (meter, failure) = (&mut self.meter, &mut self.failure);
-        let framed = self.sse.finish(&mut |event| *failure = meter.event(event.data).err());
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        framed.map_err(|LineTooLong| too_long())?;
+        let Self { gate, meter } = self;
+        gate.end(&mut |event| meter.event(event.data))?;
         if !self.meter.observed.finished {
             return Err(truncated());
         }
-        self.release(out);
+        self.gate.release(out);
         Ok(())
     }
 
@@ -384,8 +344,11 @@ impl Tap for Watch {
 
 impl Meter {
     /// Reads one event of a stream that passes through. What cannot be read is left to the client to judge.
-    fn event(&mut self, data: &str) -> Result<(), Failure> {
-        let Ok(event) = serde_json::from_str::<TapEvent<'_>>(data) else { return Ok(()) };
+    fn event(&mut self, data: &str) -> Result<Verdict, Failure> {
+        if data.trim() == "[DONE]" {
+            return Ok(Verdict::Drop);
+        }
+        let Ok(event) = serde_json::from_str::<TapEvent<'_>>(data) else { return Ok(Verdict::Pass) };
         match &*event.kind {
             "message_start" => {
                 if let Some(message) = event.message {
@@ -403,13 +366,13 @@ impl Meter {
                 self.observed.finished |= event.delta.is_some_and(|d| d.stop_reason.is_some());
             }
             "message_stop" => {
-                self.observed.finished = true;
-                self.observed.ended = true;
+                self.stopped();
+                return Ok(Verdict::Last);
             }
             "error" => return Err(error::in_band(event.error)),
             _ => {}
         }
-        Ok(())
+        Ok(Verdict::Pass)
     }
 }
 

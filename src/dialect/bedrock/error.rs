@@ -47,12 +47,15 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
 /// An exception inside a stream, or an error under a good status. `name` is the exception's. Once the answer has
 /// `begun` it was accepted, so another target may do better: then it never counts as rejected.
 pub(super) fn in_band(name: Option<&str>, error: WireError, begun: bool) -> Failure {
+    let overloaded = name.or(error.kind.as_deref()).map(plain_type).is_some_and(|name| {
+        ["ServiceUnavailableException", "ModelNotReadyException"].iter().any(|known| known.eq_ignore_ascii_case(name))
+    });
     let failure = classify(name, error, None);
     let kind = match failure.kind {
         FailureKind::Rejected if begun => FailureKind::Upstream,
         kind => kind,
     };
-    Failure { kind, ..failure }
+    Failure { kind, status: overloaded.then_some(503), ..failure }
 }
 
 fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failure {
@@ -75,7 +78,7 @@ fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failur
             param = blamed(&message);
         }
     }
-    Failure { kind, status: None, code, param, message, retry_after: None }
+    Failure { kind, status: None, code, param, message, retry_after: None, again: None }
 }
 
 /// The bare name: services put a namespace before it and a link behind it.

@@ -34,7 +34,7 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
         }
         code => code,
     };
-    Failure { kind, status: Some(status), code, param: None, message, retry_after: None }
+    Failure { kind, status: Some(status), code, param: None, message, retry_after: None, again: None }
 }
 
 /// An error inside a stream or under a good status. The request had been accepted, so another target may do better:

@@ -56,8 +56,8 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
 
 /// An error inside a stream or under a good status. The request had been accepted, so another target may do better.
 pub(super) fn in_band(error: WireError) -> Failure {
-    let status = error.code.filter(|code| matches!(code, 401 | 403 | 429 | 500..=599)).unwrap_or(500);
-    Failure { status: None, ..classify(error, status) }
+    let status = error.code.filter(|code| matches!(code, 401 | 403 | 429 | 500..=599));
+    Failure { status, ..classify(error, status.unwrap_or(500)) }
 }
 
 fn classify(error: WireError, status: u16) -> Failure {
@@ -76,7 +76,7 @@ fn classify(error: WireError, status: u16) -> Failure {
     let too_long = message.contains("exceeds the maximum number of tokens");
     let code = if too_long { Some(PROMPT_TOO_LONG.to_owned()) } else { reason.or(error.status) };
     let message = message.chars().take(MAX_TEXT).collect();
-    Failure { kind, status: None, code, param: field, message, retry_after: retry }
+    Failure { kind, status: None, code, param: field, message, retry_after: retry, again: None }
 }
 
 /// `48s`, `1.5s`.
@@ -126,9 +126,11 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
         #[serde(skip_serializing_if = "Option::is_none")]
         param: Option<&'a str>,
     }
+    // A provider's own word for the kind of an error is one of the dialect's, or it is a reason.
+    let told = error.told_code.as_deref().and_then(|code| CODES.iter().find(|known| **known == code));
     let info = Info {
         kind: "type.googleapis.com/google.rpc.ErrorInfo",
-        reason: Some(error.code_str()),
+        reason: Some(if told.is_some() { error.code_str() } else { error.shown_code() }),
         domain: Some("stellwerk"),
         metadata: Some(Metadata { param: error.param.as_deref() }),
         retry_delay: None,
@@ -141,14 +143,28 @@ pub(super) fn encode(error: &Error) -> Vec<u8> {
         metadata: None,
         retry_delay: Some(delay(after)),
     });
-    let (code, status) = (error.kind.status(), status(error.kind));
+    let (code, status) = (self::code(error), told.copied().unwrap_or_else(|| status(error)));
     let inner = Inner { code, message: &error.message, status, details: [info].into_iter().chain(delay).collect() };
     serde_json::to_vec(&Outer { error: inner }).unwrap_or_default()
 }
 
+/// The names that errors about a request may have. Source: google.rpc.Code.
+const CODES: [&str; 6] =
+    ["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "ABORTED", "ALREADY_EXISTS", "UNIMPLEMENTED"];
+
+/// The status of an error, of those that the dialect has.
+pub(super) fn code(error: &Error) -> u16 {
+    match error.told_status {
+        Some(409) => 409,
+        // What else is wrong with a request is a 400 here.
+        _ => error.kind.status(),
+    }
+}
+
 /// Source: google.rpc.Code.
-fn status(kind: ErrorKind) -> &'static str {
-    match kind {
+fn status(error: &Error) -> &'static str {
+    match error.kind {
+        ErrorKind::InvalidRequest if error.told_status == Some(409) => "ABORTED",
         ErrorKind::InvalidRequest
         | ErrorKind::UnsupportedParameter
         | ErrorKind::ContextTooLong

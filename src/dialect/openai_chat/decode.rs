@@ -150,17 +150,17 @@ impl State {
             return Ok(());
         }
         if data == "[DONE]" {
-            // Some end without a reason; the mark itself is the end.
-            self.observed.finished = true;
+            // Some end without a reason: the mark itself is the end, but of an answer, not of nothing.
+            self.observed.finished |= self.observed.began;
             self.observed.ended = true;
             return Ok(());
+        }
+        if event.name == Some("error") {
+            return Err(super::error::inside(data));
         }
         let answer: Result<Answer<'_>, _> = serde_json::from_str(data);
         match answer {
             Ok(answer) => self.answer(answer, quirks, out),
-            Err(_) if event.name == Some("error") => {
-                Err(Failure::new(FailureKind::Upstream, "the provider sent an error event"))
-            }
             Err(_) => Err(Failure::new(FailureKind::Malformed, "an event of the stream is not a chat completion")),
         }
     }

@@ -71,7 +71,7 @@ impl Family {
 
     /// Watches a stream.
     pub(super) fn tap(quirks: &Quirks, watching: Watching) -> Box<dyn Tap> {
-        Box::new(tap::ChatTap::new(quirks, watching.hide_usage, watching.whole_frames))
+        Box::new(tap::ChatTap::new(quirks, watching.hide_usage))
     }
 
     /// Reads a stream.

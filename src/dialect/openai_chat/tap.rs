@@ -1,36 +1,31 @@
 //! Watches a stream that passes through: usage, the end, errors, and how much was delivered.
 //!
-//! Chunks are forwarded as they come. Only when the client did not ask for the usage report are frames cut out, so that
-//! the one that holds nothing else can be left out, and the member where it stands beside an answer.
+//! Frames go on as they come. Where the client did not ask for the usage report, the frame that holds nothing else is
+//! left out, and the member where it stands beside an answer.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::types::{Chunk, Content};
+use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{Observed, Quirks, Tap};
 use crate::domain::error::{Error, Failure, FailureKind};
 use crate::wire::cursor::Cursor;
 use crate::wire::splice::Members;
-use crate::wire::sse::{SseDecoder, SseEvent};
+use crate::wire::sse::SseEvent;
 
 /// Longest line or frame: an inline image comes in one. As long as where answers are translated.
 const MAX_FRAME: usize = 16 << 20;
 
 pub(super) struct ChatTap {
     quirks: Quirks,
-    decoder: SseDecoder,
+    gate: Gate,
     watch: Watch,
-    /// Bytes of a frame that is not whole yet; only used when frames may have to be hidden.
-    held: Option<BytesMut>,
-    /// How much of it has been looked through for an end.
-    searched: usize,
     hide_usage: bool,
 }
 
 #[derive(Default)]
 struct Watch {
     observed: Observed,
-    done: bool,
-    failed: Option<Failure>,
     /// The last event was a usage report and nothing else.
     usage_only: bool,
     /// The last event held a usage report beside an answer, where some providers put it.
@@ -38,74 +33,8 @@ struct Watch {
 }
 
 impl ChatTap {
-    pub(super) fn new(quirks: &Quirks, hide_usage: bool, whole_frames: bool) -> Self {
-        Self {
-            quirks: quirks.clone(),
-            decoder: SseDecoder::new(MAX_FRAME),
-            watch: Watch::default(),
-            held: (hide_usage || whole_frames).then(BytesMut::new),
-            searched: 0,
-            hide_usage,
-        }
-    }
-
-    fn watch(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let (quirks, watch) = (&self.quirks, &mut self.watch);
-        let pushed = self.decoder.push(bytes, &mut |event: SseEvent<'_>| watch.event(event, quirks));
-        pushed.map_err(|error| Failure::new(FailureKind::Malformed, error.to_string()))?;
-        self.watch.failed.take().map_or(Ok(()), Err)
-    }
-
-    /// Forwards whole frames, except a usage report of our own asking.
-    fn cut(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        let Some(mut held) = self.held.take() else { return Ok(()) };
-        // Usual case: the chunk is whole frames, and slices of it go on without a copy.
-        let mut whole = if held.is_empty() {
-            chunk.clone()
-        } else {
-            held.extend_from_slice(chunk);
-            if frame_end(&held, self.searched).is_none() && held.len() <= MAX_FRAME {
-                // Nothing is whole yet: what is held stays where it is, and is not looked through again.
-                self.searched = held.len().saturating_sub(3);
-                self.held = Some(held);
-                return Ok(());
-            }
-            held.split().freeze()
-        };
-        let mut result = Ok(());
-        let mut forward = 0;
-        let mut at = 0;
-        while let Some(end) = frame_end(&whole[at..], 0) {
-            let frame = whole.slice(at..at + end);
-            (self.watch.usage_only, self.watch.usage_beside) = (false, false);
-            result = self.watch(&frame);
-            if result.is_err() {
-                break;
-            }
-            if self.hide_usage && (self.watch.usage_only || self.watch.usage_beside) {
-                push(out, whole.slice(forward..at));
-                forward = at + end;
-                if self.watch.usage_beside {
-                    without_usage(&frame, out);
-                }
-            }
-            at += end;
-        }
-        push(out, whole.slice(forward..at));
-        let rest = whole.split_off(at);
-        if rest.len() > MAX_FRAME {
-            return Err(Failure::new(FailureKind::Malformed, "a frame of the stream exceeds the limit"));
-        }
-        self.searched = rest.len().saturating_sub(3);
-        held.extend_from_slice(&rest);
-        self.held = Some(held);
-        result
-    }
-}
-
-fn push(out: &mut Vec<Bytes>, bytes: Bytes) {
-    if !bytes.is_empty() {
-        out.push(bytes);
+    pub(super) fn new(quirks: &Quirks, hide_usage: bool) -> Self {
+        Self { quirks: quirks.clone(), gate: Gate::new(MAX_FRAME), watch: Watch::default(), hide_usage }
     }
 }
 
@@ -154,52 +83,20 @@ fn without_usage(frame: &Bytes, out: &mut Vec<Bytes>) {
     out.push(frame.slice(end..));
 }
 
-/// The end of the first frame: after its blank line. LF and CRLF; a stream of lone CRs is held to its end, which the
-/// limit bounds.
-fn frame_end(bytes: &[u8], searched: usize) -> Option<usize> {
-    let mut from = searched.min(bytes.len());
-    while let Some(newline) = memchr::memchr(b'\n', &bytes[from..]) {
-        let next = from + newline + 1;
-        match bytes.get(next..) {
-            Some([b'\n', ..]) => return Some(next + 1),
-            Some([b'\r', b'\n', ..]) => return Some(next + 2),
-            _ => from = next,
-        }
-    }
-    None
-}
-
 impl Tap for ChatTap {
     fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if self.held.is_some() {
-            return self.cut(&chunk, out);
-        }
-        // What stands before an error event is good, but it can't be told apart in a chunk: the whole chunk is held
-        // back only if it holds an error, which the watch finds.
-        let watched = self.watch(&chunk);
-        if watched.is_ok() {
-            out.push(chunk);
-        }
-        watched
+        let Self { quirks, gate, watch, hide_usage } = self;
+        gate.chunk(chunk, out, &mut |event| watch.judge(event, quirks, *hide_usage))
     }
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if let Some(rest) = self.held.take().filter(|rest| !rest.is_empty()) {
-            let rest = rest.freeze();
-            self.watch.usage_only = false;
-            self.watch(&rest)?;
-            self.last()?;
-            if !(self.watch.usage_only && self.hide_usage) {
-                out.push(rest);
-            }
-        } else {
-            self.last()?;
+        let Self { quirks, gate, watch, hide_usage } = self;
+        gate.end(&mut |event| watch.judge(event, quirks, *hide_usage))?;
+        if !self.watch.observed.finished {
+            return Err(Failure::new(FailureKind::Truncated, "the stream ended before the answer did"));
         }
-        if self.watch.observed.finished || self.watch.done {
-            Ok(())
-        } else {
-            Err(Failure::new(FailureKind::Truncated, "the stream ended before the answer did"))
-        }
+        self.gate.release(out);
+        Ok(())
     }
 
     fn broken(&mut self, error: &Error) -> Bytes {
@@ -211,42 +108,39 @@ impl Tap for ChatTap {
     }
 }
 
-impl ChatTap {
-    /// An event whose blank line never came.
-    fn last(&mut self) -> Result<(), Failure> {
-        let (quirks, watch) = (&self.quirks, &mut self.watch);
-        let finished = self.decoder.finish(&mut |event: SseEvent<'_>| watch.event(event, quirks));
-        finished.map_err(|error| Failure::new(FailureKind::Malformed, error.to_string()))?;
-        self.watch.failed.take().map_or(Ok(()), Err)
-    }
-}
-
 impl Watch {
-    fn event(&mut self, event: SseEvent<'_>, quirks: &Quirks) {
-        self.usage_only = false;
+    fn judge(&mut self, event: &SseEvent<'_>, quirks: &Quirks, hide_usage: bool) -> Result<Verdict, Failure> {
+        (self.usage_only, self.usage_beside) = (false, false);
         if event.data == "[DONE]" {
-            self.done = true;
+            // Some end without a reason: the mark itself is the end, but of an answer, not of nothing.
+            self.observed.finished |= self.observed.began;
             self.observed.ended = true;
-        } else if let Some(shown) = self.observed.model.as_ref().and_then(|_| only_shows(event.data)) {
-            self.usage_beside = false;
+            return Ok(Verdict::Last);
+        }
+        if event.name == Some("error") {
+            return Err(super::error::inside(event.data));
+        }
+        if let Some(shown) = self.observed.model.as_ref().and_then(|_| only_shows(event.data)) {
             self.observed.output_bytes += shown;
             self.observed.began |= shown > 0;
         } else if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(event.data) {
-            self.parsed(chunk, quirks);
-        } else if event.name == Some("error") {
-            self.failed = Some(Failure::new(FailureKind::Upstream, "the provider sent an error event"));
+            self.parsed(chunk, quirks)?;
         } else if !event.data.trim().is_empty() {
             // Not what the dialect says. It is forwarded as it is, but it does not count as an answer.
             self.observed.output_bytes += event.data.len() as u64;
         }
+        Ok(match (hide_usage, self.usage_only, self.usage_beside) {
+            (true, true, _) => Verdict::Drop,
+            (true, _, true) => Verdict::Replace(without_usage),
+            _ => Verdict::Pass,
+        })
     }
 
-    fn parsed(&mut self, chunk: Chunk<'_>, quirks: &Quirks) {
+    fn parsed(&mut self, chunk: Chunk<'_>, quirks: &Quirks) -> Result<(), Failure> {
         // An error beside an answer that has had its end already says only why it ended.
         let over = self.observed.finished && chunk.choices.as_ref().is_some_and(|choices| !choices.is_empty());
         if let Some(error) = chunk.error.filter(|_| !over) {
-            self.failed = Some(error.failure());
-            return;
+            return Err(error.failure());
         }
         if self.observed.model.is_none() {
             self.observed.model = chunk.model.filter(|model| !model.is_empty()).map(|model| model.into_owned());
@@ -274,5 +168,6 @@ impl Watch {
         if let Some(usage) = usage.and_then(|usage| usage.buckets(quirks)) {
             self.observed.usage = Some(usage);
         }
+        Ok(())
     }
 }

@@ -140,7 +140,7 @@ const STREAM: &str = concat!(
 );
 
 fn tapped(cuts: &[usize], hide: bool) -> (String, Observed) {
-    let mut tap = tap::ChatTap::new(&Quirks::default(), hide, false);
+    let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
     let (mut out, mut at) = (Vec::new(), 0);
     for cut in cuts.iter().copied().chain([STREAM.len()]) {
         let cut = cut.clamp(at, STREAM.len());
@@ -192,20 +192,38 @@ fn a_report_beside_an_answer_is_hidden_too() {
 #[test]
 fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() {
     let ends = |text: &str| {
-        let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
+        let mut tap = tap::ChatTap::new(&Quirks::default(), false);
         let mut out = Vec::new();
         tap.chunk(Bytes::copy_from_slice(text.as_bytes()), &mut out).unwrap();
         tap.end(&mut out).map_err(|f| f.kind)
     };
     assert_eq!(ends("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), Err(FailureKind::Truncated));
     assert_eq!(ends("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"), Ok(()));
-    assert_eq!(ends("data: [DONE]\n\n"), Ok(()));
+    assert_eq!(ends("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n"), Ok(()));
+    assert_eq!(ends("data: [DONE]\n\n"), Err(FailureKind::Truncated), "the end of nothing");
     assert_eq!(ends(""), Err(FailureKind::Truncated));
 }
 
 #[test]
+fn what_stands_before_an_error_in_the_same_chunk_goes_on_and_no_half_frame_does() {
+    let good = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let bad = "event: error\ndata: {\"message\":\"boom\",\"code\":\"tool_use_failed\"}\n\n";
+    let stream = format!("{good}{bad}");
+    for cut in 1..=stream.len() {
+        let mut tap = tap::ChatTap::new(&Quirks::default(), false);
+        let (mut out, mut failed) = (Vec::new(), None);
+        for chunk in stream.as_bytes().chunks(cut) {
+            failed = failed.or(tap.chunk(Bytes::copy_from_slice(chunk), &mut out).err());
+        }
+        let failure = failed.unwrap();
+        assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Upstream, Some("tool_use_failed")));
+        assert_eq!((failure.message.as_str(), String::from_utf8(out.concat()).unwrap()), ("boom", good.to_owned()));
+    }
+}
+
+#[test]
 fn errors_inside_answers_are_failures() {
-    let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
+    let mut tap = tap::ChatTap::new(&Quirks::default(), false);
     let error = Bytes::from_static(b"data: {\"error\":{\"message\":\"slow down\",\"code\":429},\"choices\":[]}\n\n");
     let failure = tap.chunk(error, &mut Vec::new()).unwrap_err();
     assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::RateLimited, "slow down"));
@@ -222,7 +240,7 @@ fn errors_inside_answers_are_failures() {
 #[test]
 fn an_error_beside_an_answer_that_has_ended_is_no_failure() {
     let body = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\ndata: {\"error\":{\"code\":400,\"message\":\"Token limit reached\"},\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\ndata: [DONE]\n\n";
-    let mut tap = tap::ChatTap::new(&Quirks::default(), false, false);
+    let mut tap = tap::ChatTap::new(&Quirks::default(), false);
     let mut out = Vec::new();
     assert_eq!(tap.chunk(Bytes::from_static(body.as_bytes()), &mut out).and_then(|()| tap.end(&mut out)), Ok(()));
     assert_eq!(out.concat(), body.as_bytes());
@@ -261,12 +279,58 @@ fn error_answers_of_many_shapes() {
         (404, r#"{"error":"m"}"#, FailureKind::NoModel),
         (502, "<html>m</html>", FailureKind::Upstream),
         (529, r#"{"error":{"message":"m"}}"#, FailureKind::Upstream),
+        (408, r#"{"error":{"message":"m"}}"#, FailureKind::Timeout),
+        (410, r#"{"error":{"message":"m","code":"ModelRetired"}}"#, FailureKind::NoModel),
+        (422, r#"{"detail":[{"msg":"m"}]}"#, FailureKind::Rejected),
+        (
+            400,
+            r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"m"}}}"#,
+            FailureKind::Rejected,
+        ),
     ];
     for (status, body, kind) in cases {
         let failure = decode(status, body);
         assert_eq!(failure.kind, kind, "{status} {body}");
         assert!(failure.message == "m" || body.starts_with('<'), "{status} {body}: {}", failure.message);
     }
+}
+
+#[test]
+fn a_bad_key_under_400_is_no_fault_of_the_request() {
+    let decode = |body: &str| OpenAiChat.decode_error(400, body.as_bytes()).kind;
+    let xai = r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***Ab."}"#;
+    assert_eq!(decode(xai), FailureKind::Credentials);
+    assert_eq!(decode(r#"[{"error":{"code":400,"message":"API key not valid. Please"}}]"#), FailureKind::Credentials);
+    let about = r#"{"error":{"message":"messages[0]: Incorrect API key provided is no role"}}"#;
+    assert_eq!(decode(about), FailureKind::Rejected, "words of the request");
+}
+
+#[test]
+fn findings_of_a_validator_and_words_behind_a_relay_are_read() {
+    let decode = |body: &str| {
+        let failure = OpenAiChat.decode_error(422, body.as_bytes());
+        (failure.message, failure.param, failure.code)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let found = r#"{"detail":[{"type":"missing","loc":["body","messages",0,"role"],"msg":"Field required","input":{}},
+        {"loc":["body","n"],"msg":"too many"}]}"#;
+    let told = "messages.0.role: Field required; n: too many".to_owned();
+    assert_eq!(decode(found), (told.clone(), some("messages.0.role"), None));
+    let inside = format!(r#"{{"object":"error","message":{found},"type":"invalid_request_error","code":null}}"#);
+    assert_eq!(decode(&inside), (told, some("messages.0.role"), some("invalid_request_error")));
+    let relayed = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"provider_name":"X","raw":"{\"error\":{\"message\":\"no tools\",\"param\":\"tools\",\"code\":\"UnsupportedTools\"}}"}},"user_id":"u"}"#;
+    assert_eq!(decode(relayed), ("no tools".to_owned(), some("tools"), some("UnsupportedTools")));
+    let html = r#"{"error":{"message":"Provider returned error","metadata":{"raw":"<html>"}}}"#;
+    assert_eq!(decode(html).0, "Provider returned error");
+}
+
+#[test]
+fn an_error_event_tells_when_to_come_back() {
+    let after = Some(std::time::Duration::from_millis(1500));
+    let error = Error::new(ErrorKind::RateLimited, "slow down").retry_after(after);
+    let event = String::from_utf8(error::event(&error)).unwrap();
+    assert!(event.contains("\"retry_after\":2}") && event.contains("rate_limit_exceeded"), "{event}");
+    assert!(!String::from_utf8(error::encode(&error)).unwrap().contains("retry_after"), "a header says it there");
 }
 
 #[test]
@@ -371,7 +435,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), hide in any::<bool>()) {
-        let mut tap = tap::ChatTap::new(&Quirks::default(), hide, false);
+        let mut tap = tap::ChatTap::new(&Quirks::default(), hide);
         let mut out = Vec::new();
         let _ = tap.chunk(Bytes::copy_from_slice(&bytes), &mut out);
         let _ = tap.end(&mut out);

@@ -9,7 +9,7 @@ use super::tools::{self, WireChoice, WireTool};
 use super::usage::UsageOut;
 use crate::dialect::Rendering;
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, FinishReason, Json, Message, Part, ResponseFormat, Role};
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::{Error, ErrorKind, NO_QUOTA};
 
 /// The tiers that the dialect has; other providers have words of their own.
 const TIERS: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
@@ -50,8 +50,11 @@ pub(super) struct ResponseOut<'a> {
 
 #[derive(Debug, Serialize)]
 pub(super) struct ErrorOut<'a> {
-    code: &'static str,
+    code: &'a str,
     message: &'a str,
+    /// Not of the dialect: seconds, where no header can tell them any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,7 +138,7 @@ impl<'a> ResponseOut<'a> {
     ) -> Self {
         let extra = |name: &str| request.extra.iter().find(|(n, _)| n == name).and_then(|(_, json)| raw(json));
         let error = match state {
-            State::Failed(error) => Some(ErrorOut { code: code(error.kind), message: &error.message }),
+            State::Failed(error) => Some(ErrorOut::new(error)),
             State::Running | State::Ended(_) => None,
         };
         Self {
@@ -206,7 +209,15 @@ fn format(format: Option<&ResponseFormat>) -> FormatOut<'_> {
     }
 }
 
-/// The codes that clients of this dialect know; the message says the rest.
+impl<'a> ErrorOut<'a> {
+    fn new(error: &'a Error) -> Self {
+        let own = || error.code.filter(|code| *code == NO_QUOTA).unwrap_or_else(|| code(error.kind));
+        let code = error.told_code.as_deref().unwrap_or_else(own);
+        Self { code, message: &error.message, retry_after: error.retry_seconds() }
+    }
+}
+
+/// The codes that clients of this dialect know, unless the provider gave one; the message says the rest.
 fn code(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::RateLimited => "rate_limit_exceeded",

@@ -3,24 +3,19 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use super::decode::{too_long, truncated};
+use super::decode::truncated;
 use super::response::{Head, ResponseOut, State};
 use super::types::{TapEvent, searches};
 use super::{Family, MAX_EVENT};
+use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{Observed, Tap};
 use crate::domain::chat::ChatRequest;
 use crate::domain::error::{Error, Failure, FailureKind};
-use crate::wire::sse::SseDecoder;
 
-/// Bytes of an unfinished frame wait for its end: no client could use them, and what the gateway may have to add after
-/// a break then stands on a line of its own.
+/// Lets whole events through and measures them.
 pub(super) struct Watch {
-    sse: SseDecoder,
+    gate: Gate,
     meter: Meter,
-    /// Pieces of the unfinished frame.
-    held: Vec<Bytes>,
-    held_bytes: usize,
-    failure: Option<Failure>,
 }
 
 #[derive(Default)]
@@ -35,65 +30,23 @@ struct Meter {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let sse = SseDecoder::new(MAX_EVENT);
-        Self { sse, meter: Meter::default(), held: Vec::new(), held_bytes: 0, failure: None }
-    }
-
-    fn release(&mut self, out: &mut Vec<Bytes>) {
-        out.append(&mut self.held);
-        self.held_bytes = 0;
+        Self { gate: Gate::new(MAX_EVENT), meter: Meter::default() }
     }
 }
 
 impl Tap for Watch {
     fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let (meter, failure, mut whole) = (&mut self.meter, &mut self.failure, 0);
-        let framed = self.sse.push(&chunk, &mut |event| {
-            if failure.is_none() {
-                match meter.event(event.data) {
-                    Ok(()) => whole = event.end,
-                    Err(f) => *failure = Some(f),
-                }
-            }
-        });
-        if let Err(limit) = framed {
-            self.failure.get_or_insert_with(|| too_long(limit));
-        }
-        if self.failure.is_none() && self.sse.is_idle() {
-            whole = chunk.len();
-        }
-        if whole > 0 {
-            self.release(out);
-            out.push(chunk.slice(..whole));
-        }
-        if whole < chunk.len() {
-            self.held_bytes = self.held_bytes.saturating_add(chunk.len() - whole);
-            self.held.push(chunk.slice(whole..));
-        }
-        // Names without end grow no line and no data.
-        if self.held_bytes > MAX_EVENT.saturating_mul(2) && self.failure.is_none() {
-            self.failure = Some(too_long(crate::wire::sse::LineTooLong));
-        }
-        self.failure.clone().map_or(Ok(()), Err)
+        let Self { gate, meter } = self;
+        gate.chunk(chunk, out, &mut |event| meter.event(event.data))
     }
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let (meter, failure) = (&mut self.meter, &mut self.failure);
-        let framed = self.sse.finish(&mut |event| *failure = meter.event(event.data).err());
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        framed.map_err(too_long)?;
+        let Self { gate, meter } = self;
+        gate.end(&mut |event| meter.event(event.data))?;
         if !self.meter.observed.finished {
             return Err(truncated());
         }
-        self.release(out);
+        self.gate.release(out);
         Ok(())
     }
 
@@ -125,12 +78,16 @@ impl Tap for Watch {
 
 impl Meter {
     /// Reads one event. What cannot be read is left to the client to judge.
-    fn event(&mut self, data: &str) -> Result<(), Failure> {
-        let Ok(event) = serde_json::from_str::<TapEvent<'_>>(data) else { return Ok(()) };
+    fn event(&mut self, data: &str) -> Result<Verdict, Failure> {
+        // The mark of another dialect, which some end with.
+        if data.trim() == "[DONE]" {
+            return Ok(Verdict::Drop);
+        }
+        let Ok(event) = serde_json::from_str::<TapEvent<'_>>(data) else { return Ok(Verdict::Pass) };
         self.next = event.sequence_number.unwrap_or(self.next).saturating_add(1);
         if let Some(delta) = event.delta {
             self.content(delta.get().len().saturating_sub(2));
-            return Ok(());
+            return Ok(Verdict::Pass);
         }
         match &*event.r#type {
             "error" => return Err(Family::inside(data)),
@@ -167,9 +124,12 @@ impl Meter {
                 self.observed.finished |= last;
                 self.observed.ended |= last;
                 self.observed.began |= last;
+                if last {
+                    return Ok(Verdict::Last);
+                }
             }
         }
-        Ok(())
+        Ok(Verdict::Pass)
     }
 
     fn content(&mut self, bytes: usize) {

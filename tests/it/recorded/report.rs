@@ -104,7 +104,7 @@ says that it checks nothing. `STELLWERK_CORPUS` names other recordings in the sa
 
 - **same**: a client of the recorded dialect. What reached the provider is what the client sent, byte for byte, but for
   `model` and, in streams of the OpenAI dialects, `stream_options`; what came back is the recording, byte for byte, but
-  for usage that the client did not ask for. Errors come with their message, and never as the client's own 401 or 403.
+  for usage that the client did not ask for, and `[DONE]` behind the last event of a Responses stream. Errors come with their message, and never as the client's own 401 or 403.
 - **the other columns**: a client of that dialect gets the recorded answer translated, whole or as a stream, as it was
   recorded. An independent reader (of the recordings, not ours) finds the same text, refusal, thinking, calls with their
   ids and arguments, end and usage in both.

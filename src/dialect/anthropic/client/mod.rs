@@ -73,7 +73,7 @@ impl Ingress for Anthropic {
     fn error_status(&self, error: &Error) -> u16 {
         match error.kind {
             ErrorKind::Overloaded | ErrorKind::Unavailable => 529,
-            kind => kind.status(),
+            _ => error.status(),
         }
     }
 }

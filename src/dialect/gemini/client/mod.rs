@@ -59,6 +59,10 @@ impl Ingress for Gemini {
         Bytes::from(error::encode(error))
     }
 
+    fn error_status(&self, error: &Error) -> u16 {
+        error::code(error)
+    }
+
     fn key_header(&self) -> Option<&'static str> {
         Some("x-goog-api-key")
     }

@@ -180,7 +180,9 @@ fn recorded_answers() {
                 continue;
             }
             assert_eq!(result, Ok(()), "{id}");
-            assert_eq!(out.concat(), body, "{id}");
+            // The mark of another dialect, with which some end.
+            let mark: &[u8] = b"data: [DONE]\n\n";
+            assert_eq!(out.concat(), body.strip_suffix(mark).unwrap_or(body), "{id}");
             if id == TRIMMED {
                 assert!(want.text.len() > text_of(&assemble(&events)).len(), "{id}");
             } else {
