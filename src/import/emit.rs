@@ -7,12 +7,12 @@ use toml::{Table, Value};
 /// Members whose tables have headers.
 const HEADED: [&str; 7] = ["quirks", "token", "endpoint", "model", "price", "window", "tier"];
 /// The order of members; others come after them by name.
-const ORDER: [&str; 43] = [
+const ORDER: [&str; 47] = [
     "name", "title", "dialect", "auth", "operator", "parent", "docs", "base_url", "region", "path", "also", "query",
     "headers", "allow_http", "processing", "guarantee", "retention_days", "training", "cancel_stops_billing", "id",
     "upstream", "family", "tier", "available", "context", "max_output", "supports", "prior", "from", "to", "currency",
     "timestamp_basis", "per_request", "input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning",
-    "utc", "days", "above_input", "keys",
+    "utc", "days", "above_input", "keys", "quirks", "token", "endpoint", "model",
 ];
 /// Members at the end.
 const LAST: [&str; 3] = ["source", "checked", "expires"];

@@ -1,7 +1,5 @@
 //! How other gateways call the providers of the catalogue: `names.toml`.
 
-use std::collections::BTreeMap;
-
 use globset::Glob;
 use serde::Deserialize;
 
@@ -10,7 +8,6 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
     pub litellm: Vec<Kind>,
-    pub openrouter: BTreeMap<String, String>,
 }
 
 /// A provider as LiteLLM knows it.

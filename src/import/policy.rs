@@ -86,7 +86,9 @@ impl Route {
         }
         if !self.require.is_empty() {
             out.push_str("[route.require]\n");
-            self.require.iter().for_each(|(name, value)| drop(writeln!(out, "{name} = {value}")));
+            for (name, value) in &self.require {
+                let _ = writeln!(out, "{name} = {value}");
+            }
         }
         match &self.prefer {
             Prefer::Cheapest => {}

@@ -17,6 +17,7 @@ mod dialects;
 mod errors;
 mod failover;
 mod harness;
+mod imports;
 mod media;
 mod policy_diff;
 mod properties;

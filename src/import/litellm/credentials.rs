@@ -55,7 +55,7 @@ impl Secrets {
     }
 
     /// The variable that a member names, or that is to hold what stands there.
-    fn variable(&mut self, at: &At<'_>, provider: &str, notes: &mut Notes) -> String {
+    pub(super) fn variable(&mut self, at: &At<'_>, provider: &str, notes: &mut Notes) -> String {
         let word = at.word().unwrap_or_default();
         if let Some(name) = word.strip_prefix(ENVIRON) {
             return name.to_owned();
@@ -67,7 +67,7 @@ impl Secrets {
             self.0.push((word.to_owned(), name.clone()));
             name
         });
-        notes.add(Kind::ToDo, at, format!("a secret stands here, which is not copied: put it into the variable {name}"));
+        notes.add(Kind::ToDo, at, format!("what stands here may be a secret and is not copied: put it into the variable {name}"));
         name
     }
 

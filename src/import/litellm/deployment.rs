@@ -8,7 +8,7 @@ use super::super::notes::{Kind, Notes};
 use super::super::policy::slug;
 use super::super::provider::{Key, Own, OwnFile, Provenance, Shipped, host, text};
 use super::facts::{self, Facts};
-use super::{credentials, reasons};
+use super::{credentials, reasons, settings};
 
 /// Deployments of one name.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(super) struct Deployed {
     place: String,
     pub share: Share,
     pub order: Option<u64>,
-    /// As written, in seconds.
-    pub timeout: Option<String>,
-    pub stream_timeout: Option<String>,
+    /// In milliseconds.
+    pub timeout: Option<u64>,
+    pub stream_timeout: Option<u64>,
     pub max_tokens: Option<u64>,
     pub operation: Option<&'static str>,
 }
@@ -143,10 +143,9 @@ impl<'a> Builder<'a> {
         let facts = Facts::take(&mut params, info.as_mut(), notes);
         let endpoint = own.endpoint(self.shipped, self.from);
         let endpoint = text(&endpoint, "name").unwrap_or_default();
-        let (model, known) = facts::model(self.shipped, &own.base, endpoint, &id, &facts, self.from, &at.path);
-        if known && let Some(place) = &facts.window {
-            notes.add(Kind::AlwaysSo, place, "the catalogue knows the limits and abilities of the model");
-        }
+        let facts::Model { table: model, known, priced } =
+            facts::model(self.shipped, &own.base, endpoint, &id, &facts, self.from, &at.path, notes);
+        let known = known && !priced;
         if let Some(version) = params.take("api_version") {
             notes.add(Kind::Differs, &version, "the v1 API is spoken, which takes no version");
         }
@@ -158,15 +157,17 @@ impl<'a> Builder<'a> {
             }
             number
         };
-        let share = Share {
-            weight: whole(params.take("weight"), notes),
-            rpm: whole(params.take("rpm"), notes),
-            tpm: whole(params.take("tpm"), notes),
+        let mut limit = |name: &str, notes: &mut Notes| {
+            let at = params.take(name)?;
+            notes.add(Kind::Differs, &at, "is the share of the requests where a name has several deployments, and no limit");
+            whole(Some(at), notes)
         };
+        let (rpm, tpm) = (limit("rpm", notes), limit("tpm", notes));
+        let share = Share { weight: whole(params.take("weight"), notes), rpm, tpm };
         let order = whole(params.take("order"), notes);
         let max_tokens = whole(params.take("max_tokens"), notes);
-        let time = |at: Option<At<'_>>| at.as_ref().and_then(At::word).map(str::to_owned);
-        let (timeout, stream_timeout) = (time(params.take("timeout")), time(params.take("stream_timeout")));
+        let mut time = |name: &str, notes: &mut Notes| settings::time(&params.take(name)?, notes);
+        let (timeout, stream_timeout) = (time("timeout", notes), time("stream_timeout", notes));
         for (name, at) in params.rest().into_iter().chain(info.iter_mut().flat_map(Fields::rest)) {
             reasons::left(&at, name, notes);
         }
@@ -178,7 +179,14 @@ impl<'a> Builder<'a> {
     /// Where the deployment is and how one gets in.
     fn own(&mut self, kind: &Known, params: &mut Fields<'_>, notes: &mut Notes) -> Own {
         let given = params.take("api_base").or_else(|| params.take("base_url"));
-        let mut url = given.as_ref().and_then(At::word).map(|base| address(base, kind));
+        // What may hold a password is not copied.
+        let odd = |at: &At<'_>| at.word().is_some_and(|base| base.contains(['@', '?']));
+        let mut url = match &given {
+            Some(at) if odd(at) => {
+                Some(format!("${{{}}}{}", self.secrets.variable(at, &kind.provider, notes), kind.suffix))
+            }
+            given => given.as_ref().and_then(At::word).map(|base| address(base, kind)),
+        };
         let known: Vec<&str> =
             self.shipped.endpoints(&kind.provider).iter().filter_map(|e| text(e, "base_url")).collect();
         // Where the shipped address is the operator's own to fill in, LiteLLM's variable names it.

@@ -49,7 +49,7 @@ pub(super) struct Facts<'a> {
     /// Abilities that are said to be there.
     abilities: Option<Vec<&'static str>>,
     mode: Option<&'static str>,
-    base_model: Option<&'a str>,
+    base_model: Option<At<'a>>,
     /// Where limits or abilities are said.
     pub window: Option<At<'a>>,
 }
@@ -60,7 +60,7 @@ impl<'a> Facts<'a> {
         facts.prices(params, notes);
         let Some(info) = info else { return facts };
         facts.prices(info, notes);
-        facts.base_model = info.take("base_model").as_ref().and_then(At::text);
+        facts.base_model = info.take("base_model");
         for (name, ours) in ABILITIES {
             let Some(at) = info.take(name) else { continue };
             let list = facts.abilities.get_or_insert_default();
@@ -86,7 +86,7 @@ impl<'a> Facts<'a> {
     }
 
     fn prices(&mut self, fields: &mut Fields<'a>, notes: &mut Notes) {
-        let mut rate = |name: &str, power: i32| {
+        let mut rate = |name: &str, power: i32, notes: &mut Notes| {
             let at = fields.take(name)?;
             let rate = at.word().and_then(|word| shifted(word, power));
             // The catalogue counts nine decimals per million.
@@ -94,21 +94,32 @@ impl<'a> Facts<'a> {
             if fine.is_none() {
                 notes.add(Kind::LeftOut, &at, "is no price that can be counted exactly");
             }
-            fine
+            Some((at, fine?))
         };
         for (name, ours) in RATES {
-            if let Some(rate) = rate(name, 6)
-                && self.rates.iter().all(|(known, _)| *known != ours)
-            {
+            let Some((at, rate)) = rate(name, 6, notes) else { continue };
+            if self.rates.iter().any(|(known, _)| *known == ours) {
+                notes.add(Kind::LeftOut, &at, "litellm_params says it as well, and counts");
+            } else {
                 self.rates.push((ours, rate));
             }
         }
-        let fee = rate("input_cost_per_request", 0);
-        self.per_request = self.per_request.take().or(fee);
+        if let Some((_, fee)) = rate("input_cost_per_request", 0, notes) {
+            self.per_request.get_or_insert(fee);
+        }
     }
 }
 
-/// The model's entry, and whether it is that of the catalogue.
+/// A model's entry.
+pub(super) struct Model {
+    pub table: Table,
+    /// The catalogue has the model under this name.
+    pub known: bool,
+    /// Its prices are those of the configuration.
+    pub priced: bool,
+}
+
+/// The entry of a model: what the catalogue knows, and what the configuration says.
 pub(super) fn model(
     shipped: &Shipped,
     base: &str,
@@ -117,8 +128,9 @@ pub(super) fn model(
     facts: &Facts<'_>,
     from: &Provenance<'_>,
     place: &str,
-) -> (Table, bool) {
-    let named = facts.base_model.map(|name| name.rsplit('/').next().unwrap_or(name));
+    notes: &mut Notes,
+) -> Model {
+    let named = facts.base_model.as_ref().and_then(At::word).map(|name| name.rsplit('/').next().unwrap_or(name));
     let own = shipped.model(base, id).filter(|model| at_endpoint(model, endpoint));
     let alike = || named.and_then(|name| shipped.model(base, name)).filter(|model| at_endpoint(model, endpoint));
     // The same model elsewhere has other prices.
@@ -131,6 +143,12 @@ pub(super) fn model(
         })
     };
     let known = own.is_some();
+    if let Some(at) = facts.base_model.as_ref().filter(|_| !known && alike().is_none() && foreign().is_none()) {
+        notes.add(Kind::LeftOut, at, "the catalogue does not know this model");
+    }
+    if let Some(at) = facts.window.as_ref().filter(|_| known) {
+        notes.add(Kind::AlwaysSo, at, "the catalogue knows the limits and abilities of the model");
+    }
     let mut table = own.or_else(alike).cloned().or_else(foreign).unwrap_or_default();
     for member in ["ids", "endpoints", "upstream"] {
         let there = table.remove(member);
@@ -140,24 +158,27 @@ pub(super) fn model(
         }
     }
     table.insert("id".into(), id.into());
-    let prices: Vec<Table> = tables(Some(&table), "price").into_iter().filter(|price| at_endpoint(price, endpoint)).cloned().collect();
-    let prices = prices.into_iter().map(|mut price| {
-        price.remove("endpoints");
-        Value::Table(price)
-    });
-    let prices: Vec<Value> = prices.collect();
+    let priced = !facts.rates.is_empty() || facts.per_request.is_some();
+    let prices = if priced { vec![Value::Table(price(facts, from, place))] } else { prices_at(&table, endpoint) };
     table.remove("price");
     if !prices.is_empty() {
         table.insert("price".into(), Value::Array(prices));
     }
-    let priced = !facts.rates.is_empty() || facts.per_request.is_some();
-    if priced {
-        table.insert("price".into(), Value::Array(vec![Value::Table(price(facts, from, place))]));
-    }
     if !known {
         said(&mut table, facts);
     }
-    (table, known && !priced)
+    Model { table, known, priced }
+}
+
+/// The prices that hold at an endpoint.
+fn prices_at(table: &Table, endpoint: &str) -> Vec<Value> {
+    let here = tables(Some(table), "price").into_iter().filter(|price| at_endpoint(price, endpoint));
+    here.map(|price| {
+        let mut price = price.clone();
+        price.remove("endpoints");
+        Value::Table(price)
+    })
+    .collect()
 }
 
 fn price(facts: &Facts<'_>, from: &Provenance<'_>, place: &str) -> Table {

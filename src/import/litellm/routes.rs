@@ -3,7 +3,7 @@
 use super::super::notes::{Kind, Notes};
 use super::super::policy::{Prefer, Route, slug};
 use super::deployment::{Deployed, Group, Share};
-use super::settings::{Follow, Settings, Strategy, duration, millis};
+use super::settings::{Follow, Settings, Strategy, duration};
 
 /// The most attempts that a route can have.
 const MOST_ATTEMPTS: u64 = 10;
@@ -79,7 +79,8 @@ fn followers<'g>(group: &Group, groups: &'g [Group], settings: &Settings<'_>) ->
     let of = |wanted: &dyn Fn(&Follow<'_>) -> bool| -> Vec<&'g String> {
         let named = settings.follow.iter().filter(|follow| wanted(follow)).flat_map(|follow| &follow.others);
         let found = named.filter_map(|(name, _)| groups.iter().find(|other| other.name == *name && other.name != group.name));
-        found.flat_map(|other| other.targets.iter().map(|deployed| &deployed.target)).collect()
+        let alike = |deployed: &&Deployed| deployed.operation == group.targets.first().and_then(|own| own.operation);
+        found.flat_map(|other| other.targets.iter().filter(alike).map(|deployed| &deployed.target)).collect()
     };
     let own = |follow: &Follow<'_>| follow.group == Some(&*group.name);
     let mut list = of(&|follow| own(follow) && !follow.for_length);
@@ -143,16 +144,17 @@ fn timeouts(
     attempts: u64,
     notes: &mut Notes,
 ) -> Vec<(&'static str, String)> {
-    let longest = |of: &dyn Fn(&Deployed) -> Option<&String>| {
-        let given: Vec<&String> = own.iter().filter_map(|own| of(own)).collect();
-        if given.windows(2).any(|pair| pair[0] != pair[1]) {
-            notes_differ(group, notes);
+    let mut longest = |of: fn(&Deployed) -> Option<u64>| {
+        let given: Vec<u64> = own.iter().filter_map(|own| of(own)).collect();
+        let most = given.iter().copied().max();
+        if given.iter().any(|time| Some(*time) != most) {
+            let why = "the longest of the deployments' timeouts holds for all of them";
+            notes.at(Kind::Differs, 0, &group.place, why);
         }
-        given.into_iter().filter_map(|text| millis(text)).max()
+        most
     };
-    let mut longest = longest;
-    let whole = longest(&|own| own.timeout.as_ref()).or(settings.timeout);
-    let stream = longest(&|own| own.stream_timeout.as_ref()).or(settings.stream_timeout);
+    let whole = longest(|own| own.timeout).or(settings.timeout);
+    let stream = longest(|own| own.stream_timeout).or(settings.stream_timeout);
     let mut list = Vec::new();
     if let Some(first) = stream.or(whole) {
         list.push(("first_token", duration(first)));
@@ -163,8 +165,4 @@ fn timeouts(
         list.push(("total", duration(total)));
     }
     list
-}
-
-fn notes_differ(group: &Group, notes: &mut Notes) {
-    notes.at(Kind::Differs, 0, &group.place, "the longest of the deployments' timeouts holds for all of them");
 }

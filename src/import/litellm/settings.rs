@@ -81,10 +81,9 @@ impl<'a> Settings<'a> {
         for (name, stream) in [("timeout", false), ("request_timeout", false), ("stream_timeout", true)] {
             let Some(at) = fields.take(name) else { continue };
             let slot = if stream { &mut self.stream_timeout } else { &mut self.timeout };
-            match (at.word().and_then(millis), *slot) {
-                (Some(time), None) => *slot = Some(time),
-                (_, Some(_)) => twice(&at, notes),
-                (None, None) => notes.add(Kind::LeftOut, &at, "is no time in seconds"),
+            match *slot {
+                Some(_) => twice(&at, notes),
+                None => *slot = time(&at, notes),
             }
         }
         for (name, for_length) in [("fallbacks", false), ("context_window_fallbacks", true)] {
@@ -186,8 +185,22 @@ fn strategy(at: &At<'_>, notes: &mut Notes) -> Strategy {
     }
 }
 
+/// A time in seconds as milliseconds.
+pub(super) fn time(at: &At<'_>, notes: &mut Notes) -> Option<u64> {
+    let time = at.word().and_then(millis);
+    match time {
+        Some(_) => notes.add(
+            Kind::Differs,
+            at,
+            "is the wait for a stream's first token and for its next piece; a whole answer has its share of `total`",
+        ),
+        None => notes.add(Kind::LeftOut, at, "is no time in seconds"),
+    }
+    time
+}
+
 /// Seconds as milliseconds; none for nothing, and for more than a day.
-pub(super) fn millis(seconds: &str) -> Option<u64> {
+fn millis(seconds: &str) -> Option<u64> {
     let millis = shifted(seconds, 3)?;
     let whole = millis.split('.').next()?;
     whole.parse().ok().filter(|millis| (1..=86_400_000).contains(millis))
