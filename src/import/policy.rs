@@ -95,7 +95,8 @@ impl Route {
             Prefer::Fastest => out.push_str("[route.prefer]\nsecond_is_worth = \"inf\"\n"),
             Prefer::Listed => out.push_str("[route.prefer]\norder = \"listed\"\n"),
             Prefer::Weighted(weights) => {
-                let pairs = targets.iter().zip(weights).map(|(target, weight)| format!("{} = {weight}", quoted(target)));
+                let pairs =
+                    targets.iter().zip(weights).map(|(target, weight)| format!("{} = {weight}", quoted(target)));
                 let pairs: Vec<String> = pairs.collect();
                 let _ = writeln!(out, "[route.prefer]\norder = \"weighted\"\nweights = {{ {} }}", pairs.join(", "));
             }

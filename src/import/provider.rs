@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::emit;
+use super::notes::{Kind, Notes};
 use crate::catalogue;
 
 /// The shipped provider files as tables.
@@ -194,6 +195,17 @@ pub(super) fn host(url: &str) -> &str {
 }
 
 impl OwnFile {
+    /// What somebody should write into the file.
+    pub(super) fn gaps(&self, shipped: &Shipped, from: &Provenance<'_>, path: &str, notes: &mut Notes) {
+        if self.own.endpoint(shipped, from).get("processing").is_none() {
+            let why = "where this endpoint processes requests is not known, so requirements on the place refuse it: say what is true of it";
+            notes.at(Kind::ToDo, 0, path, why);
+        }
+        if self.models.iter().any(|model| model.get("price").is_none()) {
+            notes.at(Kind::ToDo, 0, path, "some models have no price: their requests will be recorded as unpriced");
+        }
+    }
+
     pub(super) fn text(&self, shipped: &Shipped, from: &Provenance<'_>) -> String {
         let mut table = Table::new();
         let base = shipped.get(&self.own.base).cloned().unwrap_or_default();

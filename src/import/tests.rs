@@ -52,7 +52,8 @@ fn names_are_names_and_no_patterns() {
 
 #[test]
 fn what_yaml_1_1_takes_for_true_is_true() {
-    for (word, lossy) in [("yes", true), ("On", true), ("TRUE", true), ("'true'", true), ("no", false), ("off", false)] {
+    for (word, lossy) in [("yes", true), ("On", true), ("TRUE", true), ("'true'", true), ("no", false), ("off", false)]
+    {
         let source = format!(
             "model_list: [{{model_name: a, litellm_params: {{model: gpt-4o}}}}]\nlitellm_settings: {{drop_params: {word}}}\n"
         );
@@ -81,7 +82,8 @@ fn nothing_is_dropped_without_a_note() {
 
 #[test]
 fn addresses_with_passwords_are_not_copied() {
-    let source = "model_list: [{model_name: a, litellm_params: {model: openai/x, api_base: 'https://u:pw-secret@h/v1'}}]";
+    let source =
+        "model_list: [{model_name: a, litellm_params: {model: openai/x, api_base: 'https://u:pw-secret@h/v1'}}]";
     let imported = litellm(source).unwrap();
     let all: String = imported.files.iter().map(|(_, text)| text.as_str()).collect();
     assert!(!all.contains("pw-secret") && !imported.report("f").contains("pw-secret"), "{all}");

@@ -86,7 +86,8 @@ impl<'a, T: Input> Reader<'a, T> {
     }
 
     fn table(&mut self, depth: usize) -> Result<Vec<(String, Node)>, String> {
-        let (mut entries, mut merged): (Vec<(String, Node)>, Vec<(String, Node)>) = (Vec::new(), Vec::new());
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut merged: Vec<(String, Node)> = Vec::new();
         loop {
             let (event, span) = self.event()?;
             let line = span.start.line();
@@ -117,7 +118,9 @@ impl<'a, T: Input> Reader<'a, T> {
     fn count(&mut self, line: u32, more: usize) -> Result<(), String> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > MOST_NODES {
-            return Err(format!("line {line}: the document has more than {MOST_NODES} parts, with what its aliases stand for"));
+            return Err(format!(
+                "line {line}: the document has more than {MOST_NODES} parts, with what its aliases stand for"
+            ));
         }
         Ok(())
     }

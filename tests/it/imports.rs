@@ -55,7 +55,8 @@ fn imported(kind: &str, name: &str, source: &str, secrets: &[&str]) -> tempfile:
     assert_eq!(made, expected, "run with UPDATE_GOLDEN=1 and read the difference");
     let (policies, providers) = (format!("{out}/policies"), format!("{out}/providers"));
     for command in [&["check"][..], &["policy", "test"]] {
-        let arguments: Vec<&str> = command.iter().copied().chain(["--policies", &policies, "--providers", &providers]).collect();
+        let arguments: Vec<&str> =
+            command.iter().copied().chain(["--policies", &policies, "--providers", &providers]).collect();
         let (ok, told) = stellwerk(&arguments, &[]);
         assert!(ok, "{told}");
     }
@@ -69,8 +70,18 @@ fn imported(kind: &str, name: &str, source: &str, secrets: &[&str]) -> tempfile:
 fn plan(dir: &tempfile::TempDir, model: &str, more: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (policies, providers, data) = (path("policies"), path("providers"), path("data"));
-    let arguments =
-        ["explain", model, "--offline", "--json", "--policies", &policies, "--providers", &providers, "--data-dir", &data];
+    let arguments = [
+        "explain",
+        model,
+        "--offline",
+        "--json",
+        "--policies",
+        &policies,
+        "--providers",
+        &providers,
+        "--data-dir",
+        &data,
+    ];
     let arguments: Vec<&str> = arguments.into_iter().chain(more.iter().copied()).collect();
     let (ok, told) = stellwerk(&arguments, env);
     assert!(ok, "{told}");
@@ -89,23 +100,35 @@ fn a_small_litellm_configuration() {
 
 #[test]
 fn a_large_litellm_configuration() {
-    let secrets = [
-        "lf-secret", "sk-literal", "sk-nameless", "AKIA-literal", "redis-secret", "cache-secret", "db-secret",
-    ];
+    let secrets =
+        ["lf-secret", "sk-literal", "sk-nameless", "AKIA-literal", "redis-secret", "cache-secret", "db-secret"];
     let dir = imported("litellm", "litellm-large", "source.yaml", &secrets);
     let names = [
-        "AZURE_API_KEY_EU", "OPENAI_API_KEY", "GEMINI_IMPORTED_KEY_2", "TOGETHERAI_API_KEY", "DEEPINFRA_API_KEY",
-        "VERTEX_JSON", "BEDROCK_KEY_ID", "AWS_IMPORTED_KEY_3",
+        "AZURE_API_KEY_EU",
+        "OPENAI_API_KEY",
+        "GEMINI_IMPORTED_KEY_2",
+        "TOGETHERAI_API_KEY",
+        "DEEPINFRA_API_KEY",
+        "VERTEX_JSON",
+        "BEDROCK_KEY_ID",
+        "AWS_IMPORTED_KEY_3",
     ];
     let keys = names.map(|name| (name, "k"));
-    let (own, mini, long) = ("azure-acme-weur/gpt-4o-weur", "openai/gpt-4o-mini@global", "gemini-imported-2/gemini-2.5-pro");
+    let (own, mini, long) =
+        ("azure-acme-weur/gpt-4o-weur", "openai/gpt-4o-mini@global", "gemini-imported-2/gemini-2.5-pro");
     let chat = plan(&dir, "gpt-4", &[], &keys);
     assert_eq!(chat.len(), 4, "{chat:?}");
     assert!(chat[..2].contains(&own.to_owned()) && chat[..2].contains(&"openai-more/gpt-4o".to_owned()), "{chat:?}");
     assert!(chat[2..].contains(&mini.to_owned()) && chat[2..].contains(&long.to_owned()), "{chat:?}");
     assert_eq!(plan(&dir, "chat", &["--input-tokens", "500000"], &keys), [long], "the only one that has room");
     assert_eq!(plan(&dir, "hidden-name", &[], &keys), [mini]);
-    assert_eq!(plan(&dir, "r1", &[], &keys), ["together-ai/deepseek-ai/DeepSeek-R1", "deepinfra/deepseek-ai/DeepSeek-R1", mini]);
-    assert_eq!(plan(&dir, "own-llama", &["--down", "openai/*"], &keys), ["openai-compatible-10-0-0-7-8000/meta-llama/Llama-3.3-70B-Instruct"]);
+    assert_eq!(
+        plan(&dir, "r1", &[], &keys),
+        ["together-ai/deepseek-ai/DeepSeek-R1", "deepinfra/deepseek-ai/DeepSeek-R1", mini]
+    );
+    assert_eq!(
+        plan(&dir, "own-llama", &["--down", "openai/*"], &keys),
+        ["openai-compatible-10-0-0-7-8000/meta-llama/Llama-3.3-70B-Instruct"]
+    );
     assert_eq!(plan(&dir, "gemini-eu", &["--require", "processing=EU"], &[]), Vec::<String>::new());
 }

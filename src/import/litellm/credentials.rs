@@ -35,7 +35,10 @@ impl Secrets {
         let Some(at) = params.take("api_key") else {
             let shipped = shipped.envs(&own.base);
             // The variable that LiteLLM reads goes on being the one, where ours has another name.
-            if own.keys.is_empty() && !kind.env.is_empty() && (!shipped.contains(&kind.env.as_str()) || own.url.is_some()) {
+            if own.keys.is_empty()
+                && !kind.env.is_empty()
+                && (!shipped.contains(&kind.env.as_str()) || own.url.is_some())
+            {
                 own.keys = vec![Key::of(&kind.env)];
             }
             return;
@@ -67,7 +70,11 @@ impl Secrets {
             self.0.push((word.to_owned(), name.clone()));
             name
         });
-        notes.add(Kind::ToDo, at, format!("what stands here may be a secret and is not copied: put it into the variable {name}"));
+        notes.add(
+            Kind::ToDo,
+            at,
+            format!("what stands here may be a secret and is not copied: put it into the variable {name}"),
+        );
         name
     }
 
@@ -85,9 +92,7 @@ impl Secrets {
         let mut name = |at: Option<At<'_>>, notes: &mut Notes| at.map(|at| self.variable(&at, "aws", notes));
         let given = (name(id, notes), name(secret, notes), name(session, notes));
         let key = match given {
-            (Some(env), Some(secret), session_env) => {
-                Key { secret_env: Some(secret), session_env, ..Key::of(&env) }
-            }
+            (Some(env), Some(secret), session_env) => Key { secret_env: Some(secret), session_env, ..Key::of(&env) },
             _ => Key {
                 secret_env: Some("AWS_SECRET_ACCESS_KEY".to_owned()),
                 session_env: Some("AWS_SESSION_TOKEN".to_owned()),

@@ -94,7 +94,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The provider and the model's name there.
-    fn find(&self, at: &At<'_>, group: &str, params: &mut Fields<'_>, notes: &mut Notes) -> Option<(&'a Known, String)> {
+    fn find(
+        &self,
+        at: &At<'_>,
+        group: &str,
+        params: &mut Fields<'_>,
+        notes: &mut Notes,
+    ) -> Option<(&'a Known, String)> {
         let whole = |notes: &mut Notes, why: &str| {
             notes.add(Kind::LeftOut, at, format!("the whole entry: {why}"));
             None
@@ -111,7 +117,9 @@ impl<'a> Builder<'a> {
         };
         let Some((kind, id)) = found else {
             let why = match model.split_once('/') {
-                Some((prefix, _)) => format!("no provider here is known as `{prefix}`; add a file for it to the overlay"),
+                Some((prefix, _)) => {
+                    format!("no provider here is known as `{prefix}`; add a file for it to the overlay")
+                }
                 None => "no provider here is known to have this model; write it as provider/model".to_owned(),
             };
             return whole(notes, &why);
@@ -122,7 +130,10 @@ impl<'a> Builder<'a> {
                 notes.add(Kind::AlwaysSo, at, format!("models of the catalogue answer as `{}/MODEL`", kind.provider));
                 return None;
             }
-            return whole(notes, "a pattern stands for models here that the catalogue does not know: list them by name");
+            return whole(
+                notes,
+                "a pattern stands for models here that the catalogue does not know: list them by name",
+            );
         }
         let id = id.trim_start_matches("converse/").trim_start_matches("invoke/");
         if !kind.serves(id) {
@@ -144,7 +155,7 @@ impl<'a> Builder<'a> {
         let endpoint = own.endpoint(self.shipped, self.from);
         let endpoint = text(&endpoint, "name").unwrap_or_default();
         let facts::Model { table: model, known, priced } =
-            facts::model(self.shipped, &own.base, endpoint, &id, &facts, self.from, &at.path, notes);
+            facts::model(self.shipped, (&own.base, endpoint, &id), &facts, self.from, &at.path, notes);
         let known = known && !priced;
         if let Some(version) = params.take("api_version") {
             notes.add(Kind::Differs, &version, "the v1 API is spoken, which takes no version");
@@ -159,7 +170,11 @@ impl<'a> Builder<'a> {
         };
         let mut limit = |name: &str, notes: &mut Notes| {
             let at = params.take(name)?;
-            notes.add(Kind::Differs, &at, "is the share of the requests where a name has several deployments, and no limit");
+            notes.add(
+                Kind::Differs,
+                &at,
+                "is the share of the requests where a name has several deployments, and no limit",
+            );
             whole(Some(at), notes)
         };
         let (rpm, tpm) = (limit("rpm", notes), limit("tpm", notes));
@@ -203,7 +218,11 @@ impl<'a> Builder<'a> {
         if let Some(at) = params.take("organization") {
             match at.text().filter(|text| !text.starts_with(credentials::ENVIRON)) {
                 Some(text) => drop(own.headers.insert("OpenAI-Organization".to_owned(), text.to_owned())),
-                None => notes.add(Kind::LeftOut, &at, "one organization by its name; write `headers` into the provider file"),
+                None => notes.add(
+                    Kind::LeftOut,
+                    &at,
+                    "one organization by its name; write `headers` into the provider file",
+                ),
             }
         }
         own

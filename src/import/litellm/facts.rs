@@ -79,7 +79,9 @@ impl<'a> Facts<'a> {
         if let Some(at) = info.take("mode") {
             match MODES.iter().find(|(mode, _)| Some(*mode) == at.text()) {
                 Some((_, operation)) => facts.mode = *operation,
-                None => notes.add(Kind::LeftOut, &at, "no such operation is offered; the model is taken for one that chats"),
+                None => {
+                    notes.add(Kind::LeftOut, &at, "no such operation is offered; the model is taken for one that chats")
+                }
             }
         }
         facts
@@ -122,9 +124,7 @@ pub(super) struct Model {
 /// The entry of a model: what the catalogue knows, and what the configuration says.
 pub(super) fn model(
     shipped: &Shipped,
-    base: &str,
-    endpoint: &str,
-    id: &str,
+    (base, endpoint, id): (&str, &str, &str),
     facts: &Facts<'_>,
     from: &Provenance<'_>,
     place: &str,
@@ -138,7 +138,8 @@ pub(super) fn model(
         let name = named?;
         shipped.all().find_map(|(provider, _)| shipped.model(provider, name)).map(|model| {
             let mut model = model.clone();
-            model.retain(|member, _| ["family", "tier", "context", "max_output", "supports", "prior"].contains(&member));
+            model
+                .retain(|member, _| ["family", "tier", "context", "max_output", "supports", "prior"].contains(&member));
             model
         })
     };
@@ -212,7 +213,8 @@ fn said(table: &mut Table, facts: &Facts<'_>) {
 
 /// What a model does that holds no conversations.
 pub(super) fn operation(model: &Table) -> Option<&'static str> {
-    let supports: Vec<&str> = model.get("supports").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let supports: Vec<&str> =
+        model.get("supports").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let other = MODES.iter().filter_map(|(_, operation)| *operation).find(|operation| supports.contains(operation));
     other.filter(|_| !supports.contains(&"chat"))
 }

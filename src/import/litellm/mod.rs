@@ -26,7 +26,13 @@ pub fn import(text: &str, source: &str, today: &str) -> Result<Imported, String>
     let today = today.parse().map_err(|_| format!("`{today}` is no day"))?;
     let from = Provenance { source, tool: "LiteLLM", today };
     for (name, at) in root.table("environment_variables", &mut notes).iter_mut().flat_map(Fields::rest) {
-        notes.add(Kind::ToDo, &at, format!("set `{name}` in the environment of the gateway if something still needs it; its value is not copied"));
+        notes.add(
+            Kind::ToDo,
+            &at,
+            format!(
+                "set `{name}` in the environment of the gateway if something still needs it; its value is not copied"
+            ),
+        );
     }
     let list = root.list("model_list", &mut notes);
     let mut builder = deployment::Builder::new(&names, &shipped, &from);
@@ -44,7 +50,9 @@ pub fn import(text: &str, source: &str, today: &str) -> Result<Imported, String>
     );
     let mut files: Vec<(String, String)> = Vec::new();
     for file in &builder.files {
-        files.push((format!("providers/{}.toml", file.name), file.text(&shipped, &from)));
+        let path = format!("providers/{}.toml", file.name);
+        file.gaps(&shipped, &from, &path, &mut notes);
+        files.push((path, file.text(&shipped, &from)));
     }
     if !routes.is_empty() {
         files.push(("policies/default.toml".to_owned(), policy::document(&head, &routes)));

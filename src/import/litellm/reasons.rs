@@ -12,7 +12,8 @@ const CLIENT: &str = "defaults of request parameters are not kept here: let the 
 const BUDGETS: &str = "budgets and rate limits of tenants are not part of this version";
 const KEYS: &str = "make keys with `stellwerk keys create`; its value is not copied";
 const GUARDS: &str = "contents are not looked at";
-const BREAKERS: &str = "breakers rest a target by what failed and for how long its provider asks; there is nothing to set";
+const BREAKERS: &str =
+    "breakers rest a target by what failed and for how long its provider asks; there is nothing to set";
 const STATE: &str = "several processes share no state in this version";
 
 /// The last part of a path, what becomes of it, and why.
@@ -86,7 +87,11 @@ const REASONS: &[(&str, Kind, &str)] = &[
     ("service_callback", LeftOut, LOGS),
     ("set_verbose", LeftOut, "set RUST_LOG"),
     ("stop", LeftOut, CLIENT),
-    ("store_model_in_db", LeftOut, "what is in the database is not in this file: models of the admin UI must be added by hand"),
+    (
+        "store_model_in_db",
+        LeftOut,
+        "what is in the database is not in this file: models of the admin UI must be added by hand",
+    ),
     ("success_callback", LeftOut, LOGS),
     ("tags", LeftOut, "write a `when` condition on `key.tags`"),
     ("team_id", LeftOut, "name a policy for the team instead (`stellwerk keys scope`)"),

@@ -32,7 +32,11 @@ fn names(groups: &[Group], settings: &Settings<'_>, notes: &mut Notes) {
             notes.add(Kind::LeftOut, at, "no model of the list has this name");
         }
         if follow.for_length {
-            notes.add(Kind::Differs, &follow.at, "is asked after the others whatever they fail for, and at once where the prompt fits nowhere else");
+            notes.add(
+                Kind::Differs,
+                &follow.at,
+                "is asked after the others whatever they fail for, and at once where the prompt fits nowhere else",
+            );
         }
     }
     for (_, _, at) in settings.aliases.iter().filter(|(_, group, _)| !there(group)) {
@@ -46,7 +50,8 @@ fn route(name: String, group: &Group, groups: &[Group], settings: &Settings<'_>,
     let others = followers(group, groups, settings);
     let others: Vec<&String> = others.into_iter().filter(|other| own.iter().all(|own| own.target != **other)).collect();
     let (prefer, listed) = prefer(group, &own, others.len(), settings, notes);
-    let targets: Vec<String> = own.iter().map(|own| own.target.clone()).chain(others.iter().map(|o| (*o).clone())).collect();
+    let targets: Vec<String> =
+        own.iter().map(|own| own.target.clone()).chain(others.iter().map(|o| (*o).clone())).collect();
     let wanted = settings.retries.unwrap_or(2) + 1;
     let needed = u64::try_from(if listed { targets.len() } else { others.len() + 1 }).unwrap_or(MOST_ATTEMPTS);
     let attempts = wanted.max(needed).clamp(1, MOST_ATTEMPTS);
@@ -54,7 +59,8 @@ fn route(name: String, group: &Group, groups: &[Group], settings: &Settings<'_>,
     let taken = |alias: &String| groups.iter().any(|group| group.name == *alias);
     let models = std::iter::once(group.name.clone()).chain(aliases.filter(|alias| !taken(alias))).collect();
     let limits: Vec<Option<u64>> = own.iter().map(|own| own.max_tokens).collect();
-    let max_output = limits.first().copied().flatten().filter(|first| limits.iter().all(|limit| *limit == Some(*first)));
+    let max_output =
+        limits.first().copied().flatten().filter(|first| limits.iter().all(|limit| *limit == Some(*first)));
     if max_output.is_none() && limits.iter().any(Option::is_some) {
         notes.at(Kind::LeftOut, 0, &group.place, "`max_tokens`: not the same for all deployments of the name");
     }
@@ -78,7 +84,8 @@ fn route(name: String, group: &Group, groups: &[Group], settings: &Settings<'_>,
 fn followers<'g>(group: &Group, groups: &'g [Group], settings: &Settings<'_>) -> Vec<&'g String> {
     let of = |wanted: &dyn Fn(&Follow<'_>) -> bool| -> Vec<&'g String> {
         let named = settings.follow.iter().filter(|follow| wanted(follow)).flat_map(|follow| &follow.others);
-        let found = named.filter_map(|(name, _)| groups.iter().find(|other| other.name == *name && other.name != group.name));
+        let found =
+            named.filter_map(|(name, _)| groups.iter().find(|other| other.name == *name && other.name != group.name));
         let alike = |deployed: &&Deployed| deployed.operation == group.targets.first().and_then(|own| own.operation);
         found.flat_map(|other| other.targets.iter().filter(alike).map(|deployed| &deployed.target)).collect()
     };
@@ -98,7 +105,13 @@ fn followers<'g>(group: &Group, groups: &'g [Group], settings: &Settings<'_>) ->
 }
 
 /// How the route chooses, and whether all its targets are tried in order.
-fn prefer(group: &Group, own: &[&Deployed], others: usize, settings: &Settings<'_>, notes: &mut Notes) -> (Prefer, bool) {
+fn prefer(
+    group: &Group,
+    own: &[&Deployed],
+    others: usize,
+    settings: &Settings<'_>,
+    notes: &mut Notes,
+) -> (Prefer, bool) {
     let levels = own.iter().filter(|deployed| deployed.order == own.first().and_then(|first| first.order)).count();
     if own.len() == 1 || (levels == 1 && own.iter().any(|deployed| deployed.order.is_some())) {
         return if own.len() + others > 1 { (Prefer::Listed, true) } else { (Prefer::Cheapest, false) };
@@ -107,7 +120,12 @@ fn prefer(group: &Group, own: &[&Deployed], others: usize, settings: &Settings<'
         (Strategy::Cheapest, 0) => return (Prefer::Cheapest, false),
         (Strategy::Fastest, 0) => return (Prefer::Fastest, false),
         (Strategy::Cheapest | Strategy::Fastest, _) => {
-            notes.at(Kind::Differs, 0, &group.place, "equal shares instead of the strategy, since others must come after these");
+            notes.at(
+                Kind::Differs,
+                0,
+                &group.place,
+                "equal shares instead of the strategy, since others must come after these",
+            );
         }
         (Strategy::Shuffle, _) => {}
     }

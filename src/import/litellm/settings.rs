@@ -67,12 +67,18 @@ impl<'a> Settings<'a> {
 
     /// What stands in either section; the router's comes first.
     fn both(&mut self, fields: &mut Fields<'a>, notes: &mut Notes) {
-        let twice = |at: &At<'_>, notes: &mut Notes| notes.add(Kind::LeftOut, at, "router_settings says it as well, and counts");
+        let twice = |at: &At<'_>, notes: &mut Notes| {
+            notes.add(Kind::LeftOut, at, "router_settings says it as well, and counts")
+        };
         if let Some(at) = fields.take("num_retries") {
             match (at.whole(), self.retries) {
                 (Some(retries), None) => {
                     self.retries = Some(retries);
-                    notes.add(Kind::Differs, &at, "an attempt goes to the next target (or the next key), never twice to the same");
+                    notes.add(
+                        Kind::Differs,
+                        &at,
+                        "an attempt goes to the next target (or the next key), never twice to the same",
+                    );
                 }
                 (_, Some(_)) => twice(&at, notes),
                 (None, None) => notes.add(Kind::LeftOut, &at, "is no whole number"),
@@ -94,7 +100,12 @@ impl<'a> Settings<'a> {
                 };
                 for (group, at) in pairs.rest() {
                     let others = at.texts(notes);
-                    self.follow.push(Follow { group: Some(group).filter(|group| *group != "*"), others, for_length, at });
+                    self.follow.push(Follow {
+                        group: Some(group).filter(|group| *group != "*"),
+                        others,
+                        for_length,
+                        at,
+                    });
                 }
             }
         }
@@ -111,7 +122,11 @@ impl<'a> Settings<'a> {
         let Some(mut params) = params.as_ref().and_then(At::fields) else {
             if let Some(at) = cache.filter(|_| on) {
                 self.cache = Some("10m".to_owned());
-                notes.add(Kind::Differs, &at, "no time is given: answers are kept for ten minutes, in memory, for each tenant apart");
+                notes.add(
+                    Kind::Differs,
+                    &at,
+                    "no time is given: answers are kept for ten minutes, in memory, for each tenant apart",
+                );
             }
             return;
         };
@@ -121,7 +136,11 @@ impl<'a> Settings<'a> {
         if let Some(at) = alike {
             notes.add(Kind::LeftOut, at, "only the very same request gets the same answer here: nothing is cached");
         } else if let Some(at) = asked {
-            notes.add(Kind::LeftOut, at, "a request can't ask to be cached: nothing is cached; write `cache` into a route");
+            notes.add(
+                Kind::LeftOut,
+                at,
+                "a request can't ask to be cached: nothing is cached; write `cache` into a route",
+            );
         } else if on {
             let time = ttl.as_ref().and_then(At::word).and_then(millis);
             self.cache = Some(time.map_or_else(|| "10m".to_owned(), duration));
@@ -167,15 +186,27 @@ fn strategy(at: &At<'_>, notes: &mut Notes) -> Strategy {
             Strategy::Cheapest
         }
         Some("latency-based-routing") => {
-            notes.add(Kind::Differs, at, "what counts is the expected time of the whole answer (`second_is_worth = \"inf\"`)");
+            notes.add(
+                Kind::Differs,
+                at,
+                "what counts is the expected time of the whole answer (`second_is_worth = \"inf\"`)",
+            );
             Strategy::Fastest
         }
         Some("usage-based-routing" | "usage-based-routing-v2") => {
-            notes.add(Kind::Differs, at, "shares follow the rpm or tpm that are declared, not what was used in this minute");
+            notes.add(
+                Kind::Differs,
+                at,
+                "shares follow the rpm or tpm that are declared, not what was used in this minute",
+            );
             Strategy::Shuffle
         }
         Some("least-busy") => {
-            notes.add(Kind::Differs, at, "equal shares; where a second is worth something, the less loaded of two near ties leads");
+            notes.add(
+                Kind::Differs,
+                at,
+                "equal shares; where a second is worth something, the less loaded of two near ties leads",
+            );
             Strategy::Shuffle
         }
         _ => {
