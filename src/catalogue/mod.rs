@@ -14,10 +14,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::dialect::Quirks;
+use crate::dialect::{LimitHeader, Quirks};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
+use crate::shape;
 
 pub use crate::domain::target::Target;
 pub use embedded::embedded;
@@ -85,6 +86,21 @@ pub struct KeySpec {
     pub session_env: Option<String>,
     /// How it becomes an access token; none = it goes where the scheme says.
     pub grant: Option<KeyGrant>,
+    /// Requests a minute that the provider lets through, until its answers tell.
+    pub rpm: Option<u64>,
+    /// Tokens a minute, likewise.
+    pub tpm: Option<u64>,
+    /// The account that it belongs to; none = one of its own.
+    pub account: Option<String>,
+}
+
+/// How a provider limits rates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitFacts {
+    /// Whether it counts by account, whatever key is used.
+    pub by_account: bool,
+    /// The headers in which it tells, where they are not those of the dialect.
+    pub headers: Vec<LimitHeader>,
 }
 
 /// How a key becomes an access token.
@@ -161,6 +177,8 @@ pub struct Endpoint {
     pub token: Option<TokenPlace>,
     /// Peculiarities of the dialect.
     pub quirks: Arc<Quirks>,
+    /// How the provider limits rates.
+    pub limits: Arc<LimitFacts>,
 }
 
 /// Another dialect of an endpoint.
@@ -294,6 +312,21 @@ impl Catalogue {
     #[must_use]
     pub fn exactly(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|t| &*t.name == name || &*t.full_name == name)
+    }
+
+    /// Whether a provider is there and takes keys.
+    ///
+    /// # Errors
+    /// Why not, with the nearest name.
+    pub fn takes_keys(&self, provider: &str) -> Result<(), String> {
+        if !self.providers.iter().any(|known| &*known.name == provider) {
+            let near = shape::nearest(provider, self.providers.iter().map(|known| &*known.name));
+            let hint = near.map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+            return Err(format!("there is no provider `{provider}`{hint}"));
+        }
+        let mut of = self.targets.iter().filter(|target| &*target.provider == provider);
+        let takes = |target: &Target| !target.dialect.is_native() && self.endpoint(target).auth != AuthScheme::None;
+        if of.any(takes) { Ok(()) } else { Err(format!("`{provider}` takes no keys")) }
     }
 
     /// Names that can be asked for, for finding the nearest.

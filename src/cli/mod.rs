@@ -4,6 +4,7 @@ mod advise;
 mod backtest;
 mod banner;
 mod check;
+mod credentials;
 mod explain;
 mod import;
 mod keys;
@@ -77,6 +78,9 @@ enum Command {
     /// Create, list and revoke virtual keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Keep, list and forget keys of providers that tenants bring.
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
     /// The worker process of the embedded runtime; started by the gateway itself.
     #[command(hide = true)]
     LocalWorker(crate::local::WorkerArgs),
@@ -126,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Advise(command) => command.run(&cli.common),
         Command::Report(command) => command.run(&cli.common),
         Command::Keys(command) => command.run(&cli.common),
+        Command::Credentials(command) => command.run(&cli.common),
         Command::LocalWorker(args) => return crate::local::worker_main(args),
     };
     match result {

@@ -76,6 +76,51 @@ pub(super) fn arguments(call: &ToolCall) -> Cow<'_, str> {
     }
 }
 
+/// The member under which arguments that are no object are given whole, where a dialect has objects only. No tool has one
+/// of this name.
+const CUT: &str = "_incomplete_arguments";
+
+/// The arguments of a call as an object, and whether they were one. An answer that was cut has half of one, and a client
+/// may send anything back: the text is then given whole under a name of ours, rather than lost or mended.
+pub(super) fn object(arguments: &str) -> (Cow<'_, RawValue>, bool) {
+    let text = match arguments.trim() {
+        "" | "null" => "{}",
+        text => text,
+    };
+    if let Some(object) = serde_json::from_str::<&RawValue>(text).ok().filter(|raw| raw.get().starts_with('{')) {
+        return (Cow::Borrowed(object), true);
+    }
+    let whole = RawValue::from_string(format!("{{\"{CUT}\":{}}}", quote(arguments)));
+    (whole.map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned), false)
+}
+
+/// The same of a call in a conversation; a custom tool's text becomes the one argument of its function. What had to be
+/// given whole is listed by `path`.
+pub(super) fn object_of<'a>(call: &'a ToolCall, path: impl FnOnce() -> String, loss: &mut Loss) -> Cow<'a, RawValue> {
+    if call.custom {
+        let text = RawValue::from_string(arguments(call).into_owned());
+        return text.map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned);
+    }
+    let (object, whole) = object(&call.arguments);
+    if !whole {
+        loss.advisory.push(path());
+    }
+    object
+}
+
+/// The way back: arguments as a client of a dialect with objects returns them.
+pub(super) fn given(object: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Cut {
+        _incomplete_arguments: String,
+    }
+    if !object.contains(CUT) {
+        return Cow::Borrowed(object);
+    }
+    serde_json::from_str::<Cut>(object).map_or(Cow::Borrowed(object), |cut| Cow::Owned(cut._incomplete_arguments))
+}
+
 /// Media type and base64 data, where the client sent the data themselves.
 pub(super) fn inline(media: &Media) -> Option<(&str, &str)> {
     match &media.source {
@@ -147,6 +192,21 @@ mod tests {
         for other in ["https://example.org/a.png", "data:text/plain,hello", "data:"] {
             assert_eq!(inline(&url(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_given_whole_and_come_back() {
+        for object in ["{}", "{ \"a\": 1 }"] {
+            assert_eq!((super::object(object).0.get(), super::object(object).1), (object, true));
+        }
+        assert_eq!((super::object(" ").0.get(), super::object("null").0.get()), ("{}", "{}"));
+        for other in ["{\"a\": \"b", "[1]", "\"text\"", "plain"] {
+            let (object, whole) = super::object(other);
+            assert!(!whole && object.get().starts_with("{\"_incomplete_arguments\":"), "{other}");
+            assert_eq!(given(object.get()), other);
+        }
+        let more = r#"{"_incomplete_arguments":"x","a":1}"#;
+        assert_eq!(given(more), more, "a tool's own");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod gemini;
 #[cfg(test)]
 mod golden;
 mod ids;
+pub mod limits;
 mod models;
 pub mod native;
 mod ollama;
@@ -28,6 +29,7 @@ mod read;
 mod unread;
 
 pub use embed::{EmbedClient, EmbedProvider};
+pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -361,6 +363,11 @@ pub trait Egress: Send + Sync {
         &[]
     }
 
+    /// Headers in which a provider tells of its limits, unless its own file names others.
+    fn limits(&self) -> &'static [LimitHeader] {
+        &[]
+    }
+
     /// Media type of a streamed answer.
     fn accept(&self) -> &'static str {
         "text/event-stream"
@@ -519,3 +526,6 @@ pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
 pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
     params::inexpressible(envelope, source, &|slot| carries(to, slot))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What the embedded runtime takes of a canonical request. It has no wire format; its words are the canonical ones.
 
 use super::params::{self, Carriage, Slot};
-use crate::domain::chat::{ChatRequest, Loss, Part, ToolChoice, ToolKind};
+use crate::domain::chat::{ChatRequest, Loss, Part, Role, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 
 /// Words for how much to think that the runtime knows; it thinks or it does not.
@@ -72,6 +72,15 @@ pub fn loss(request: &ChatRequest) -> Result<Loss, Error> {
         if let Some(part) = message.content.iter().position(unreadable) {
             let error = Error::new(ErrorKind::UnsupportedParameter, "the embedded runtime reads text only");
             return Err(error.param(format!("messages[{at}].content[{part}]")));
+        }
+        if let Some(part) = message.content.iter().position(|part| matches!(part, Part::Opaque { .. })) {
+            let path = format!("messages[{at}].content[{part}]");
+            if message.role != Role::Assistant {
+                let error = Error::new(ErrorKind::UnsupportedParameter, "the embedded runtime reads text only");
+                return Err(error.param(path));
+            }
+            // What another provider ran for itself: its words were told in the text.
+            loss.advisory.push(path);
         }
     }
     ranges(request)?;

@@ -269,6 +269,11 @@ impl<'a> Members<'a> {
         Some(value)
     }
 
+    /// Reads a member and leaves it where it is.
+    pub(super) fn peek<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.0.get(name)?.get()).ok()
+    }
+
     /// What is left.
     pub(super) fn rest(self) -> Vec<(String, Json)> {
         let given = self.0.into_iter().filter(|(_, raw)| raw.get() != "null");

@@ -49,6 +49,8 @@ pub struct ChatRequest {
     pub max_output_tokens: Option<u64>,
     /// How much to think.
     pub reasoning: Option<ReasoningSettings>,
+    /// The client does not want to see thinking. It is still done, metered, and signed where it is signed.
+    pub hide_thinking: bool,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Whether the client asked for a usage chunk at the end of the stream.
@@ -428,6 +430,17 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// The answer without the words of its thinking; what is signed keeps its signature.
+    pub fn hide_thinking(&mut self) {
+        self.content.retain_mut(|part| match part {
+            Part::Reasoning { text, signature } => {
+                text.clear();
+                signature.is_some()
+            }
+            _ => true,
+        });
+    }
+
     /// An answer that has not begun.
     #[must_use]
     pub fn new(index: u32) -> Self {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::tenants::Owned;
 use crate::admission::Principal;
 use crate::catalogue::Target;
 use crate::dialect::{self, Envelope, Ingress, Slot};
@@ -12,6 +13,7 @@ use crate::domain::embed::EmbedRequest;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
+use crate::domain::usage::{Bucket, Usage};
 
 /// A request that has been authenticated and whose envelope is known. The prompt is not decoded.
 pub(super) struct Call {
@@ -34,6 +36,8 @@ pub(super) struct Call {
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.
     pub model_asked: Arc<str>,
+    /// Keys that the tenant brought.
+    pub own: Option<Arc<Owned>>,
     /// A request for vectors, decoded at most once.
     pub vectors: OnceLock<Result<EmbedRequest, Error>>,
 }
@@ -63,6 +67,11 @@ impl Call {
     /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.
     pub(super) fn input_estimate(&self) -> u64 {
         (self.envelope.prompt_bytes as u64).div_ceil(4)
+    }
+
+    /// The same as usage.
+    pub(super) fn prompt_estimate(&self) -> Usage {
+        Usage::ZERO.with(Bucket::Input, self.input_estimate())
     }
 
     /// The request for vectors, where it is one that can be read.

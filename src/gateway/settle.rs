@@ -17,7 +17,7 @@ use super::detached::Held;
 use super::snapshot::Snapshot;
 use crate::catalogue::Target;
 use crate::dialect::Observed;
-use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::receipt::{
@@ -40,6 +40,8 @@ pub(super) struct Settled {
     pub baseline: Option<Money>,
     /// The target that answered.
     pub target: Option<Arc<str>>,
+    /// Whether its usage is our estimate.
+    pub estimated: bool,
 }
 
 /// Prices the current attempt's usage before the request is settled.
@@ -97,6 +99,8 @@ struct Attempt {
     /// What the local runtime has counted so far.
     counted: Option<Usage>,
     in_flight: InFlight,
+    /// By a key of the tenant's own.
+    own_key: bool,
 }
 
 impl Settlement {
@@ -172,13 +176,13 @@ impl Settlement {
     }
 
     /// An attempt begins.
-    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
+    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>, own_key: bool) {
         let (started, began) = (self.shared.now(), Instant::now());
         let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
         let (first, status, counted) = (None, None, None);
-        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, in_flight });
+        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, in_flight, own_key });
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -311,6 +315,9 @@ impl Settlement {
             self.charge(target, &usage, When { start: attempt.started, end: ended })
         };
         let before = attempt.in_flight.before();
+        // What an account of the tenant's may not do says nothing of the target for others.
+        let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
+        self.spared |= attempt.own_key && apart;
         self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
@@ -351,6 +358,7 @@ impl Settlement {
             charge,
             upstream_status: attempt.status,
             dropped_params: attempt.dropped,
+            own_key: attempt.own_key,
         });
     }
 
@@ -366,8 +374,7 @@ impl Settlement {
         }
         // A stream that broke may have reported its prompt, exactly, before its answer.
         if let Some(prompt) = observed.prompt {
-            let output = observed.output_bytes.div_ceil(4);
-            return (prompt.with(Bucket::Output, output), Basis::Estimated);
+            return (Usage::estimated(prompt, observed.output_bytes), Basis::Estimated);
         }
         let answered = observed.began || (status == Some(200) && !matches!(outcome, Outcome::Failed(_)));
         // The request was sent and its end is not known: the prompt at least may be billed.
@@ -377,8 +384,8 @@ impl Settlement {
         if !answered && !asked {
             return (Usage::ZERO, Basis::Provider);
         }
-        let output = observed.output_bytes.div_ceil(4);
-        (Usage::ZERO.with(Bucket::Input, self.receipt.input_estimate).with(Bucket::Output, output), Basis::Estimated)
+        let prompt = Usage::ZERO.with(Bucket::Input, self.receipt.input_estimate);
+        (Usage::estimated(prompt, observed.output_bytes), Basis::Estimated)
     }
 
     fn charge(&self, target: &Target, usage: &Usage, when: When) -> ChargeRecord {
@@ -453,12 +460,15 @@ impl Settlement {
     }
 
     fn finish(&mut self) -> Settled {
-        let target = self.receipt.attempts.last().map(|a| Arc::clone(&a.target));
+        let last = self.receipt.attempts.last();
+        let target = last.map(|a| Arc::clone(&a.target));
+        let estimated = last.is_some_and(|a| a.basis == Basis::Estimated && !a.usage.is_zero());
         self.join();
         let settled = Settled {
             cost: self.receipt.fully_priced().then(|| self.receipt.cost()).flatten(),
             baseline: self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()),
             target,
+            estimated,
         };
         if let Some(permit) = self.permit.take() {
             self.shared.metrics.in_flight.dec();

@@ -16,7 +16,7 @@ pub(super) fn job(id: u64, request: &ChatRequest, max_output: u64) -> Job {
     };
     Job {
         id,
-        turns: request.messages.iter().map(turn).collect(),
+        turns: turns(&request.messages),
         tools,
         max_output,
         temperature: sampling.temperature.map(narrow),
@@ -35,6 +35,13 @@ pub(super) fn job(id: u64, request: &ChatRequest, max_output: u64) -> Job {
 #[expect(clippy::cast_possible_truncation, reason = "sampling parameters of the runtime are f32")]
 fn narrow(value: f64) -> f32 {
     value as f32
+}
+
+/// Where nothing of a turn can be said here, there is no turn.
+fn turns(messages: &[crate::domain::chat::Message]) -> Vec<Turn> {
+    let silent =
+        |turn: &Turn| matches!(turn.role, TurnRole::Assistant) && turn.text.is_empty() && turn.calls.is_empty();
+    messages.iter().map(turn).filter(|turn| !silent(turn)).collect()
 }
 
 fn turn(message: &crate::domain::chat::Message) -> Turn {

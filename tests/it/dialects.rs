@@ -287,3 +287,67 @@ async fn lists_of_models_have_the_shape_of_the_dialect() {
     let gemini = list(vec![("x-goog-api-client", "google-genai-sdk/3")]).await;
     assert!(gemini["models"][0]["name"].as_str().unwrap().starts_with("models/"), "{gemini}");
 }
+
+const THOUGHT: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there","reasoning_content":"SECRET"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,"completion_tokens_details":{"reasoning_tokens":5}}}"#;
+const THOUGHT_STREAM: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"reasoning_content\":\"SECRET\"},\"finish_reason\":null}]}\n\n";
+const THOUGHT_END: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":9,\"total_tokens\":16,\"completion_tokens_details\":{\"reasoning_tokens\":5}}}\n\ndata: [DONE]\n\n";
+
+#[tokio::test]
+async fn thinking_that_a_client_does_not_want_to_see_is_metered_and_not_shown() {
+    let with = |mut asked: Asked, name: &str, value: Value| {
+        asked.body[name] = value;
+        asked
+    };
+    let thinks = |display: &str| json!({"type": "adaptive", "display": display});
+    let shows = |shown: bool| json!({"thinkingConfig": {"includeThoughts": shown, "thinkingLevel": "low"}});
+    for stream in [false, true] {
+        for (asked, shown) in [
+            (with(anthropic(stream), "thinking", thinks("omitted")), false),
+            (with(anthropic(stream), "thinking", thinks("summarized")), true),
+            (with(gemini(stream), "generationConfig", shows(false)), false),
+            (gemini(stream), false),
+            (with(gemini(stream), "generationConfig", shows(true)), true),
+        ] {
+            let streamed = vec![stream_head(), chunk(THOUGHT_STREAM), chunk(DELTA), chunk(THOUGHT_END), stream_end()];
+            let alpha = Upstream::start(vec![if stream { streamed } else { whole(200, THOUGHT) }]).await;
+            let gateway = Gateway::start(Some(&alpha), None, None).await;
+            let got = ask(&gateway, &asked).await;
+            assert!(got.text.contains("Hello there"), "{}: {}", asked.path, got.text);
+            assert_eq!(got.text.contains("SECRET"), shown, "{}: {}: {}", asked.path, asked.body, got.text);
+            let row = gateway.ledger(got.id()).await;
+            let usage = json!({"input": 7, "output": 4, "reasoning": 5});
+            assert_eq!(row["attempts"][0]["usage"], usage, "{}: {row}", asked.path);
+            assert!(!got.header("x-stellwerk-dropped-params").contains("hink"), "honoured, not dropped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_signs_hidden_thinking_is_kept() {
+    let answer = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m-1","content":[{"type":"thinking","thinking":"SECRET","signature":"c2ln"},{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+    let events = [
+        r#"{"type":"message_start","message":{"id":"msg_1","model":"m-1","usage":{"input_tokens":9,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"SECRET"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"hi"}}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":4}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    for stream in [false, true] {
+        let mut script = vec![stream_head()];
+        script.extend(events.iter().map(|event| chunk(&format!("data: {event}\n\n"))));
+        script.push(stream_end());
+        let gamma = Upstream::start(vec![if stream { script } else { whole(200, answer) }]).await;
+        let gateway = Gateway::start(None, None, Some(&gamma)).await;
+        let body = json!({"model": "claude", "stream": stream, "reasoning": {"max_tokens": 1024, "exclude": true},
+            "max_tokens": 4000, "messages": [{"role": "user", "content": "hello"}]});
+        let got = gateway.chat(&body.to_string()).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        assert!(!got.text.contains("SECRET") && got.text.contains("hi"), "{}", got.text);
+        assert!(got.text.contains("sw.anthropic.c2ln"), "{}", got.text);
+    }
+}

@@ -1,15 +1,14 @@
 //! The conversation: system turns hoisted, turns of one side merged, results of tools in one user turn before
 //! anything else that the user says.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
 use super::types::{Block, Content, Source, Turn};
 use super::{DIALECT, REDACTED};
+use crate::dialect::common;
 use crate::dialect::ids::tool_id;
 use crate::domain::chat::{
-    CUSTOM_ARGUMENT, CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
+    CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -99,7 +98,7 @@ impl<'a> Conversation<'a> {
             }
         }
         for (call_at, call) in message.tool_calls.iter().enumerate() {
-            blocks.push(tool_use(call, at, call_at)?);
+            blocks.push(tool_use(call, at, call_at, loss));
         }
         self.append("assistant", blocks);
         Ok(())
@@ -237,22 +236,10 @@ fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Re
     }
 }
 
-fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<Block<'a>, Error> {
-    let name = &call.name;
-    if call.custom {
-        let text = format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", crate::wire::splice::quote(&call.arguments));
-        let input = RawValue::from_string(text);
-        let input =
-            input.map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
-        return Ok(Block::ToolUse { id: tool_id(&call.id), name, input: Cow::Owned(input), cache_control: None });
-    }
-    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-    let input = serde_json::from_str::<&RawValue>(arguments).ok().filter(|raw| raw.get().starts_with('{'));
-    let Some(input) = input.map(Cow::Borrowed) else {
-        let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
-        return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
-    };
-    Ok(Block::ToolUse { id: tool_id(&call.id), name, input, cache_control: None })
+fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> Block<'a> {
+    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let input = common::object_of(call, path, loss);
+    Block::ToolUse { id: tool_id(&call.id), name: &call.name, input, cache_control: None }
 }
 
 /// JSON text for the wire, checked: one bad stretch would spoil the whole body.

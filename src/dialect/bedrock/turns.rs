@@ -1,6 +1,5 @@
 //! The conversation: system turns hoisted, turns of one side merged, results of tools first in their user turn.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
@@ -9,10 +8,11 @@ use super::family::{member, takes};
 use super::types::{Block, CachePoint, Document, Media as WireMedia, Reasoning, Source, ToolResult, ToolUse, Turn};
 use super::{DIALECT, REDACTED};
 use crate::dialect::Destination;
+use crate::dialect::common;
 use crate::dialect::ids::short_tool_id;
 use crate::dialect::params::{self, Slot};
 use crate::domain::chat::{
-    CUSTOM_ARGUMENT, CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
+    CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -130,7 +130,7 @@ impl<'a> Talk<'a, '_> {
             }
         }
         for (call_at, call) in message.tool_calls.iter().enumerate() {
-            blocks.push(Block::ToolUse(tool_use(call, at, call_at)?));
+            blocks.push(Block::ToolUse(tool_use(call, at, call_at, self.loss)));
             if !self.said.called.contains(&call.name.as_str()) {
                 self.said.called.push(&call.name);
             }
@@ -359,21 +359,10 @@ fn document_format(media_type: &str, ending: &str) -> Option<&'static str> {
     })
 }
 
-fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize) -> Result<ToolUse<'a>, Error> {
-    let (tool_use_id, name) = (short_tool_id(&call.id), call.name.as_str());
-    if call.custom {
-        let text = format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", crate::wire::splice::quote(&call.arguments));
-        let input = RawValue::from_string(text)
-            .map_err(|e| Error::new(ErrorKind::Internal, "a text was not quoted").detail(e.to_string()))?;
-        return Ok(ToolUse { tool_use_id, name, input: Cow::Owned(input) });
-    }
-    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-    let input = serde_json::from_str::<&RawValue>(arguments).ok().filter(|raw| raw.get().starts_with('{'));
-    let Some(input) = input.map(Cow::Borrowed) else {
-        let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
-        return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
-    };
-    Ok(ToolUse { tool_use_id, name, input })
+fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> ToolUse<'a> {
+    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let input = common::object_of(call, path, loss);
+    ToolUse { tool_use_id: short_tool_id(&call.id), name: &call.name, input }
 }
 
 /// JSON text for the wire, checked: one bad stretch would spoil the whole body.

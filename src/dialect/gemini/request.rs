@@ -183,7 +183,8 @@ fn thinking<'a>(request: &ChatRequest, settings: &'a ReasoningSettings, loss: &m
         }
         (None, None) => return None,
     };
-    Some(Thinking { include_thoughts: budget != Some(0), thinking_budget: budget, thinking_level: level })
+    let include_thoughts = budget != Some(0) && !request.hide_thinking;
+    Some(Thinking { include_thoughts, thinking_budget: budget, thinking_level: level })
 }
 
 fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<Tools<'a>>, Error> {

@@ -1,15 +1,15 @@
 //! The conversation as contents of this dialect: system turns apart, turns of one side merged, results of parallel
 //! calls in one turn.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::DIALECT;
-use crate::domain::chat::{
-    CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
-};
+use crate::dialect::common;
+use crate::domain::chat::{ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
@@ -80,7 +80,7 @@ struct FunctionCall<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     name: &'a str,
-    args: Box<RawValue>,
+    args: Cow<'a, RawValue>,
 }
 
 #[derive(Serialize)]
@@ -124,7 +124,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
                 let mut said = parts(message, at, loss)?;
                 let foreign = message.tool_calls.iter().all(|call| own(call.signature.as_ref()).is_none());
                 for (number, call) in message.tool_calls.iter().enumerate() {
-                    let mut part = function_call(call, at, number)?;
+                    let mut part = function_call(call, at, number, loss);
                     if foreign && number == 0 {
                         part.thought_signature = Some(displaced(&mut said).unwrap_or(UNSIGNED));
                     }
@@ -244,22 +244,12 @@ fn by_extension(url: &str) -> Option<&'static str> {
     })
 }
 
-fn function_call(call: &ToolCall, at: usize, number: usize) -> Result<WirePart<'_>, Error> {
-    let text = if call.custom {
-        format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", quote(&call.arguments))
-    } else if call.arguments.trim().is_empty() {
-        "{}".to_owned()
-    } else {
-        call.arguments.clone()
-    };
-    let args = RawValue::from_string(text).ok().filter(|raw| raw.get().starts_with('{'));
-    let args = args.ok_or_else(|| {
-        let param = format!("messages[{at}].tool_calls[{number}].function.arguments");
-        Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param)
-    })?;
+fn function_call<'a>(call: &'a ToolCall, at: usize, number: usize, loss: &mut Loss) -> WirePart<'a> {
+    let path = || format!("messages[{at}].tool_calls[{number}].function.arguments");
+    let args = common::object_of(call, path, loss);
     let call_out = FunctionCall { id: Some(&call.id), name: &call.name, args };
     let thought_signature = own(call.signature.as_ref());
-    Ok(WirePart { function_call: Some(call_out), thought_signature, ..WirePart::default() })
+    WirePart { function_call: Some(call_out), thought_signature, ..WirePart::default() }
 }
 
 /// A result is an object here: what is one stays, other text becomes its one member.

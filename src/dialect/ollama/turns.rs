@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::common::{self, inline, no_equal};
 use crate::domain::chat::{ChatRequest, Loss, Media, Message, Part, Role, ToolCall};
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::Error;
 use crate::domain::id::DialectId;
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct Call<'a> {
 #[derive(Serialize)]
 struct Function<'a> {
     name: &'a str,
-    arguments: Box<RawValue>,
+    arguments: Cow<'a, RawValue>,
 }
 
 impl<'a> Turn<'a> {
@@ -52,6 +52,13 @@ impl<'a> Turn<'a> {
             tool_name: None,
             tool_call_id: None,
         }
+    }
+}
+
+impl Turn<'_> {
+    /// Where nothing of a turn can be said here, there is no turn.
+    fn says_something(&self) -> bool {
+        !self.content.is_empty() || self.thinking.is_some() || !self.tool_calls.is_empty()
     }
 }
 
@@ -81,7 +88,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Ve
             }
             Role::Assistant => {
                 names.extend(message.tool_calls.iter().map(|call| (call.id.as_str(), call.name.as_str())));
-                turns.push(assistant(message, at, loss)?);
+                turns.extend(Some(assistant(message, at, loss)?).filter(Turn::says_something));
             }
             Role::Tool => {
                 let (content, shown) = content(message, at, loss)?;
@@ -179,17 +186,14 @@ fn assistant<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Tur
     let mut turn = Turn::new("assistant", texts.concat().into());
     turn.thinking = Some(thoughts).filter(|thoughts| !thoughts.is_empty());
     for (call_at, given) in message.tool_calls.iter().enumerate() {
-        turn.tool_calls.push(call(given, at, call_at)?);
+        turn.tool_calls.push(call(given, at, call_at, loss));
     }
     Ok(turn)
 }
 
 /// Arguments are an object here, not its text.
-fn call(call: &ToolCall, at: usize, call_at: usize) -> Result<Call<'_>, Error> {
-    let arguments = RawValue::from_string(common::arguments(call).trim().to_owned()).ok();
-    let Some(arguments) = arguments.filter(|raw| raw.get().starts_with('{')) else {
-        let param = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
-        return Err(Error::new(ErrorKind::InvalidRequest, "the arguments of a call must be a JSON object").param(param));
-    };
-    Ok(Call { id: &call.id, function: Function { name: &call.name, arguments } })
+fn call<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> Call<'a> {
+    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let arguments = common::object_of(call, path, loss);
+    Call { id: &call.id, function: Function { name: &call.name, arguments } }
 }

@@ -28,6 +28,7 @@ static MESSAGE: Shape = Shape {
         within("tool_calls", &CALL),
         all("tool_call_id"),
         within("function_call", &CALLED),
+        within("audio", &SPOKEN),
         // What answers hold beside their content, and SDKs send back with it.
         all("id"),
         all("index"),
@@ -39,6 +40,9 @@ static MESSAGE: Shape = Shape {
     ],
     read: Read::All,
 };
+
+/// The sound of what the assistant said is told as lost, its words are not.
+static SPOKEN: Shape = Shape { known: &[all("id"), all("expires_at"), all("transcript")], read: Read::All };
 
 static PART: Shape = Shape {
     known: &[
@@ -98,8 +102,8 @@ static SCHEMA: Shape =
     Shape { known: &[all("name"), all("description"), all("schema"), all("strict")], read: Read::All };
 
 static REASONING: Shape =
-    Shape { known: &[all("effort"), all("max_tokens"), all("enabled"), no("exclude")], read: Read::All };
-static THINKING: Shape = Shape { known: &[all("type"), all("budget_tokens")], read: Read::All };
+    Shape { known: &[all("effort"), all("max_tokens"), all("enabled"), all("exclude")], read: Read::All };
+static THINKING: Shape = Shape { known: &[all("type"), all("budget_tokens"), all("display")], read: Read::All };
 
 /// Translated streams are not padded.
 static STREAM_OPTIONS: Shape = Shape { known: &[all("include_usage"), no("include_obfuscation")], read: Read::All };

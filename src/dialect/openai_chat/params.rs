@@ -52,6 +52,10 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row_unless("min_p", Slot::MinP, &["0"]),
     row_unless("thinking", Slot::Reasoning, &["{\"type\":\"disabled\"}"]),
     row_unless("reasoning", Slot::Reasoning, &["{}"]),
+    row("reasoning.exclude", Slot::Core),
+    row("thinking.display", Slot::Core),
+    row("include_reasoning", Slot::Core),
+    row_unless("reasoning_format", SEMANTIC, &["\"parsed\"", "\"hidden\""]),
 ];
 
 /// Whether a meaning has a place in a request of this dialect. What only some of its providers take is data in their

@@ -22,8 +22,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         .map(|(i, raw)| message(raw, &format!("messages[{i}]")))
         .collect::<Result<Vec<_>, _>>()?;
     functions::match_results(&mut messages)?;
-    let tools = tools(&mut members)?;
-    let choice = members.raw("tool_choice").map(tool_choice).transpose()?;
+    let mut tools = tools(&mut members)?;
+    let choice = members.raw("tool_choice").map(|raw| tool_choice(raw, &mut tools)).transpose()?;
     let functions = functions::take(&mut members, !tools.is_empty())?;
     let legacy_functions = functions.is_some();
     let (functions, function_choice) = functions.unwrap_or_default();
@@ -43,6 +43,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         response_format: members.raw("response_format").map(response_format).transpose()?,
         sampling: sampling(&mut members)?,
         max_output_tokens: limit.or(older),
+        hide_thinking: hides_thinking(&mut members),
         reasoning: reasoning(effort, &mut members),
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: options.and_then(|o| o.include_usage).unwrap_or(false),
@@ -54,6 +55,25 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         extra: members.rest(),
         unread: Vec::new(),
     })
+}
+
+/// Whether the answer is to be shown without its thinking, in the words that imitators have for it.
+fn hides_thinking(members: &mut Members<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Wish {
+        exclude: Option<bool>,
+        display: Option<String>,
+    }
+    let wish = |members: &Members<'_>, name: &str| -> Option<Wish> { members.peek(name) };
+    let excluded = wish(members, "reasoning").is_some_and(|wish| wish.exclude == Some(true));
+    let omitted = wish(members, "thinking").is_some_and(|wish| wish.display.as_deref() == Some("omitted"));
+    let not_included = members.take_if_readable::<bool>("include_reasoning") == Some(false);
+    let format: Option<String> = members.peek("reasoning_format");
+    let hidden = format.as_deref() == Some("hidden");
+    if matches!(format.as_deref(), Some("hidden" | "parsed")) {
+        members.raw("reasoning_format");
+    }
+    excluded || omitted || not_included || hidden
 }
 
 /// How much to think: by the dialect's own word, by Anthropic's object, which SDKs pass on, or by `OpenRouter`'s. One
@@ -182,20 +202,33 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
     raw.iter().enumerate().map(tool).collect()
 }
 
-fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
+/// A choice among some tools leaves only those in the list.
+fn tool_choice(raw: &RawValue, tools: &mut Vec<Tool>) -> Result<ToolChoice, Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Wire {
         Word(String),
         Function { function: Named },
+        Custom { custom: Named },
+        Allowed { allowed_tools: Allowed },
     }
     #[derive(Deserialize)]
     struct Named {
         name: String,
     }
-    let expected = "`none`, `auto`, `required` or a function";
+    #[derive(Deserialize)]
+    struct Allowed {
+        mode: String,
+        tools: Vec<AllowedTool>,
+    }
+    #[derive(Deserialize)]
+    struct AllowedTool {
+        #[serde(alias = "custom")]
+        function: Option<Named>,
+    }
+    let expected = "`none`, `auto`, `required`, a function, or `allowed_tools`";
     match read::<Wire>(raw, "tool_choice", expected)? {
-        Wire::Function { function } => Ok(ToolChoice::Function(function.name)),
+        Wire::Function { function: named } | Wire::Custom { custom: named } => Ok(ToolChoice::Function(named.name)),
         Wire::Word(word) => match word.as_str() {
             "none" => Ok(ToolChoice::None),
             "auto" => Ok(ToolChoice::Auto),
@@ -203,6 +236,19 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
             "required" | "any" => Ok(ToolChoice::Required),
             _ => Err(wrong("tool_choice", expected)),
         },
+        Wire::Allowed { allowed_tools } => {
+            let named = |tool: &Tool| {
+                let names = allowed_tools.tools.iter().filter_map(|allowed| allowed.function.as_ref());
+                names.into_iter().any(|allowed| allowed.name == tool.name)
+            };
+            tools.retain(named);
+            match allowed_tools.mode.as_str() {
+                _ if tools.is_empty() => Err(wrong("tool_choice.allowed_tools.tools", "tools that are in `tools`")),
+                "auto" => Ok(ToolChoice::Auto),
+                "required" => Ok(ToolChoice::Required),
+                _ => Err(wrong("tool_choice.allowed_tools.mode", "`auto` or `required`")),
+            }
+        }
     }
 }
 
@@ -264,6 +310,31 @@ struct WireMessage<'a> {
     tool_call_id: Option<String>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    audio: Option<Spoken>,
+}
+
+/// What the assistant said aloud: the provider keeps the sound.
+#[derive(Deserialize)]
+struct Spoken {
+    id: String,
+    transcript: Option<String>,
+}
+
+impl Spoken {
+    /// Its words, where the client has them. The sound itself no other provider can read.
+    fn part(self) -> Part {
+        let sound = |id| Media {
+            source: MediaSource::Stored { origin: DialectId::OpenAiChat, id },
+            media_type: None,
+            detail: None,
+            name: None,
+        };
+        match self.transcript.filter(|words| !words.is_empty()) {
+            Some(words) => Part::Text(words),
+            None => Part::Audio(sound(self.id)),
+        }
+    }
 }
 
 fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
@@ -293,6 +364,7 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
         parts.extend(content(raw, &format!("{path}.content"))?);
     }
     parts.extend(wire.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
+    parts.extend(wire.audio.map(Spoken::part));
     let calls = wire.tool_calls.unwrap_or_default();
     let calls = calls.iter().enumerate().map(|(i, raw)| call(raw, &format!("{path}.tool_calls[{i}]")));
     let mut calls = calls.collect::<Result<Vec<_>, _>>()?;

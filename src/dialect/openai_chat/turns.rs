@@ -101,6 +101,18 @@ impl<'a> Turn<'a> {
     }
 }
 
+impl Turn<'_> {
+    fn says_something(&self) -> bool {
+        let said = match &self.content {
+            Some(Content::Text(text)) => !text.is_empty(),
+            Some(Content::Parts(parts)) => !parts.is_empty(),
+            None => false,
+        };
+        let thought = self.reasoning.is_some() || self.reasoning_content.is_some() || self.reasoning_details.is_some();
+        said || thought || self.refusal.is_some() || !self.tool_calls.is_empty()
+    }
+}
+
 /// Translates all turns; `instruction` is ours and stands first.
 ///
 /// # Errors
@@ -124,7 +136,14 @@ pub(super) fn encode<'a>(
             // `developer` is the newer name of the same, and many imitators do not know it.
             Role::System | Role::Developer => Turn::new("system", Some(Content::Text(words(message, at, "\n\n")?))),
             Role::User => Turn::new("user", Some(user(message, at)?)),
-            Role::Assistant => assistant(message, at, quirks, loss)?,
+            Role::Assistant => {
+                let turn = assistant(message, at, quirks, loss)?;
+                // Where nothing of a turn can be said here, there is no turn.
+                if !turn.says_something() {
+                    continue;
+                }
+                turn
+            }
             Role::Tool => tool(message, at, &mut media, loss)?,
         };
         turn.name = message.name.as_deref().filter(|name| !name.is_empty());

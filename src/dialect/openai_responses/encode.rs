@@ -125,7 +125,8 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
         top_logprobs: s.top_logprobs,
         reasoning: request.reasoning.as_ref().and_then(effort).map(|effort| Reasoning {
             effort,
-            summary: (takes(quirks, "reasoning.summary") && effort != "none").then_some("auto"),
+            summary: (takes(quirks, "reasoning.summary") && effort != "none" && !request.hide_thinking)
+                .then_some("auto"),
         }),
         include: include(request),
         user: request.user.as_deref(),

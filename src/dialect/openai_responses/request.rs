@@ -50,6 +50,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         },
         max_output_tokens: members.take("max_output_tokens")?,
         reasoning,
+        hide_thinking: false,
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: true,
         user: members.take("user")?,

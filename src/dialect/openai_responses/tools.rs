@@ -115,6 +115,9 @@ pub(super) fn choice(raw: &RawValue, tools: &mut Vec<Tool>) -> Result<Choice, Er
         "allowed_tools" => {
             let allowed = named.tools.ok_or_else(|| missing("tool_choice.tools"))?;
             tools.retain(|tool| allowed.iter().any(|named| named.is(tool)));
+            if tools.is_empty() {
+                return Err(wrong("tool_choice.tools", "tools that are in `tools`"));
+            }
             word(named.mode.as_deref().unwrap_or("auto"), "tool_choice.mode")
         }
         _ => Ok(Choice::Own),

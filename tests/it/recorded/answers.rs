@@ -44,7 +44,8 @@ pub(crate) fn plain(client: DialectId, model: &str, stream: bool) -> (String, Va
             let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
             (
                 format!("/v1beta/models/{model}:{method}"),
-                json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}),
+                json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}],
+                    "generationConfig": {"thinkingConfig": {"includeThoughts": true}}}),
             )
         }
         _ => (

@@ -7,13 +7,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::REDACTED;
-use crate::dialect::Rendering;
+use crate::dialect::{Rendering, common};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, ToolCall,
 };
 use crate::domain::id::DialectId;
 use crate::domain::usage::{Bucket, Usage};
-use crate::wire::splice::quote;
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -45,7 +44,7 @@ enum Block<'a> {
     ToolUse {
         id: &'a str,
         name: &'a str,
-        input: Box<RawValue>,
+        input: Cow<'a, RawValue>,
     },
 }
 
@@ -190,18 +189,7 @@ pub(super) fn picture(media: &Media) -> String {
 }
 
 fn tool_use(call: &ToolCall) -> Block<'_> {
-    Block::ToolUse { id: &call.id, name: &call.name, input: input(&call.arguments) }
-}
-
-/// The arguments as an object. An answer that was cut may have half of one: its text is then given whole under a name
-/// that no tool has, rather than lost or mended.
-pub(super) fn input(arguments: &str) -> Box<RawValue> {
-    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
-    let object = serde_json::from_str::<Box<RawValue>>(text).ok().filter(|raw| raw.get().starts_with('{'));
-    object.unwrap_or_else(|| {
-        let incomplete = format!("{{\"_incomplete_arguments\":{}}}", quote(arguments));
-        RawValue::from_string(incomplete).unwrap_or_else(|_| RawValue::NULL.to_owned())
-    })
+    Block::ToolUse { id: &call.id, name: &call.name, input: common::object(&call.arguments).0 }
 }
 
 /// Why it ended, in this dialect's words.

@@ -49,6 +49,8 @@ static BLOCK: Shape = Shape {
         all("is_error").of(&["tool_result"]),
         within("source", &SOURCE).of(&["image", "document"]),
         all("title").of(&["document"]),
+        all("context").of(&["document"]),
+        within("citations", &CITATIONS).of(&["document"]),
         within("cache_control", &MARK),
         // What the SDKs made of a text.
         all("parsed_output").of(&["text"]),
@@ -63,6 +65,8 @@ static SOURCE: Shape = Shape {
     read: Read::Kinds(&SOURCES),
 };
 static SOURCES: [&str; 4] = ["base64", "url", "file", "text"];
+/// Whether answers are to say what they are taken from.
+static CITATIONS: Shape = Shape { known: &[no("enabled")], read: Read::All };
 static MARK: Shape = Shape { known: &[all("type"), all("ttl")], read: Read::All };
 
 /// Tools of other kinds are the provider's own, and told as a whole.
@@ -81,7 +85,7 @@ static TOOL: Shape = Shape {
 };
 
 static CHOICE: Shape = Shape { known: &[all("type"), all("name"), all("disable_parallel_tool_use")], read: Read::All };
-static THINKING: Shape = Shape { known: &[all("type"), all("budget_tokens")], read: Read::All };
+static THINKING: Shape = Shape { known: &[all("type"), all("budget_tokens"), all("display")], read: Read::All };
 static CONFIG: Shape = Shape { known: &[within("format", &FORMAT), all("effort")], read: Read::All };
 static FORMAT: Shape = Shape { known: &[all("type"), all("schema"), all("name")], read: Read::All };
 static METADATA: Shape = Shape { known: &[all("user_id")], read: Read::All };

@@ -2,6 +2,7 @@
 
 use crate::dialect::params::{Parameter, Slot, Weight, row, row_unless};
 
+const SEMANTIC: Slot = Slot::Own(Weight::Semantic);
 const ADVISORY: Slot = Slot::Own(Weight::Advisory);
 
 /// Source: Anthropic API reference, "Create a Message", with the members of its betas.
@@ -21,10 +22,12 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row_unless("top_k", Slot::TopK, &["0"]),
     row_unless("stop_sequences", Slot::Stop, &["[]"]),
     row_unless("thinking", Slot::Reasoning, &["{\"type\":\"disabled\"}"]),
+    row("thinking.display", Slot::Core),
     row("output_config.effort", Slot::Reasoning),
     row("metadata", Slot::User),
     row("service_tier", Slot::ServiceTier),
     row("cache_control", Slot::CacheMarks),
+    row_unless("messages.content.citations.enabled", SEMANTIC, &["false"]),
     row("container", ADVISORY),
     row("context_management", ADVISORY),
     row("mcp_servers", ADVISORY),

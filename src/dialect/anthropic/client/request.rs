@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::{DIALECT, REDACTED};
+use crate::dialect::common;
 use crate::dialect::read::{Members, missing, read, typed, wrong};
 use crate::domain::chat::{
     CacheMark, ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling,
@@ -26,7 +27,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let parallel = choice.as_ref().and_then(|c| c.disable_parallel_tool_use).map(|disabled| !disabled);
     let config: WireConfig<'_> = members.take("output_config")?.unwrap_or_default();
     let format = config.format.or(members.raw("output_format"));
-    let reasoning = reasoning(members.take("thinking")?, config.effort);
+    let thinking: Option<WireThinking> = members.take("thinking")?;
+    let hide_thinking = thinking.as_ref().is_some_and(|thinking| thinking.display.as_deref() == Some("omitted"));
+    let reasoning = reasoning(thinking, config.effort);
     // `{"user_id": …}` names the end user; other labels stay labels.
     let labels = members.raw("metadata");
     let user = labels.and_then(|raw| serde_json::from_str::<UserId>(raw.get()).ok()).and_then(|u| u.user_id);
@@ -54,6 +57,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
         },
         max_output_tokens: members.take("max_tokens")?,
         reasoning,
+        hide_thinking,
         stream: members.take("stream")?.unwrap_or(false),
         include_usage: true,
         user,
@@ -85,6 +89,7 @@ struct WireConfig<'a> {
 struct WireThinking {
     r#type: String,
     budget_tokens: Option<u64>,
+    display: Option<String>,
 }
 
 /// `adaptive` leaves it to the model: the effort says how much, `medium` where nothing does.
@@ -201,6 +206,7 @@ struct WireBlock<'a> {
     id: Option<String>,
     name: Option<String>,
     title: Option<String>,
+    context: Option<String>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -246,7 +252,7 @@ fn turn(raw: &RawValue, path: &str, out: &mut Vec<Message>) -> Result<(), Error>
         if block.r#type == "tool_use" {
             said.tool_calls.push(tool_use(block, &path)?);
         } else {
-            said.content.push(part(block, raw, &path)?);
+            said.content.extend(parts_of(block, raw, &path)?);
         }
         said.content.extend(mark.map(Part::CacheMark));
     }
@@ -263,7 +269,7 @@ fn tool_use(block: WireBlock<'_>, path: &str) -> Result<ToolCall, Error> {
     if !input.starts_with('{') {
         return Err(wrong(&format!("{path}.input"), "an object"));
     }
-    Ok(ToolCall::new(id, name, input))
+    Ok(ToolCall::new(id, name, common::given(input)))
 }
 
 fn tool_result(block: &WireBlock<'_>, path: &str) -> Result<Message, Error> {
@@ -284,12 +290,21 @@ fn parts(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
         return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
     }
     let blocks: Vec<&RawValue> = read(raw, path, "a string or an array of blocks")?;
-    let one = |(at, raw): (usize, &&RawValue)| {
+    let mut parts = Vec::with_capacity(blocks.len());
+    for (at, raw) in blocks.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let block: WireBlock<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
-        part(block, raw, &path)
-    };
-    blocks.iter().enumerate().map(one).collect()
+        parts.extend(parts_of(block, raw, &path)?);
+    }
+    Ok(parts)
+}
+
+/// A block; what is said about a document stands before it.
+fn parts_of(mut block: WireBlock<'_>, raw: &RawValue, path: &str) -> Result<impl Iterator<Item = Part>, Error> {
+    let about = block.context.take().filter(|text| !text.is_empty() && block.r#type == "document");
+    let part = part(block, raw, path)?;
+    let about = about.filter(|_| !matches!(part, Part::Opaque { .. }));
+    Ok(about.map(Part::Text).into_iter().chain(std::iter::once(part)))
 }
 
 /// Text, or blocks of text with their marks.

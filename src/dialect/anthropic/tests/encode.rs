@@ -140,7 +140,9 @@ fn broken_tool_turns_are_refused_by_name() {
     let args = "messages[1].tool_calls[0].function.arguments";
     for bad in ["{\"a\":", "[1]", "\"x\"", "nonsense", "{} {}"] {
         let request = ask(vec![text(Role::User, "go"), calls(vec![], &[("a", "f", bad)])]);
-        refused(&request, ErrorKind::InvalidRequest, args);
+        let (body, loss) = encode(&request).unwrap();
+        assert!(body.contains("{\"_incomplete_arguments\":"), "given whole: {body}");
+        assert_eq!(loss.advisory, [args]);
     }
     let request = ask(vec![text(Role::User, "go"), text(Role::Tool, "x")]);
     refused(&request, ErrorKind::InvalidRequest, "messages[1].tool_call_id");

@@ -9,13 +9,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::Rendering;
+use crate::dialect::{Rendering, common};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob, ToolCall,
 };
 use crate::domain::id::DialectId;
 use crate::domain::usage::{Bucket, Usage};
-use crate::wire::splice::quote;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +66,7 @@ pub(super) struct PartOut<'a> {
 pub(super) struct CallOut<'a> {
     id: &'a str,
     name: &'a str,
-    args: Box<RawValue>,
+    args: Cow<'a, RawValue>,
 }
 
 #[derive(Serialize)]
@@ -221,23 +220,12 @@ pub(super) fn read_signature(given: &str) -> Signature {
 
 /// One call, whole.
 pub(super) fn call(call: &ToolCall) -> PartOut<'_> {
-    let args = args(&call.arguments);
+    let args = common::object(&call.arguments).0;
     PartOut {
         function_call: Some(CallOut { id: &call.id, name: &call.name, args }),
         thought_signature: call.signature.as_ref().map(shown),
         ..PartOut::default()
     }
-}
-
-/// The arguments as an object. An answer that was cut may have half of one: its text is then given whole under a name
-/// that no function has, rather than lost or mended.
-fn args(arguments: &str) -> Box<RawValue> {
-    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
-    let object = serde_json::from_str::<Box<RawValue>>(text).ok().filter(|raw| raw.get().starts_with('{'));
-    object.unwrap_or_else(|| {
-        let incomplete = format!("{{\"_incomplete_arguments\":{}}}", quote(arguments));
-        RawValue::from_string(incomplete).unwrap_or_else(|_| RawValue::NULL.to_owned())
-    })
 }
 
 /// Sources, where there are any.

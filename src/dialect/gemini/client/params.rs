@@ -27,6 +27,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row_unless("generationConfig.candidateCount", Slot::Choices, &["1"]),
     row("generationConfig.maxOutputTokens", Slot::MaxOutput),
     row("generationConfig.thinkingConfig", Slot::Reasoning),
+    row("generationConfig.thinkingConfig.includeThoughts", Slot::Core),
     row_unless("generationConfig.responseModalities", SEMANTIC, &["[\"TEXT\"]", "[]"]),
     row("generationConfig.speechConfig", SEMANTIC),
     row("generationConfig.imageConfig", SEMANTIC),

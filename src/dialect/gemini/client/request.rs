@@ -50,12 +50,13 @@ pub(super) fn decode(body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Er
     let config = members.raw("generationConfig");
     let config = config.map(|raw| read(raw, "generationConfig", "an object")).transpose()?.unwrap_or_default();
     let mut config = Object::of(config);
+    let mut tools = tools(&mut members)?;
     let mut request = ChatRequest {
         source: DialectId::Gemini,
         model: envelope.model.clone(),
         messages,
-        tools: tools(&mut members)?,
-        tool_choice: members.raw("toolConfig").map(tool_choice).transpose()?.flatten(),
+        tool_choice: members.raw("toolConfig").map(|raw| tool_choice(raw, &mut tools)).transpose()?.flatten(),
+        tools,
         response_format: response_format(&mut config)?,
         stream: envelope.stream,
         include_usage: true,
@@ -91,26 +92,31 @@ fn settings(request: &mut ChatRequest, config: &mut Object<'_>) -> Result<(), Er
         n: config.take("candidateCount", prefix)?,
     };
     request.max_output_tokens = config.take("maxOutputTokens", prefix)?;
-    request.reasoning = config.raw("thinkingConfig").map(thinking).transpose()?.flatten();
+    let thinking = config.raw("thinkingConfig").map(thinking).transpose()?;
+    // Nobody is shown thoughts who does not ask for them.
+    request.hide_thinking = !thinking.as_ref().is_some_and(|(_, shown)| *shown);
+    request.reasoning = thinking.and_then(|(settings, _)| settings);
     Ok(())
 }
 
-/// A budget of -1 leaves it to the model; levels are words.
-fn thinking(raw: &RawValue) -> Result<Option<ReasoningSettings>, Error> {
+/// How much to think, and whether thoughts are shown. A budget of -1 leaves it to the model; levels are words.
+fn thinking(raw: &RawValue) -> Result<(Option<ReasoningSettings>, bool), Error> {
     let path = "generationConfig.thinkingConfig";
     let mut members = Object::of(read(raw, path, "an object")?);
     let prefix = "generationConfig.thinkingConfig.";
     let budget: Option<i64> = members.take("thinkingBudget", prefix)?;
     let level: Option<String> = members.take("thinkingLevel", prefix)?;
+    let shown: Option<bool> = members.take("includeThoughts", prefix)?;
     let effort = level.map(|level| level.to_ascii_lowercase()).filter(|level| level != "thinking_level_unspecified");
-    Ok(match (budget, effort) {
+    let settings = match (budget, effort) {
         (Some(0), _) => Some(ReasoningSettings { effort: Some("none".to_owned()), budget_tokens: None }),
         (Some(budget), effort) if budget > 0 => {
             Some(ReasoningSettings { effort, budget_tokens: u64::try_from(budget).ok() })
         }
         (_, Some(effort)) => Some(ReasoningSettings { effort: Some(effort), budget_tokens: None }),
         _ => None,
-    })
+    };
+    Ok((settings, shown == Some(true)))
 }
 
 fn response_format(config: &mut Object<'_>) -> Result<Option<ResponseFormat>, Error> {
@@ -170,21 +176,31 @@ fn function(raw: &RawValue, path: &str) -> Result<Tool, Error> {
     })
 }
 
-fn tool_choice(raw: &RawValue) -> Result<Option<ToolChoice>, Error> {
+/// A choice among some functions leaves only those in the list: no other dialect has all three words for it.
+fn tool_choice(raw: &RawValue, tools: &mut Vec<Tool>) -> Result<Option<ToolChoice>, Error> {
     let mut members = Object::of(read(raw, "toolConfig", "an object")?);
     let Some(raw) = members.raw("functionCallingConfig") else { return Ok(None) };
     let path = "toolConfig.functionCallingConfig";
     let mut calling = Object::of(read(raw, path, "an object")?);
     let prefix = "toolConfig.functionCallingConfig.";
     let mode: Option<String> = calling.take("mode", prefix)?;
-    let mut allowed: Vec<String> = calling.take("allowedFunctionNames", prefix)?.unwrap_or_default();
-    Ok(match mode.as_deref() {
-        None | Some("AUTO" | "MODE_UNSPECIFIED" | "VALIDATED" | "auto") => Some(ToolChoice::Auto),
-        Some("NONE" | "none") => Some(ToolChoice::None),
-        Some("ANY" | "any") => match (allowed.pop(), allowed.is_empty()) {
-            (Some(one), true) => Some(ToolChoice::Function(one)),
-            _ => Some(ToolChoice::Required),
+    let allowed: Vec<String> = calling.take("allowedFunctionNames", prefix)?.unwrap_or_default();
+    let choice = match mode.as_deref().map(str::to_ascii_uppercase).as_deref() {
+        None | Some("AUTO" | "MODE_UNSPECIFIED") => return Ok(Some(ToolChoice::Auto)),
+        Some("NONE") => return Ok(Some(ToolChoice::None)),
+        Some("VALIDATED") => ToolChoice::Auto,
+        Some("ANY") => match allowed.as_slice() {
+            [one] => return Ok(Some(ToolChoice::Function(one.clone()))),
+            _ => ToolChoice::Required,
         },
         Some(_) => return Err(wrong(&format!("{path}.mode"), "`AUTO`, `ANY`, `NONE` or `VALIDATED`")),
-    })
+    };
+    if !allowed.is_empty() {
+        let server = |tool: &Tool| matches!(tool.kind, ToolKind::Server { .. });
+        if !tools.iter().any(|tool| !server(tool) && allowed.contains(&tool.name)) {
+            return Err(wrong(&format!("{path}.allowedFunctionNames"), "names of functions that are declared"));
+        }
+        tools.retain(|tool| server(tool) || allowed.contains(&tool.name));
+    }
+    Ok(Some(choice))
 }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::super::DIALECT;
 use super::answer;
+use crate::dialect::common;
 use crate::dialect::read::{missing, read, typed, wrong};
 use crate::domain::chat::{Json, Media, MediaSource, Message, Part, Role, Signature, ToolCall};
 use crate::domain::error::Error;
@@ -190,7 +191,7 @@ impl Turn {
         let made = || format!("call_{}_{}", self.number, self.said.tool_calls.len());
         let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(made);
         open.0.push((call.name.clone(), id.clone()));
-        self.said.tool_calls.push(ToolCall { signature, ..ToolCall::new(id, call.name, arguments) });
+        self.said.tool_calls.push(ToolCall { signature, ..ToolCall::new(id, call.name, common::given(arguments)) });
         Ok(())
     }
 

@@ -1,0 +1,140 @@
+//! What must hold on the way from one dialect to another, by small examples.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::error::ErrorKind;
+
+/// What a request of one dialect is in another.
+fn crossed(from: DialectId, body: &Value, to: DialectId) -> Result<(Value, Loss), Error> {
+    let body = Bytes::from(body.to_string());
+    let located = Located { model: (from == DialectId::Gemini).then(|| "m".to_owned()), ..Located::default() };
+    let ingress = ingress(from).unwrap();
+    let envelope = ingress.envelope(&body, &located)?;
+    let request = ingress.decode_request(&body, &envelope)?;
+    let quirks = Quirks::default();
+    let to_there = Destination { model: "there", default_max_output: 4096, max_output: None, quirks: &quirks };
+    let (body, loss) = egress(to).unwrap().transcode().encode_request(&request, &to_there)?;
+    Ok((serde_json::from_slice(&body).unwrap(), loss))
+}
+
+fn chat(messages: Value) -> Value {
+    json!({"model": "m", "messages": messages})
+}
+
+const CHAT: DialectId = DialectId::OpenAiChat;
+const RESPONSES: DialectId = DialectId::OpenAiResponses;
+
+#[test]
+fn what_the_assistant_said_aloud_is_its_words_or_cannot_be_told() {
+    let spoken = |audio: Value| {
+        chat(json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": null, "audio": audio},
+            {"role": "user", "content": "and?"}]))
+    };
+    let words = spoken(json!({"id": "a", "transcript": "Hello."}));
+    for to in [DialectId::Anthropic, DialectId::Gemini, RESPONSES, DialectId::Cohere, DialectId::Ollama] {
+        let (body, _) = crossed(CHAT, &words, to).unwrap();
+        assert!(body.to_string().contains("Hello."), "{body}");
+        let error = crossed(CHAT, &spoken(json!({"id": "a"})), to).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UnsupportedParameter, "{to:?} {error}");
+        assert!(error.param.is_some_and(|param| param.starts_with("messages[1]")), "{to:?}");
+    }
+}
+
+#[test]
+fn a_turn_of_which_nothing_can_be_said_is_no_turn() {
+    let body = json!({"model": "m", "input": [{"role": "user", "content": "hi"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
+        {"role": "user", "content": "and?"}]});
+    for to in [CHAT, DialectId::Anthropic, DialectId::Gemini, DialectId::Bedrock, DialectId::Cohere, DialectId::Ollama]
+    {
+        let (sent, loss) = crossed(RESPONSES, &body, to).unwrap();
+        let turns = sent.get("messages").or(sent.get("contents")).unwrap();
+        assert!(!turns.to_string().contains("\"assistant\"") && !turns.to_string().contains("\"model\""), "{turns}");
+        assert_eq!(loss.advisory, ["messages[1].content[0]"], "{to:?}");
+    }
+}
+
+#[test]
+fn calls_of_the_past_whose_arguments_are_no_object_travel_whole_and_come_back() {
+    let cut = "{\"city\": \"Be";
+    let calls = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": cut}}]);
+    let body =
+        chat(json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": null, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "a", "content": "bad arguments"}]));
+    for to in [DialectId::Anthropic, DialectId::Gemini, DialectId::Bedrock, DialectId::Ollama] {
+        let (sent, loss) = crossed(CHAT, &body, to).unwrap();
+        assert!(sent.to_string().contains(r#"{"_incomplete_arguments":"{\"city\": \"Be"}"#), "{sent}");
+        assert_eq!(loss.advisory, ["messages[1].tool_calls[0].function.arguments"], "{to:?}");
+        if let (Some(_), DialectId::Anthropic | DialectId::Gemini) = (ingress(to), to) {
+            let (back, _) = crossed(to, &sent, CHAT).unwrap();
+            assert!(back.to_string().contains(&json!(cut).to_string()), "{back}");
+        }
+    }
+}
+
+#[test]
+fn a_choice_among_some_functions_leaves_only_those() {
+    let declared = json!([{"functionDeclarations": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}]);
+    let gemini = |calling: Value| json!({"contents": [{"parts": [{"text": "hi"}]}], "tools": declared, "toolConfig": {"functionCallingConfig": calling}});
+    let names = |body: &Value| -> Vec<String> {
+        body["tools"].as_array().unwrap().iter().map(|t| t["function"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (calling, choice, left) in [
+        (json!({"mode": "ANY", "allowedFunctionNames": ["a", "b"]}), json!("required"), vec!["a", "b"]),
+        (json!({"mode": "VALIDATED", "allowedFunctionNames": ["c"]}), json!("auto"), vec!["c"]),
+        (json!({"mode": "ANY"}), json!("required"), vec!["a", "b", "c"]),
+        (
+            json!({"mode": "ANY", "allowedFunctionNames": ["b"]}),
+            json!({"type": "function", "function": {"name": "b"}}),
+            vec!["a", "b", "c"],
+        ),
+    ] {
+        let (body, loss) = crossed(DialectId::Gemini, &gemini(calling), CHAT).unwrap();
+        assert_eq!((&body["tool_choice"], names(&body)), (&choice, left.iter().map(ToString::to_string).collect()));
+        assert!(loss.is_empty(), "{loss:?}");
+    }
+    let none = gemini(json!({"mode": "ANY", "allowedFunctionNames": ["x", "y"]}));
+    let error = crossed(DialectId::Gemini, &none, CHAT).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("toolConfig.functionCallingConfig.allowedFunctionNames"));
+
+    let tools = json!([{"type": "function", "function": {"name": "a"}}, {"type": "custom", "custom": {"name": "b"}},
+        {"type": "function", "function": {"name": "c"}}]);
+    let among = |mode: &str, named: Value| {
+        let mut body = chat(json!([{"role": "user", "content": "hi"}]));
+        body["tools"] = tools.clone();
+        body["tool_choice"] = json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named}});
+        body
+    };
+    let two = json!([{"type": "function", "function": {"name": "a"}}, {"type": "custom", "custom": {"name": "b"}}]);
+    let (body, _) = crossed(CHAT, &among("required", two.clone()), DialectId::Anthropic).unwrap();
+    let left: Vec<&Value> = body["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+    assert_eq!((left, &body["tool_choice"]["type"]), (vec![&json!("a"), &json!("b")], &json!("any")));
+    for (body, param) in [
+        (among("any", two), "tool_choice.allowed_tools.mode"),
+        (among("auto", json!([{"type": "function", "function": {"name": "x"}}])), "tool_choice.allowed_tools.tools"),
+    ] {
+        assert_eq!(crossed(CHAT, &body, DialectId::Anthropic).unwrap_err().param.as_deref(), Some(param));
+    }
+    let custom = json!({"type": "custom", "custom": {"name": "b"}});
+    let mut body = among("auto", json!([]));
+    body["tool_choice"] = custom;
+    let (body, _) = crossed(CHAT, &body, DialectId::Anthropic).unwrap();
+    assert_eq!(body["tool_choice"], json!({"type": "tool", "name": "b"}));
+}
+
+#[test]
+fn what_is_said_about_a_document_is_told_and_a_wish_for_citations_is_not_lost() {
+    let source = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="});
+    let asked = |citations: Value| {
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [
+            {"type": "document", "source": source, "title": "T", "context": "A report of 2019.", "citations": citations},
+            {"type": "text", "text": "sum up"}]}]})
+    };
+    let (body, loss) = crossed(DialectId::Anthropic, &asked(json!({"enabled": false})), CHAT).unwrap();
+    let content = &body["messages"][0]["content"];
+    assert_eq!((&content[0]["text"], &content[1]["type"]), (&json!("A report of 2019."), &json!("file")));
+    assert!(loss.is_empty(), "{loss:?}");
+    let (_, loss) = crossed(DialectId::Anthropic, &asked(json!({"enabled": true})), CHAT).unwrap();
+    assert_eq!(loss.semantic, ["messages.content.citations.enabled"]);
+}
