@@ -86,7 +86,7 @@ impl Gate {
                     }
                     let mut frame = joined(held, chunk.slice(whole..event.end));
                     held.clear();
-                    let before = frame.split_to(comments(&frame));
+                    let before = frame.split_to(settled(&frame));
                     if !before.is_empty() {
                         out.push(before);
                     }
@@ -151,7 +151,7 @@ impl Gate {
             Ok(other) => {
                 let mut frame = joined(held, Bytes::new());
                 held.clear();
-                held.push(frame.split_to(comments(&frame)));
+                held.push(frame.split_to(settled(&frame)));
                 if let Verdict::Replace(replace) = other {
                     replace(&frame, held);
                 }
@@ -170,19 +170,23 @@ impl Gate {
     }
 }
 
-/// How many bytes of signs of life stand before a frame: they go on whatever becomes of it.
-fn comments(frame: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        match frame.get(at) {
-            Some(b'\r' | b'\n') => at += 1,
-            Some(b':') => match memchr::memchr2(b'\r', b'\n', &frame[at..]) {
-                Some(end) => at += end,
-                None => return at,
-            },
-            _ => return at,
+/// Where the last block of a frame begins. Signs of life and blocks without data are no events: they go on whatever becomes
+/// of the event behind them, as they would have, had a chunk ended there.
+fn settled(frame: &[u8]) -> usize {
+    let (mut at, mut settled, mut in_event) = (0, 0, false);
+    while let Some(length) = memchr::memchr2(b'\r', b'\n', &frame[at..]) {
+        let end = at + length;
+        match frame[at..end].first() {
+            None => in_event = false,
+            Some(b':') => {}
+            Some(_) => in_event = true,
+        }
+        at = end + if frame[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        if !in_event && at < frame.len() {
+            settled = at;
         }
     }
+    settled
 }
 
 /// A frame in one piece.
@@ -247,6 +251,18 @@ mod tests {
             let want = ": hello\r\n\r\ndata: 1\n\nevent: x\ndata: 2\n\n: still here\ndata: changed\n\ndata: end\n\n";
             assert_eq!(text, want, "{cut}");
             assert!(result.is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_goes_on_before_one_that_is_left_out() {
+        for end in ["\n", "\r\n", "\r"] {
+            let stream =
+                "data: 1\n\nodd: x\n: life\n\n: life\nid: 7\ndata: drop\n: in it\n\ndata: 2\n\n".replace('\n', end);
+            let want = "data: 1\n\nodd: x\n: life\n\n: life\ndata: 2\n\n".replace('\n', end);
+            for cut in 1..=stream.len() {
+                assert_eq!(through(&stream, cut), (want.clone(), Ok(())), "{cut} {end:?}");
+            }
         }
     }
 
