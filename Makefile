@@ -33,7 +33,8 @@ lint: ## format and lints, with and without the embedded runtime
 
 test: ## set up and run every test: unit, golden, property, integration, residency on the network, embedded runtime, clients
 	@scripts/setup.sh --clients
-	cargo test $(FAST)
+	@rm -rf var/clients/dump
+	STELLWERK_DUMP=$(abspath var/clients/dump) cargo test $(FAST)
 	cargo build --locked --release
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/residency/run.sh
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh
@@ -43,11 +44,12 @@ clients: ## the tests with clients only; PART=new runs one part (see tests/clien
 	@cargo build --locked --release --quiet
 	STELLWERK_BIN=$(abspath $(BINARY)) tests/clients/run.sh $(PART)
 
-soak: ## what takes long: properties (CASES=100000), upstreams in chaos (REQUESTS=60000), a market with regret, fuzz targets (FUZZ=60 seconds each)
+soak: ## what takes long: properties and generated worlds (CASES=100000), upstreams in chaos (REQUESTS=60000), a market with regret, fuzz targets (FUZZ=60 seconds each)
 	@scripts/setup.sh
 	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
 	PROPTEST_CASES=$$(( $${CASES:-100000} / 20 )) cargo test $(FAST) --release --test it properties
 	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
+	STELLWERK_WORLDS=$${CASES:-100000} cargo test $(FAST) --release --test it worlds -- --nocapture
 	STELLWERK_REGRET=60000 cargo test $(FAST) --release --test regret -- --nocapture
 	@scripts/fuzz.sh $${FUZZ:-60}
 

@@ -75,19 +75,21 @@ const TOKENS: [f64; 14] = [
 ];
 const TARGET: [&str; 3] = ["route", "provider", "model"];
 
-/// What is told of policies.
+/// What is told of policies and keys.
 #[derive(Clone, Debug)]
 struct Deciding {
     policy_errors: IntCounterVec,
     hedges: IntCounterVec,
     retries_refused: IntCounterVec,
     shadow: IntCounterVec,
+    keys: Keys,
 }
 
 impl Deciding {
     fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         Ok(Self {
+            keys: Keys::new(registry)?,
             policy_errors: ints(
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
@@ -107,6 +109,40 @@ impl Deciding {
                 "stellwerk_shadow_runs_total",
                 "Sampled requests, by what became of their shadow.",
                 &["outcome"],
+            )?,
+        })
+    }
+}
+
+/// What is told of the keys of providers, by the name of the variable or file they come from.
+#[derive(Clone, Debug)]
+struct Keys {
+    refusals: IntCounterVec,
+    headroom: IntGaugeVec,
+}
+
+impl Keys {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            refusals: add(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "stellwerk_key_refusals_total",
+                        "Attempts that a provider refused for the key's sake, or that no key had room for.",
+                    ),
+                    &["provider", "key", "reason"],
+                )?,
+            )?,
+            headroom: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stellwerk_key_headroom",
+                        "What a provider still lets through, as it told, less what is on its way.",
+                    ),
+                    &["provider", "key", "target", "limit"],
+                )?,
             )?,
         })
     }
@@ -261,6 +297,20 @@ impl Metrics {
     pub fn locals<'m>(&self, models: impl Iterator<Item = (&'m str, bool)>) {
         self.local_up.reset();
         models.for_each(|(model, up)| self.local_up.with_label_values(&[model]).set(i64::from(up)));
+    }
+
+    /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).
+    pub fn key(&self, provider: &str, key: &str, reason: &str) {
+        self.deciding.keys.refusals.with_label_values(&[provider, key, reason]).inc();
+    }
+
+    /// What is left: provider, key, target, limit, rest.
+    pub fn headroom(&self, left: &[(Arc<str>, String, String, &'static str, u64)]) {
+        self.deciding.keys.headroom.reset();
+        for (provider, key, target, limit, rest) in left {
+            let gauge = self.deciding.keys.headroom.with_label_values(&[&**provider, key, target, limit]);
+            gauge.set(i64::try_from(*rest).unwrap_or(i64::MAX));
+        }
     }
 
     /// The text exposition.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::target::{Health, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
-use crate::gateway::Snapshot;
+use crate::gateway::{Load, Snapshot};
 use crate::ledger::feedback::{Feedback, Score};
 use crate::ledger::query::{AttemptRow, RequestRow};
 use crate::policy::Question;
@@ -132,7 +132,7 @@ const TYPICAL: u64 = 1_000;
 
 pub(super) fn targets(snapshot: &Snapshot, now: UnixMillis) -> Vec<Target> {
     let one = |target: &crate::catalogue::Target| {
-        let signal = snapshot.signal(target.id, TYPICAL, now);
+        let signal = snapshot.signal(target.id, Load::of(TYPICAL), now);
         let (state, until) = match signal.state {
             Health::Up => ("up", None),
             Health::Down { until, .. } => ("down", until),

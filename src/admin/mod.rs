@@ -168,7 +168,9 @@ impl AdminPlane {
     fn metrics(&self) -> Response<Body> {
         let shared = self.gateway.shared();
         shared.metrics.ledger_healthy.set(i64::from(shared.ledger.healthy()));
-        shared.metrics.locals(self.gateway.snapshot().locals());
+        let snapshot = self.gateway.snapshot();
+        shared.metrics.locals(snapshot.locals());
+        shared.metrics.headroom(&snapshot.headroom(shared.now()));
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::keys::{auth, dialable, keys, present};
+use super::keys::{auth, dialable, keys, limits, present};
 use super::places::Places;
 use super::raw;
 use super::read::Reader;
@@ -84,6 +84,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
     });
     let quirks = Arc::new(quirks(reader, &raw.quirks));
     let auth = auth(reader, &raw.auth);
+    let limits = Arc::new(limits(reader, &raw.limits));
     let endpoint_names: Vec<&str> = raw.endpoints.iter().map(|e| e.name.get_ref().as_str()).collect();
     for key in &raw.keys {
         check_key(reader, key, &endpoint_names);
@@ -110,6 +111,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
                 allow_http: token.allow_http,
             }),
             quirks: Arc::clone(&quirks),
+            limits: Arc::clone(&limits),
         };
         let residency = Arc::new(residency(reader, raw, endpoint));
         // Where a key asks nobody for a token, the place of tokens does not matter.

@@ -1,8 +1,13 @@
 //! Credentials of a provider: where they come from, where they go, and whether they are there.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use super::raw;
 use super::read::Reader;
-use super::{AuthScheme, Endpoint, KeyGrant, KeySource, KeySpec, Surroundings};
+use super::{AuthScheme, Endpoint, KeyGrant, KeySource, KeySpec, LimitFacts, Surroundings};
+use crate::dialect::limits::MINUTE;
+use crate::dialect::{Counted, LimitHeader, Refill};
 use crate::domain::id::DialectId;
 use crate::shape::Spanned;
 
@@ -41,7 +46,17 @@ pub(super) fn keys(reader: &mut Reader<'_>, provider: &raw::Provider, endpoint: 
         let grant = key.grant.as_ref().and_then(|at| grant(reader, provider, key, at));
         let source = key.env.clone().map(KeySource::Env).or_else(|| key.file.clone().map(KeySource::File))?;
         let (secret_env, session_env) = (key.secret_env.clone(), key.session_env.clone());
-        Some(KeySpec { source, weight: key.weight, secret_env, session_env, grant })
+        let account = key.account.clone();
+        Some(KeySpec {
+            source,
+            weight: key.weight,
+            secret_env,
+            session_env,
+            grant,
+            rpm: key.rpm,
+            tpm: key.tpm,
+            account,
+        })
     };
     provider.keys.iter().map(Spanned::get_ref).filter(here).filter_map(spec).collect()
 }
@@ -90,4 +105,42 @@ pub(super) fn auth(reader: &mut Reader<'_>, raw: &raw::Auth) -> AuthScheme {
             AuthScheme::None
         }
     }
+}
+
+/// How the provider limits rates.
+pub(super) fn limits(reader: &mut Reader<'_>, raw: &raw::Limits) -> LimitFacts {
+    let by_account = raw.of.as_ref().is_some_and(|at| match at.get_ref().as_str() {
+        "account" => true,
+        "key" => false,
+        _ => {
+            reader.unknown_name(at, "owner of limits", &["key", "account"]);
+            false
+        }
+    });
+    let headers = raw.headers.iter().filter_map(|header| limit_header(reader, header)).collect();
+    LimitFacts { by_account, headers }
+}
+
+fn limit_header(reader: &mut Reader<'_>, raw: &raw::LimitHeader) -> Option<LimitHeader> {
+    let name = raw.counts.get_ref().as_str();
+    let Some(counts) = Counted::ALL.into_iter().find(|counts| counts.name() == name) else {
+        reader.unknown_name(&raw.counts, "limit", &Counted::ALL.map(Counted::name));
+        return None;
+    };
+    let refill = match raw.refill.as_ref().map(|at| (at, at.get_ref().as_str())) {
+        None | Some((_, "steady")) => Refill::Steady,
+        Some((_, "whole")) => Refill::Whole,
+        Some((at, _)) => {
+            reader.unknown_name(at, "refill", &["steady", "whole"]);
+            return None;
+        }
+    };
+    Some(LimitHeader {
+        counts,
+        limit: raw.limit.clone().map(Cow::Owned),
+        remaining: Cow::Owned(raw.remaining.clone()),
+        reset: raw.reset.clone().map(Cow::Owned),
+        period: raw.period_s.map_or(MINUTE, |seconds| Duration::from_secs(u64::from(seconds.max(1)))),
+        refill,
+    })
 }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::dialect::Quirks;
+use crate::dialect::{LimitHeader, Quirks};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
@@ -85,6 +85,21 @@ pub struct KeySpec {
     pub session_env: Option<String>,
     /// How it becomes an access token; none = it goes where the scheme says.
     pub grant: Option<KeyGrant>,
+    /// Requests a minute that the provider lets through, until its answers tell.
+    pub rpm: Option<u64>,
+    /// Tokens a minute, likewise.
+    pub tpm: Option<u64>,
+    /// The account that it belongs to; none = one of its own.
+    pub account: Option<String>,
+}
+
+/// How a provider limits rates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitFacts {
+    /// Whether it counts by account, whatever key is used.
+    pub by_account: bool,
+    /// The headers in which it tells, where they are not those of the dialect.
+    pub headers: Vec<LimitHeader>,
 }
 
 /// How a key becomes an access token.
@@ -161,6 +176,8 @@ pub struct Endpoint {
     pub token: Option<TokenPlace>,
     /// Peculiarities of the dialect.
     pub quirks: Arc<Quirks>,
+    /// How the provider limits rates.
+    pub limits: Arc<LimitFacts>,
 }
 
 /// Another dialect of an endpoint.

@@ -22,6 +22,9 @@ pub(super) struct Provider {
     pub keys: Vec<Spanned<Key>>,
     /// Where access tokens are granted to keys with a `grant`.
     pub token: Option<Token>,
+    /// How it limits rates.
+    #[serde(default)]
+    pub limits: Limits,
     /// Jurisdiction of the operating company; absent = unknown.
     pub operator: Option<Spanned<String>>,
     /// Jurisdiction of its ultimate parent; absent = unknown.
@@ -98,8 +101,43 @@ pub(super) struct Key {
     /// Share of the traffic.
     #[serde(default = "one")]
     pub weight: u32,
+    /// Requests a minute that the provider lets through per model, until its answers tell.
+    pub rpm: Option<u64>,
+    /// Tokens a minute, likewise.
+    pub tpm: Option<u64>,
+    /// The account that it belongs to, where several keys are of one: what exhausts one exhausts all.
+    pub account: Option<String>,
     /// Only for these endpoints; absent = all.
     pub endpoints: Option<Spanned<Vec<String>>>,
+}
+
+/// How a provider limits rates.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    /// Whose limits they are: of each `key` (the default), or of the `account`, whatever key is used.
+    pub of: Option<Spanned<String>>,
+    /// In which headers of an answer it tells of them, instead of those of its dialect.
+    #[serde(rename = "header")]
+    pub headers: Vec<LimitHeader>,
+}
+
+/// The headers of one limit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitHeader {
+    /// `requests`, `tokens`, `input_tokens` or `output_tokens`.
+    pub counts: Spanned<String>,
+    /// The header of the limit.
+    pub limit: Option<String>,
+    /// The header of what is left.
+    pub remaining: String,
+    /// The header of the reset: a duration (`6m0s`), seconds, or a moment.
+    pub reset: Option<String>,
+    /// Seconds in which a limit is there again, where no header tells; absent = a minute.
+    pub period_s: Option<u32>,
+    /// `steady` (the default: it comes back evenly) or `whole` (all at once, at the reset).
+    pub refill: Option<Spanned<String>>,
 }
 
 fn one() -> u32 {

@@ -16,6 +16,7 @@ mod gemini;
 #[cfg(test)]
 mod golden;
 mod ids;
+pub mod limits;
 mod models;
 pub mod native;
 mod ollama;
@@ -28,6 +29,7 @@ mod read;
 mod unread;
 
 pub use embed::{EmbedClient, EmbedProvider};
+pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use params::{Carriage, Parameter, Slot, Weight};
 
@@ -358,6 +360,11 @@ pub trait Egress: Send + Sync {
 
     /// Headers the dialect itself demands (a version).
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Headers in which a provider tells of its limits, unless its own file names others.
+    fn limits(&self) -> &'static [LimitHeader] {
         &[]
     }
 

@@ -1,4 +1,4 @@
-//! A whole answer gathered from its events.
+//! A whole answer gathered from its events, and the other way round.
 
 use futures_util::{Stream, StreamExt};
 
@@ -99,10 +99,64 @@ impl Collector {
     }
 }
 
+impl ChatResponse {
+    /// Bytes of text, thinking, refusals and arguments: the basis of an estimate where usage is not reported.
+    #[must_use]
+    pub fn output_bytes(&self) -> u64 {
+        let said = |part: &Part| match part {
+            Part::Text(text) | Part::Refusal(text) | Part::Reasoning { text, .. } => text.len(),
+            _ => 0,
+        };
+        let of = |choice: &Choice| {
+            let calls: usize = choice.tool_calls.iter().map(|call| call.arguments.len()).sum();
+            choice.content.iter().map(said).sum::<usize>() + calls
+        };
+        self.choices.iter().map(of).sum::<usize>() as u64
+    }
+}
+
+/// The events of a whole answer, in the order of a stream. Gathered again they are the same answer, but for its service
+/// tier, which no event tells.
+#[must_use]
+pub fn events(response: ChatResponse) -> Vec<ChatEvent> {
+    let ChatResponse { id, model, created, choices, usage, .. } = response;
+    let mut events = vec![ChatEvent::Start { id, model, created }];
+    for Choice { index: choice, content, tool_calls, finish, stop_sequence, logprobs, citations } in choices {
+        for part in content {
+            match part {
+                Part::Text(text) => events.push(ChatEvent::Text { choice, text }),
+                Part::Refusal(text) => events.push(ChatEvent::Refusal { choice, text }),
+                Part::Reasoning { text, signature } => {
+                    if !text.is_empty() {
+                        events.push(ChatEvent::Reasoning { choice, text });
+                    }
+                    events.extend(signature.map(|signature| ChatEvent::ReasoningSignature { choice, signature }));
+                }
+                part => events.push(ChatEvent::Media { choice, part }),
+            }
+        }
+        if !logprobs.is_empty() {
+            events.push(ChatEvent::Logprobs { choice, tokens: logprobs });
+        }
+        events.extend(citations.into_iter().map(|citation| ChatEvent::Citation { choice, citation }));
+        for (index, call) in (0..).zip(tool_calls) {
+            let ToolCall { id, name, arguments: fragment, custom, signature, .. } = call;
+            events.push(ChatEvent::ToolStart { choice, index, id, name, custom, signature });
+            events.push(ChatEvent::ToolArguments { choice, index, fragment });
+        }
+        events.push(ChatEvent::Finish { choice, reason: finish, stop_sequence });
+    }
+    events.extend(usage.map(ChatEvent::Usage));
+    events.push(ChatEvent::End);
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::chat::FinishReason;
+    use crate::domain::chat::{Citation, FinishReason, Signature, TokenLogprob};
+    use crate::domain::id::DialectId;
+    use crate::domain::usage::{Bucket, Usage};
 
     #[test]
     fn deltas_of_a_kind_are_joined_and_a_missing_end_is_a_truncation() {
@@ -117,5 +171,38 @@ mod tests {
         assert_eq!(choice.content, [Part::Reasoning { text: "ab".into(), signature: None }, Part::Text("cd".into())]);
         assert_eq!(choice.finish, FinishReason::Length);
         assert_eq!(collector.finish().unwrap_err().kind, FailureKind::Truncated);
+    }
+
+    #[test]
+    fn an_answer_survives_its_events() {
+        let signature = Signature::new(DialectId::Anthropic, "s".to_owned());
+        let call = |id: &str, custom| ToolCall { custom, ..ToolCall::new(id, "f", "{}") };
+        let token = TokenLogprob { token: "a".into(), logprob: -0.5, bytes: None, top: Vec::new() };
+        let choice = Choice {
+            content: vec![
+                Part::Reasoning { text: "hm".into(), signature: Some(signature.clone()) },
+                Part::Reasoning { text: String::new(), signature: Some(signature) },
+                Part::Text("one".into()),
+                Part::Refusal("no".into()),
+            ],
+            tool_calls: vec![call("1", false), call("2", true)],
+            finish: FinishReason::ToolCalls,
+            stop_sequence: Some("x".into()),
+            logprobs: vec![token],
+            citations: vec![Citation { url: Some("u".into()), ..Citation::default() }],
+            ..Choice::new(0)
+        };
+        let answer = ChatResponse {
+            id: "id".into(),
+            model: "m".into(),
+            created: Some(7),
+            choices: vec![choice, Choice { content: vec![Part::Text("two".into())], ..Choice::new(1) }],
+            usage: Some(Usage::ZERO.with(Bucket::Input, 3)),
+            service_tier: None,
+        };
+        assert_eq!(answer.output_bytes(), 14);
+        let mut collector = Collector::default();
+        events(answer.clone()).into_iter().for_each(|event| collector.take(event).unwrap());
+        assert_eq!(collector.finish().unwrap(), answer);
     }
 }

@@ -312,6 +312,25 @@ impl FailureKind {
     }
 }
 
+/// What a failure is about. An endpoint stands for its region: each region of a provider is an endpoint of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The account behind the key is exhausted: all its keys rest.
+    Account,
+    /// The key is refused.
+    Key,
+    /// The rate of the key, or of its account, is limited at this target.
+    Limit,
+    /// Nobody answers at the endpoint.
+    Endpoint,
+    /// What stands before the endpoint's models answers, and reaches none.
+    Front,
+    /// The model at the endpoint.
+    Target,
+    /// The request or the client: nothing rests.
+    Nothing,
+}
+
 /// The code of a prompt that does not fit a target's context, whatever the target calls it. Clients test for it.
 pub const PROMPT_TOO_LONG: &str = "context_length_exceeded";
 
@@ -385,6 +404,24 @@ impl Failure {
             FailureKind::Worker => true,
             FailureKind::Rejected => self.is_too_long(),
             FailureKind::SlowReader => false,
+        }
+    }
+
+    /// What it is about: how much rests for it.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self.kind {
+            FailureKind::Credentials if self.is_no_quota() => Scope::Account,
+            FailureKind::Credentials => Scope::Key,
+            FailureKind::RateLimited => Scope::Limit,
+            FailureKind::Connect => Scope::Endpoint,
+            // Said by what stands before the models of an endpoint, of all of them. Other 5xx are mostly of one model.
+            FailureKind::Upstream | FailureKind::Timeout if matches!(self.status, Some(502 | 504)) => Scope::Front,
+            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => {
+                Scope::Target
+            }
+            FailureKind::Timeout | FailureKind::Worker => Scope::Target,
+            FailureKind::Rejected | FailureKind::SlowReader => Scope::Nothing,
         }
     }
 

@@ -81,6 +81,13 @@ impl Bucket {
 pub struct Usage([u64; Bucket::COUNT]);
 
 impl Usage {
+    /// Where a provider reports nothing: the prompt as it was estimated before, and a token for every four bytes of
+    /// answer.
+    #[must_use]
+    pub fn estimated(prompt: Self, output_bytes: u64) -> Self {
+        prompt.with(Bucket::Output, output_bytes.div_ceil(4))
+    }
+
     /// Nothing used.
     pub const ZERO: Self = Self([0; Bucket::COUNT]);
 

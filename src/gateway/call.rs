@@ -12,6 +12,7 @@ use crate::domain::embed::EmbedRequest;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
+use crate::domain::usage::{Bucket, Usage};
 
 /// A request that has been authenticated and whose envelope is known. The prompt is not decoded.
 pub(super) struct Call {
@@ -63,6 +64,11 @@ impl Call {
     /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.
     pub(super) fn input_estimate(&self) -> u64 {
         (self.envelope.prompt_bytes as u64).div_ceil(4)
+    }
+
+    /// The same as usage.
+    pub(super) fn prompt_estimate(&self) -> Usage {
+        Usage::ZERO.with(Bucket::Input, self.input_estimate())
     }
 
     /// The request for vectors, where it is one that can be read.

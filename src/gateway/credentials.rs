@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::pools::Pools;
 use crate::catalogue::{AuthScheme, Endpoint, KeyGrant, KeySource, KeySpec};
 use crate::upstream::{
-    AwsKey, Credential, CredentialPool, EndpointSpec, Grant, Placement, Pool, Scope, ServiceAccount, TokenEndpoint,
-    TokenSource,
+    Account, AwsKey, Credential, CredentialPool, EndpointSpec, Grant, KeyState, Limits, Placement, Pool, Scope,
+    ServiceAccount, TokenEndpoint, TokenSource,
 };
 
 /// The connections of an endpoint with its credentials; those that are known already, where nothing has changed.
@@ -56,23 +56,45 @@ fn credential(endpoint: &Endpoint, key: &KeySpec, known: &Pools) -> Result<Optio
         return Err(format!("the key in {label} has control characters"));
     }
     let mut print = format!("{label}:{:x?}:{:?}{};", Sha256::digest(&secret), key.grant, key.weight);
+    let (state, more) = state(endpoint, key, &label, &secret, known)?;
+    print.push_str(&more);
     let credential = match (&key.grant, &key.secret_env) {
-        (Some(KeyGrant::Token), _) => Credential::token(label, key.weight, secret.into()),
+        (Some(KeyGrant::Token), _) => Credential::token(state, key.weight, secret.into()),
         (Some(grant), _) => {
             let Some((source, more)) = granted(endpoint, grant, &label, secret, known)? else { return Ok(None) };
             print.push_str(&more);
-            Credential::granted(label, key.weight, source)
+            Credential::granted(state, key.weight, source)
         }
-        (None, None) => Credential::new(label, key.weight, secret.into()),
+        (None, None) => Credential::new(state, key.weight, secret.into()),
         (None, Some(name)) => {
             let Some(own) = variable(name) else { return Ok(None) };
             let session = key.session_env.as_deref().and_then(variable);
             print.push_str(&format!("{:x?}{:x?};", Sha256::digest(&own), session.as_ref().map(Sha256::digest)));
             let key_of = AwsKey { id: secret.into(), secret: own.into(), session: session.map(Into::into) };
-            Credential::aws(label, key.weight, key_of)
+            Credential::aws(state, key.weight, key_of)
         }
     };
     Ok(Some((credential, print)))
+}
+
+/// What is remembered of a key, and the print of what makes it another one.
+fn state(
+    endpoint: &Endpoint,
+    key: &KeySpec,
+    label: &str,
+    secret: &str,
+    known: &Pools,
+) -> Result<(Arc<KeyState>, String), String> {
+    let provider = endpoint.name.split('@').next().unwrap_or_default();
+    let limits = Limits { rpm: key.rpm, tpm: key.tpm };
+    let by_account = endpoint.limits.by_account;
+    let print = format!("{provider}:{label}:{:x?}:{limits:?}{:?}{by_account};", Sha256::digest(secret), key.account);
+    let account = match &key.account {
+        Some(name) => known.account(format!("{provider}:{name:?}"), || Account::new(limits))?,
+        None => Arc::new(Account::new(limits)),
+    };
+    let made = || Ok(KeyState::new(label, limits, account, by_account));
+    Ok((known.key(print.clone(), made)?, print))
 }
 
 /// The source of tokens for a key, and the print of what makes it another one.

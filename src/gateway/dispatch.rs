@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use super::call::Call;
 use super::cost::CostNote;
+use super::keys::{self, Load};
+use super::origin;
 use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
@@ -25,8 +27,12 @@ use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
 use crate::domain::target::{Health, UnixMillis};
+use crate::domain::usage::Usage;
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
+
+/// The media type of events.
+const EVENTS: &str = "text/event-stream";
 
 /// No provider answers within less.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -86,7 +92,7 @@ impl Dispatch {
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.may_retry(now) {
@@ -110,6 +116,11 @@ impl Dispatch {
                         refused.get_or_insert(*error);
                         continue 'targets;
                     }
+                    // No key has room for it, though one had when it was planned. Nothing was sent either.
+                    Err(Stop::NoRoom(failure)) => {
+                        failures.add(*failure);
+                        continue 'targets;
+                    }
                     Err(Stop::Failed(failed)) => {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
@@ -129,6 +140,16 @@ impl Dispatch {
         Err(failures.told(refused, settlement.attempts()))
     }
 
+    /// What the request brings along.
+    pub(super) fn load(&self) -> Load {
+        Load::of_call(&self.call)
+    }
+
+    /// The conversation, where it stays where it was answered.
+    fn session(&self) -> Option<u64> {
+        self.decision.affinity.and_then(|_| origin::session(&self.call))
+    }
+
     /// Whether a further attempt may be made at all. The gateway's own budget, not the request's: an outage must not
     /// multiply the load of what is left.
     pub(super) fn may_retry(&self, now: UnixMillis) -> bool {
@@ -144,8 +165,7 @@ impl Dispatch {
     fn worth_trying(&self, number: usize) -> bool {
         let Some(candidate) = self.decision.admitted.get(number) else { return false };
         let now = self.shared.now();
-        if let Health::Down { until, .. } =
-            self.snapshot.signal(candidate.target, self.decision.input_tokens, now).state
+        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, self.load(), now).state
             && until.is_none_or(|until| until > now)
         {
             self.shared.metrics.retry_refused("down");
@@ -189,23 +209,24 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let forwarded = if passes.is_some() { self.call.headers.as_slice() } else { &[] };
         let line = wire.line(self.call.upstream_model(target), stream, forwarded).map_err(Stop::from)?;
-        settlement.attempt(target.id, loss.clone());
-        let deadline = self.first_by(started, after);
         let Some(pool) = wire.pool(self.timeouts.connect) else {
             return Err(Failure::new(FailureKind::Connect, "the target has no connections").into());
         };
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let sent = timeout_at(deadline, pool.send(ticket, &lease, line, pieces)).await;
+        let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
+        let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
+        settlement.attempt(target.id, loss.clone());
+        let deadline = self.first_by(started, after);
+        let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
-            let other_key = self.shared.rest_key(&failure, pool, &lease);
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {
-            let pump = self.pump(wire, reply.body, passes)?;
-            self.first_frame(pump, settlement, deadline).await?
+            self.streamed(wire, reply.body, passes, settlement, deadline).await?
         } else {
             self.whole(wire, reply.body, passes, deadline).await?
         };
@@ -254,6 +275,39 @@ impl Dispatch {
         Ok(Arc::clone(self.decoded.get_or_init(|| request)))
     }
 
+    /// A stream, in whatever form the provider gives it: some give a whole answer all the same.
+    async fn streamed(
+        &self,
+        wire: &Wire,
+        mut body: upstream::ReplyBody,
+        passes: Option<&dyn Passthrough>,
+        settlement: &mut Settlement,
+        deadline: Instant,
+    ) -> Result<Answer, Stop> {
+        let late = |_| Failure::new(FailureKind::Timeout, "no token within the limit");
+        // No event begins like that, and no other form that the dialect streams in.
+        let whole = wire.egress.accept() == EVENTS
+            && timeout_at(deadline, poll_fn(|cx| body.poll_first(cx))).await.map_err(late)?? == Some(b'{');
+        if !whole {
+            let pump = self.pump(wire, body, passes)?;
+            return self.first_frame(pump, settlement, deadline).await;
+        }
+        let collected = timeout_at(deadline, upstream::collect(body, self.snapshot.config.max_answer)).await;
+        let response = wire.egress.transcode().decode_response(&collected.map_err(late)??, &wire.quirks)?;
+        let unreadable = |_| Failure::new(FailureKind::Malformed, "a whole answer to a request for a stream");
+        let render = self.render().map_err(unreadable)?;
+        let observed = Observed { began: true, ..observed(&response) };
+        let mut pending = VecDeque::new();
+        render.whole(response, &observed, &mut pending);
+        let note = if self.call.show_cost { settlement.pricer() } else { None };
+        let note = note.map(|pricer| CostNote(Arc::new(pricer)));
+        if let Some(note) = &note {
+            note.add(observed.usage, &mut pending, 0);
+        }
+        settlement.first_token();
+        Ok(Answer::Stream { pump: Box::new(Pump::Ended { observed }), pending, note })
+    }
+
     fn pump(&self, wire: &Wire, body: upstream::ReplyBody, passes: Option<&dyn Passthrough>) -> Result<Pump, Stop> {
         Ok(if let Some(passes) = passes {
             let watching = Watching { hide_usage: !self.call.shows_usage(), array: self.call.envelope.array };
@@ -267,7 +321,8 @@ impl Dispatch {
     fn render(&self) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         let request = Arc::clone(&rendering.request);
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep()))
+        let prompt = self.call.prompt_estimate();
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep(), prompt))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -342,12 +397,10 @@ impl Dispatch {
 
     fn rendered(&self, mut response: ChatResponse) -> Result<Answer, Stop> {
         response.created.get_or_insert(self.shared.now().0 / 1000);
-        let observed = Observed {
-            usage: response.usage,
-            model: Some(response.model.clone()),
-            finished: true,
-            ..Observed::default()
-        };
+        let observed = observed(&response);
+        // What the ledger will say as well.
+        let estimate = || Usage::estimated(self.call.prompt_estimate(), observed.output_bytes);
+        response.usage.get_or_insert_with(estimate);
         let rendering = self.rendering()?;
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
@@ -415,12 +468,25 @@ impl Dispatch {
     }
 }
 
+/// What is known of an answer that was read whole.
+fn observed(response: &ChatResponse) -> Observed {
+    Observed {
+        usage: response.usage,
+        model: Some(response.model.clone()),
+        finished: true,
+        output_bytes: response.output_bytes(),
+        ..Observed::default()
+    }
+}
+
 /// Why an attempt did not answer.
 pub(super) enum Stop {
     /// The request can't be put to this dialect: the caller's to mend.
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
+    /// Nothing was sent: no key of the target has room.
+    NoRoom(Box<Failure>),
     /// The attempt failed; another may follow.
     Failed(Box<Failed>),
 }

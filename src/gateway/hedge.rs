@@ -100,7 +100,7 @@ impl Dispatch {
     /// Leave to ask another target as well.
     fn second(&self, number: usize, made: u8) -> Option<(usize, Ticket)> {
         let now = self.shared.now();
-        let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+        let signals = |id| self.snapshot.signal(id, self.load(), now);
         let up = |candidate: &Candidate| signals(candidate.target).state == Health::Up;
         let found = self.decision.second(number, made, &up, &*self.snapshot.catalogue, &signals, now)?;
         self.may_retry(now).then_some(found)

@@ -12,6 +12,7 @@ mod dispatch;
 pub mod files;
 mod hedge;
 mod homes;
+mod keys;
 mod locals;
 mod origin;
 mod pass;
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Principal;
 use crate::cache::{Items, Key, Lead, Lookup, ResponseCache, Scope};
 use crate::dialect::{self, Ingress, Located};
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::plan::Operation;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
@@ -51,7 +52,6 @@ use crate::health::Registry;
 use crate::ledger::Ledger;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
-use crate::upstream::{Lease, Pool};
 
 use call::Call;
 use detached::Detached;
@@ -60,6 +60,7 @@ use settle::{Settled, Settlement};
 use trail::Seen;
 
 pub use body::Body;
+pub use keys::Load;
 pub use locals::LocalModels;
 pub use origin::asker;
 pub use relay::Relay;
@@ -134,17 +135,6 @@ impl Shared {
 
     fn after(&self, rest: Duration) -> UnixMillis {
         UnixMillis(now().0.saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// Rests the key of a refused attempt, if the refusal was about it. Returns whether its target has another one that is
-    /// ready: then the target is not to blame.
-    fn rest_key(&self, failure: &Failure, pool: &Pool, lease: &Lease<'_>) -> bool {
-        if !matches!(failure.kind, FailureKind::Credentials | FailureKind::RateLimited) {
-            return false;
-        }
-        let rest = failure.retry_after.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(300));
-        lease.rest_until(self.after(rest));
-        pool.ready(self.now())
     }
 
     /// A throw of the dice (splitmix64): for spreading load, not for secrets.
@@ -347,7 +337,7 @@ impl Gateway {
         };
         let policy = snapshot.policy(&call.principal)?;
         let signals = |id| {
-            let signal = snapshot.signal(id, call.input_estimate(), now);
+            let signal = snapshot.signal(id, Load::of_call(call), now);
             seen.borrow_mut().signals.push((id, signal));
             signal
         };
@@ -391,8 +381,8 @@ impl Gateway {
             Lookup::Hit(entry) => {
                 self.shared.metrics.cache(scope.route, "hit", entry.cost);
                 let mut response = Response::new(Body::whole(entry.body.clone()));
-                let settled =
-                    Settled { cost: Some(Default::default()), baseline: None, target: Some(Arc::clone(&entry.target)) };
+                let target = Some(Arc::clone(&entry.target));
+                let settled = Settled { cost: Some(Default::default()), target, ..Settled::default() };
                 head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
                 insert(&mut response, "x-stellwerk-cache", "hit");
                 settlement.cached(entry.cost);
@@ -562,6 +552,9 @@ fn head(
     }
     if let Some(baseline) = settled.baseline {
         insert(response, "x-stellwerk-baseline-cost", &format!("{baseline} USD"));
+    }
+    if settled.estimated {
+        insert(response, "x-stellwerk-usage", "estimated");
     }
     if !dropped.is_empty() {
         insert(response, "x-stellwerk-dropped-params", &dropped.join(", "));

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::Body;
 use super::call::Call;
 use super::detached::Detached;
+use super::keys::{self, Load};
 use super::pump::{Pump, Step};
 use super::relay::Relay;
 use super::settle::{Settled, Settlement};
@@ -77,6 +78,8 @@ enum Stop {
     Refused(Box<Error>),
     /// The request is wrong in the client's own dialect.
     Wrong(Box<Error>),
+    /// Nothing was sent: no key of the target has room.
+    NoRoom(Failure),
     /// The attempt failed.
     Failed {
         failure: Failure,
@@ -211,7 +214,7 @@ impl Pass {
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 let now = self.shared.now();
-                let signals = |id| self.snapshot.signal(id, self.decision.input_tokens, now);
+                let signals = |id| self.snapshot.signal(id, self.load(), now);
                 let ticket = self.decision.ticket(number, made, &*self.snapshot.catalogue, &signals, now);
                 let Ok(ticket) = ticket else { continue 'targets };
                 if made > 0 && !self.shared.retries.take(now) {
@@ -226,6 +229,10 @@ impl Pass {
                     }
                     Err(Stop::Refused(error)) => {
                         refused.get_or_insert(*error);
+                        continue 'targets;
+                    }
+                    Err(Stop::NoRoom(failure)) => {
+                        failures.add(failure);
                         continue 'targets;
                     }
                     Err(Stop::Failed { failure, other_key }) => {
@@ -246,6 +253,11 @@ impl Pass {
         let error = failures.told(refused, settlement.attempts());
         settlement.failed(&error);
         Err(error)
+    }
+
+    /// What the request brings along.
+    fn load(&self) -> Load {
+        Load::of_call(&self.call)
     }
 
     fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
@@ -287,14 +299,16 @@ impl Pass {
         {
             line.headers.insert(CONTENT_TYPE, media.clone());
         }
-        settlement.attempt(target.id, dropped.clone());
         let pool = wire.pool(self.decision.timeouts.connect);
         let pool = pool.ok_or_else(|| Failure::new(FailureKind::Connect, "the target has no connections"))?;
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
+        let lease = keys::lease(pool, self.load(), target, (None, &self.shared));
+        let mut lease = lease.map_err(Stop::NoRoom)?;
+        settlement.attempt(target.id, dropped.clone());
         let late = |_| Failure::new(FailureKind::Timeout, "no answer within the limit");
-        let sent = timeout_at(self.deadline, pool.send(ticket, &lease, line, pieces)).await;
+        let sent = timeout_at(self.deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {
@@ -308,7 +322,7 @@ impl Pass {
         if !good {
             let said = wire.egress.decode_error(status, &body.unwrap_or_default());
             let failure = super::retry::refused(said, status, &headers, self.shared.now());
-            let other_key = self.shared.rest_key(&failure, pool, &lease);
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
             return Err(Stop::Failed { failure, other_key });
         }
         let body = body?;

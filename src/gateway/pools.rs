@@ -1,15 +1,18 @@
-//! Connections outlive reloads: an endpoint whose facts have not changed keeps its pool, and a grant its token.
+//! Connections outlive reloads: an endpoint whose facts have not changed keeps its pool, a grant its token, and a key what
+//! is remembered of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::upstream::{Pool, TokenSource};
+use crate::upstream::{Account, KeyState, Pool, TokenSource};
 
-/// Pools and sources of tokens.
+/// Pools, sources of tokens, and what is remembered of keys.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     pools: Shelf<Pool>,
     tokens: Shelf<TokenSource>,
+    keys: Shelf<KeyState>,
+    accounts: Shelf<Account>,
 }
 
 /// Things by everything that makes them what they are. What no snapshot uses any more is let go.
@@ -48,5 +51,19 @@ impl Pools {
         make: impl FnOnce() -> Result<TokenSource, String>,
     ) -> Result<Arc<TokenSource>, String> {
         self.tokens.get(facts, make)
+    }
+
+    /// What is remembered of a key: one for all pools and endpoints that use it.
+    pub(super) fn key(
+        &self,
+        facts: String,
+        make: impl FnOnce() -> Result<KeyState, String>,
+    ) -> Result<Arc<KeyState>, String> {
+        self.keys.get(facts, make)
+    }
+
+    /// An account: one for all keys that are of it.
+    pub(super) fn account(&self, facts: String, make: impl FnOnce() -> Account) -> Result<Arc<Account>, String> {
+        self.accounts.get(facts, || Ok(make()))
     }
 }

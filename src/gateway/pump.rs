@@ -13,8 +13,10 @@ use futures_util::Stream as _;
 
 use crate::cache::Items;
 use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
-use crate::domain::chat::{ChatEvent, ChatRequest};
+use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse};
+use crate::domain::collect::events;
 use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::usage::Usage;
 use crate::local::Generation;
 use crate::upstream::ReplyBody;
 
@@ -74,6 +76,8 @@ pub(super) struct Render {
     hide_thinking: bool,
     /// Where parts of the answer are kept, and for whom.
     keep: Option<(Items, Arc<str>)>,
+    /// The prompt as it is estimated, for an answer whose provider reports no usage. None once it has.
+    estimate: Option<Usage>,
     events: Vec<ChatEvent>,
     buffer: BytesMut,
 }
@@ -90,14 +94,25 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Render {
-    pub(super) fn new(encode: Box<dyn EncodeStream>, request: &ChatRequest, keep: Option<(Items, Arc<str>)>) -> Self {
+    pub(super) fn new(
+        encode: Box<dyn EncodeStream>,
+        request: &ChatRequest,
+        keep: Option<(Items, Arc<str>)>,
+        estimate: Usage,
+    ) -> Self {
         let one_call = request.parallel_tool_calls == Some(false);
-        let hide_thinking = request.hide_thinking;
-        Self { encode, one_call, hide_thinking, keep, events: Vec::new(), buffer: BytesMut::new() }
+        let (hide_thinking, estimate) = (request.hide_thinking, Some(estimate));
+        Self { encode, one_call, hide_thinking, keep, estimate, events: Vec::new(), buffer: BytesMut::new() }
+    }
+
+    /// Renders an answer that is there already, whole.
+    pub(super) fn whole(mut self, response: ChatResponse, observed: &Observed, out: &mut VecDeque<Bytes>) {
+        self.events = events(response);
+        self.flush(observed, out);
     }
 
     /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
-    fn flush(&mut self, out: &mut VecDeque<Bytes>) -> Option<Failure> {
+    fn flush(&mut self, observed: &Observed, out: &mut VecDeque<Bytes>) -> Option<Failure> {
         let mut failed = None;
         for event in self.events.drain(..) {
             match event {
@@ -106,6 +121,16 @@ impl Render {
                     if self.one_call => {}
                 ChatEvent::Reasoning { .. } if self.hide_thinking => {}
                 event => {
+                    if matches!(event, ChatEvent::Usage(_)) {
+                        self.estimate = None;
+                    }
+                    // What the ledger will say as well.
+                    if event == ChatEvent::End
+                        && let Some(prompt) = self.estimate.take()
+                    {
+                        let usage = Usage::estimated(observed.prompt.unwrap_or(prompt), observed.output_bytes);
+                        self.encode.event(&ChatEvent::Usage(usage), &mut self.buffer);
+                    }
                     self.encode.event(&event, &mut self.buffer);
                     if let (ChatEvent::End, Some((items, tenant))) = (&event, &self.keep) {
                         items.keep(tenant, self.encode.kept());
@@ -146,7 +171,7 @@ impl Pump {
                     Some(Err(failure)) => Err(failure),
                     None => decode.end(&mut render.events).map(|()| Step::End),
                 };
-                let failed = render.flush(out);
+                let failed = render.flush(decode.observed(), out);
                 Poll::Ready(failed.map_or_else(|| result.unwrap_or_else(Step::Failed), Step::Failed))
             }
             Self::Local { generation, render, observed } => {
@@ -157,7 +182,7 @@ impl Pump {
                 observe(observed, &event);
                 let end = event == ChatEvent::End;
                 render.events.push(event);
-                Poll::Ready(match render.flush(out) {
+                Poll::Ready(match render.flush(observed, out) {
                     Some(failure) => Step::Failed(failure),
                     None if end => Step::End,
                     None => Step::More,

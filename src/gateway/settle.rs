@@ -40,6 +40,8 @@ pub(super) struct Settled {
     pub baseline: Option<Money>,
     /// The target that answered.
     pub target: Option<Arc<str>>,
+    /// Whether its usage is our estimate.
+    pub estimated: bool,
 }
 
 /// Prices the current attempt's usage before the request is settled.
@@ -366,8 +368,7 @@ impl Settlement {
         }
         // A stream that broke may have reported its prompt, exactly, before its answer.
         if let Some(prompt) = observed.prompt {
-            let output = observed.output_bytes.div_ceil(4);
-            return (prompt.with(Bucket::Output, output), Basis::Estimated);
+            return (Usage::estimated(prompt, observed.output_bytes), Basis::Estimated);
         }
         let answered = observed.began || (status == Some(200) && !matches!(outcome, Outcome::Failed(_)));
         // The request was sent and its end is not known: the prompt at least may be billed.
@@ -377,8 +378,8 @@ impl Settlement {
         if !answered && !asked {
             return (Usage::ZERO, Basis::Provider);
         }
-        let output = observed.output_bytes.div_ceil(4);
-        (Usage::ZERO.with(Bucket::Input, self.receipt.input_estimate).with(Bucket::Output, output), Basis::Estimated)
+        let prompt = Usage::ZERO.with(Bucket::Input, self.receipt.input_estimate);
+        (Usage::estimated(prompt, observed.output_bytes), Basis::Estimated)
     }
 
     fn charge(&self, target: &Target, usage: &Usage, when: When) -> ChargeRecord {
@@ -453,12 +454,15 @@ impl Settlement {
     }
 
     fn finish(&mut self) -> Settled {
-        let target = self.receipt.attempts.last().map(|a| Arc::clone(&a.target));
+        let last = self.receipt.attempts.last();
+        let target = last.map(|a| Arc::clone(&a.target));
+        let estimated = last.is_some_and(|a| a.basis == Basis::Estimated && !a.usage.is_zero());
         self.join();
         let settled = Settled {
             cost: self.receipt.fully_priced().then(|| self.receipt.cost()).flatten(),
             baseline: self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()),
             target,
+            estimated,
         };
         if let Some(permit) = self.permit.take() {
             self.shared.metrics.in_flight.dec();

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::compare::compare;
 use super::dispatch::Dispatch;
+use super::keys::{self, Load};
 use super::snapshot::Snapshot;
 use super::{Shared, now};
 use crate::catalogue::Target;
@@ -166,12 +167,16 @@ impl Shadow {
         }
         let line = wire.line(&target.upstream_model, false, &[])?;
         let pool = wire.pool(self.decision.timeouts.connect).ok_or_else(none)?;
-        let lease = pool.lease(self.shared.now(), self.shared.dice());
-        let reply = pool.send(ticket, &lease, line, vec![body]).await?;
+        let load = Load { input: self.envelope.prompt_bytes as u64 / 4, output: self.planned.max_output, choices: 1 };
+        let mut lease = keys::lease(pool, load, target, (None, &self.shared))?;
+        let reply = pool.send(ticket, &mut lease, line, vec![body]).await?;
+        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         let status = reply.status;
         let body = upstream::collect(reply.body, self.snapshot.config.max_answer).await?;
         if !(200..300).contains(&status) {
-            return Err(Failure { status: Some(status), ..wire.egress.decode_error(status, &body) });
+            let failure = Failure { status: Some(status), ..wire.egress.decode_error(status, &body) };
+            keys::blamed((&lease, pool), load, target, &failure, &self.shared);
+            return Err(failure);
         }
         let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
         let usage = response.usage;

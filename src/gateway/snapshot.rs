@@ -12,13 +12,14 @@ use sha2::{Digest, Sha256};
 
 use super::credentials;
 use super::files;
+use super::keys::Load;
 use super::locals::LocalModels;
 use super::pools::Pools;
 use super::{Shared, now};
 use crate::admission::Principal;
-use crate::catalogue::{Catalogue, Endpoint, SourceFile, Surroundings, Target};
+use crate::catalogue::{Catalogue, Endpoint, LimitFacts, SourceFile, Surroundings, Target};
 use crate::config::Config;
-use crate::dialect::{self, Egress, Envelope, Passthrough, Quirks};
+use crate::dialect::{self, Egress, Envelope, LimitHeader, Passthrough, Quirks};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
@@ -49,6 +50,7 @@ pub(super) struct Wire {
     address: Address,
     pools: Vec<(Duration, Arc<Pool>)>,
     pub quirks: Arc<Quirks>,
+    limits: Arc<LimitFacts>,
 }
 
 /// Where a dialect is spoken at an endpoint.
@@ -216,8 +218,7 @@ impl Snapshot {
     }
 
     /// What measurement says of a target, for a prompt of that many tokens.
-    #[must_use]
-    pub fn signal(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
+    pub(super) fn measured(&self, id: TargetId, input_tokens: u64, now: UnixMillis) -> Signal {
         let mut signal = self.health(id).signal(input_tokens, now);
         if let Some(local) = self.local(id)
             && !matches!(local.state(), ModelState::Up)
@@ -247,6 +248,11 @@ impl Snapshot {
     pub(super) fn wire_for(&self, id: TargetId, client: DialectId, envelope: &Envelope) -> Option<&Wire> {
         let wires = self.wires.get(id.index())?;
         wires.first().filter(|wire| wire.in_words(envelope)).or_else(|| self.wire(id, client))
+    }
+
+    /// Connections to a target, whichever: all of them use the same keys. None = it is not dialled.
+    pub(super) fn any_pool(&self, id: TargetId) -> Option<&Pool> {
+        self.wires.get(id.index())?.first()?.pools.first().map(|(_, pool)| &**pool)
     }
 
     pub(super) fn local(&self, id: TargetId) -> Option<&Arc<LocalModel>> {
@@ -285,7 +291,9 @@ impl Snapshot {
         let now = now();
         let up = |id: TargetId| {
             let target = self.catalogue.target(id);
-            target.configured && target.is_available(now) && matches!(self.signal(id, 0, now).state, Health::Up)
+            target.configured
+                && target.is_available(now)
+                && matches!(self.signal(id, Load::of(0), now).state, Health::Up)
         };
         let Some(policy) = self.policies.get("default") else { return Vec::new() };
         let mut names: Vec<(bool, String)> = Vec::new();
@@ -334,6 +342,11 @@ impl Wire {
     /// What is spoken on it.
     pub(super) fn dialect(&self) -> DialectId {
         self.dialect
+    }
+
+    /// In which headers the provider tells of its limits.
+    pub(super) fn limits(&self) -> &[LimitHeader] {
+        if self.limits.headers.is_empty() { self.egress.limits() } else { &self.limits.headers }
     }
 
     /// Whether bytes pass for clients of that dialect, whatever they ask.
@@ -407,7 +420,8 @@ fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known
         address.fixed = (&**model != "*").then_some(urls);
         let pools = connects.iter().map(|connect| Ok((*connect, credentials::pool(endpoint, *connect, known)?)));
         let pools = pools.collect::<Result<_, String>>()?;
-        wires.push(Wire { dialect, egress, address, pools, quirks: Arc::clone(&endpoint.quirks) });
+        let (quirks, limits) = (Arc::clone(&endpoint.quirks), Arc::clone(&endpoint.limits));
+        wires.push(Wire { dialect, egress, address, pools, quirks, limits });
     }
     Ok(wires)
 }

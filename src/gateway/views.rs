@@ -63,7 +63,7 @@ impl Gateway {
             &*snapshot.catalogue,
             question,
             principal,
-            &|id| snapshot.signal(id, question.input_tokens, now),
+            &|id| snapshot.signal(id, super::Load::of(question.input_tokens), now),
             &|route, target| snapshot.expectation(route, target),
             now,
         )

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::error::{Failure, FailureKind};
+use crate::domain::error::{Failure, FailureKind, Scope};
 use crate::domain::target::{Expectation, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
 use crate::forecast::{Latency, Sample, Volume};
@@ -121,22 +121,20 @@ impl TargetHealth {
 
     /// An attempt failed. What is about the request (`Rejected`), one credential or the client says nothing of the target.
     pub fn failed(&self, now: UnixMillis, failure: &Failure) {
-        match failure.kind {
-            FailureKind::Rejected | FailureKind::Credentials | FailureKind::SlowReader => {
-                self.both(Event::Nothing, now)
-            }
-            FailureKind::Connect => self.each(Event::Nothing, Event::Failure(failure.retry_after), now),
-            FailureKind::RateLimited => {
-                let rest = failure.retry_after.unwrap_or(Duration::from_secs(1));
+        let advice = failure.retry_after;
+        match failure.scope() {
+            Scope::Account | Scope::Key | Scope::Nothing => self.both(Event::Nothing, now),
+            Scope::Endpoint => self.each(Event::Nothing, Event::Failure(advice), now),
+            Scope::Front => self.both(Event::Failure(advice), now),
+            Scope::Limit => {
+                let rest = advice.unwrap_or(Duration::from_secs(1));
                 self.each(Event::Limited(rest), Event::Success, now);
             }
             // Whether anybody listens there is not known.
-            FailureKind::Timeout | FailureKind::Worker => {
-                self.each(Event::Failure(failure.retry_after), Event::Nothing, now);
+            Scope::Target if matches!(failure.kind, FailureKind::Timeout | FailureKind::Worker) => {
+                self.each(Event::Failure(advice), Event::Nothing, now);
             }
-            FailureKind::Upstream | FailureKind::NoModel | FailureKind::Malformed | FailureKind::Truncated => {
-                self.each(Event::Failure(failure.retry_after), Event::Success, now);
-            }
+            Scope::Target => self.each(Event::Failure(advice), Event::Success, now),
         }
     }
 

@@ -3,6 +3,8 @@
 
 use rusqlite::{CachedStatement, Connection};
 
+use crate::domain::id::DialectId;
+use crate::domain::target::Capabilities;
 use crate::policy::Requirement;
 
 /// The statements of a batch, by table, each prepared when it is first needed.
@@ -14,12 +16,23 @@ pub(super) struct Inserts<'c> {
     /// The last requirement, written out. Requests of one key mostly have the same, and its zones take longer to write
     /// than the row.
     pub required: (Requirement, String),
+    /// What the last conversation asked of dialects, and what each of them can't express of it, written out.
+    pub lacking: Option<(Asked, String)>,
+}
+
+/// What decides which dialects can express a conversation.
+#[derive(PartialEq)]
+pub(super) struct Asked {
+    pub dialect: DialectId,
+    pub members: Vec<Box<str>>,
+    pub choices: u32,
+    pub needs: Capabilities,
 }
 
 impl<'c> Inserts<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
         let required = (Requirement::ANY, Requirement::ANY.to_string());
-        Self { connection, request: None, attempt: None, decision: None, required }
+        Self { connection, request: None, attempt: None, decision: None, required, lacking: None }
     }
 
     /// Writes a requirement out into `required`, if it is not there.

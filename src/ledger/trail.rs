@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::insert::{Inserts, insert};
+use super::insert::{Asked, Inserts, insert};
 use crate::catalogue::Catalogue;
 use crate::dialect::{self, Envelope};
 use crate::domain::id::{DialectId, RequestId, TargetId};
@@ -125,13 +125,32 @@ impl Trail {
 
     /// Dialects with the first parameter that they can't express; empty text: they can express all. Of conversations every
     /// dialect that can't, of other operations those that the plan asked about.
-    fn inexpressible(&self) -> BTreeMap<&'static str, String> {
-        let first = |to: DialectId| Some((to.name(), clipped(self.missing(to).into_iter().next()?, WHY)));
-        if self.is_conversation() {
-            return DialectId::ALL.into_iter().filter_map(first).collect();
+    fn inexpressible(&self, inserts: &mut Inserts<'_>) -> String {
+        if !self.is_conversation() {
+            let asked = self.inexpressible.iter();
+            let asked = asked.map(|(to, first)| (to.name(), clipped(first.clone().unwrap_or_default(), WHY)));
+            return text(&asked.collect::<BTreeMap<_, _>>());
         }
-        let asked = self.inexpressible.iter();
-        asked.map(|(to, first)| (to.name(), clipped(first.clone().unwrap_or_default(), WHY))).collect()
+        let envelope = &*self.envelope;
+        let same = |asked: &Asked| {
+            asked.dialect == self.dialect
+                && asked.members == envelope.members
+                && asked.choices == envelope.choices
+                && asked.needs == envelope.needs
+        };
+        // Requests of one program are mostly alike in this.
+        let known = inserts.lacking.take().filter(|(asked, _)| same(asked));
+        let (_, lacking) = inserts.lacking.insert(known.unwrap_or_else(|| {
+            let first = |to: DialectId| Some((to.name(), clipped(self.missing(to).into_iter().next()?, WHY)));
+            let asked = Asked {
+                dialect: self.dialect,
+                members: envelope.members.clone(),
+                choices: envelope.choices,
+                needs: envelope.needs,
+            };
+            (asked, text(&DialectId::ALL.into_iter().filter_map(first).collect::<BTreeMap<_, _>>()))
+        }));
+        lacking.clone()
     }
 
     fn is_conversation(&self) -> bool {
@@ -219,6 +238,7 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
     let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
     let (premium, cheapest) = trail.premium().unwrap_or((None, None));
     inserts.write_out(&decision.requirement);
+    let lacking = trail.inexpressible(inserts);
     insert!(
         inserts,
         decision {
@@ -235,7 +255,7 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
             choices: envelope.choices,
             stream: envelope.stream,
             needs: needs.join(","),
-            inexpressible: text(&trail.inexpressible()),
+            inexpressible: lacking,
             key_requires: key,
             request_requires: trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
             requires: &inserts.required.1[..cut(&inserts.required.1, REQUIREMENT)],

@@ -98,6 +98,8 @@ impl LedgerWriter {
     /// The database can't be opened, or there is no thread.
     pub fn start(store: &Store, places: usize, decision_days: u32) -> Result<(Ledger, Self), StoreError> {
         let connection = store.connect()?;
+        // A batch holds the request of each of its attempts and decisions: looking each up again costs as much as the row.
+        connection.pragma_update(None, "foreign_keys", false)?;
         let (queue, entries) = mpsc::channel(places);
         let healthy = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&healthy);

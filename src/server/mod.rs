@@ -135,7 +135,8 @@ fn rim<P: Plane>(
             .layer(CatchPanicLayer::custom(move |_| defect(&*on_panic)))
             .service_fn(move |request: Request<Incoming>| {
                 let plane = Arc::clone(&plane);
-                async move { Ok::<_, Infallible>(plane.answer(request).await) }
+                // Boxed here, since each layer above would move it: it is large.
+                Box::pin(async move { Ok::<_, Infallible>(plane.answer(request).await) })
             }),
     )
 }

@@ -161,7 +161,8 @@ impl Browser {
     fn allow(self, response: &mut Response<Body>) {
         /// What SDKs read of answers.
         const READ: &str = "x-request-id,request-id,retry-after,retry-after-ms,x-should-retry,x-stellwerk-target,\
-            x-stellwerk-route,x-stellwerk-cost,x-stellwerk-baseline-cost,x-stellwerk-dropped-params,x-stellwerk-dry-run";
+            x-stellwerk-route,x-stellwerk-cost,x-stellwerk-baseline-cost,x-stellwerk-dropped-params,x-stellwerk-usage,\
+            x-stellwerk-dry-run";
         let preflight = response.status() == StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

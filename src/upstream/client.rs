@@ -127,17 +127,55 @@ impl Body for Pieces {
 
 /// The body of an answer. After it has been taken it is at its end.
 #[derive(Debug)]
-pub struct ReplyBody(Option<Incoming>);
+pub struct ReplyBody {
+    rest: Option<Incoming>,
+    /// Read already, to be read once more.
+    ahead: Option<Bytes>,
+}
+
+/// How much white space before an answer is waited through to see how it begins.
+const BLANK: usize = 64 * 1024;
 
 impl ReplyBody {
     pub(super) fn new(body: Incoming) -> Self {
-        Self(Some(body))
+        Self { rest: Some(body), ahead: None }
     }
 
     /// The body, with its end left in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        Self(self.0.take())
+        Self { rest: self.rest.take(), ahead: self.ahead.take() }
+    }
+
+    /// The first byte that is no white space, if there is one; all of it is still to be read.
+    ///
+    /// # Errors
+    /// As [`Self::poll_data`].
+    pub fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<u8>, Failure>> {
+        loop {
+            if let Some(ahead) = &self.ahead {
+                let first = ahead.trim_ascii_start().first().copied();
+                if first.is_some() || ahead.len() > BLANK {
+                    return Poll::Ready(Ok(first));
+                }
+            }
+            let blank = self.ahead.take();
+            let more = match self.poll_data(cx) {
+                Poll::Ready(more) => more.transpose()?,
+                Poll::Pending => {
+                    self.ahead = blank;
+                    return Poll::Pending;
+                }
+            };
+            let ended = more.is_none();
+            self.ahead = match (blank, more) {
+                (Some(blank), Some(more)) => Some(Bytes::from([blank, more].concat())),
+                (blank, more) => more.or(blank),
+            };
+            if ended {
+                return Poll::Ready(Ok(None));
+            }
+        }
     }
 
     /// The next bytes; trailers are of no interest.
@@ -145,7 +183,10 @@ impl ReplyBody {
     /// # Errors
     /// `Truncated` when it breaks off.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(ahead)));
+        }
+        let Some(body) = &mut self.rest else { return Poll::Ready(None) };
         loop {
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 None => return Poll::Ready(None),

@@ -1,17 +1,19 @@
-//! A pool of credentials for one endpoint: weights, and a rest for keys that were refused or limited.
+//! A pool of credentials for one endpoint: weights, and which of them may be used just now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderValue, Request};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::headroom::Need;
+use super::keys::{Hold, KeyState, Rested};
 use super::pool::address;
 use super::sigv4::{self, AwsKey, Scope};
 use super::tokens::TokenSource;
+use crate::dialect::Told;
 use crate::domain::error::{Failure, FailureKind};
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{Rest, UnixMillis};
 
 /// Where a credential goes in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,108 +46,193 @@ enum Secret {
 /// One credential of the pool.
 #[derive(Debug)]
 pub struct Credential {
-    /// Its name for logs and the ledger (the environment variable or file it came from), never its value.
-    pub label: String,
+    /// What is remembered of it.
+    pub state: Arc<KeyState>,
     /// Share of the traffic relative to the others; 0 = only when the others rest.
     pub weight: u32,
     secret: Secret,
-    rests_until: AtomicI64,
 }
 
 impl Credential {
     /// A credential that is ready.
     #[must_use]
-    pub fn new(label: impl Into<String>, weight: u32, secret: SecretString) -> Self {
-        Self { label: label.into(), weight, secret: Secret::Text(secret), rests_until: AtomicI64::new(0) }
+    pub fn new(state: Arc<KeyState>, weight: u32, secret: SecretString) -> Self {
+        Self { state, weight, secret: Secret::Text(secret) }
     }
 
     /// One for signatures.
     #[must_use]
-    pub fn aws(label: impl Into<String>, weight: u32, key: AwsKey) -> Self {
-        Self { label: label.into(), weight, secret: Secret::Aws(key), rests_until: AtomicI64::new(0) }
+    pub fn aws(state: Arc<KeyState>, weight: u32, key: AwsKey) -> Self {
+        Self { state, weight, secret: Secret::Aws(key) }
     }
 
     /// A token that was granted elsewhere and is used as it is.
     #[must_use]
-    pub fn token(label: impl Into<String>, weight: u32, token: SecretString) -> Self {
-        Self { label: label.into(), weight, secret: Secret::Token(token), rests_until: AtomicI64::new(0) }
+    pub fn token(state: Arc<KeyState>, weight: u32, token: SecretString) -> Self {
+        Self { state, weight, secret: Secret::Token(token) }
     }
 
     /// One for which tokens are granted.
     #[must_use]
-    pub fn granted(label: impl Into<String>, weight: u32, source: Arc<TokenSource>) -> Self {
-        Self { label: label.into(), weight, secret: Secret::Granted(source), rests_until: AtomicI64::new(0) }
-    }
-
-    fn rested(&self, now: UnixMillis) -> bool {
-        self.rests_until.load(Ordering::Relaxed) <= now.0
+    pub fn granted(state: Arc<KeyState>, weight: u32, source: Arc<TokenSource>) -> Self {
+        Self { state, weight, secret: Secret::Granted(source) }
     }
 }
 
 /// All credentials of one endpoint.
 #[derive(Debug)]
 pub struct CredentialPool {
-    placement: Placement,
-    credentials: Vec<Credential>,
+    placement: Arc<Placement>,
+    credentials: Vec<Arc<Credential>>,
 }
 
-/// The credential chosen for one attempt.
+/// What a credential is wanted for.
 #[derive(Clone, Copy, Debug)]
-pub struct Lease<'a> {
-    placement: &'a Placement,
-    credential: Option<&'a Credential>,
+pub struct Wanted<'a> {
+    /// The target, by its name in the catalogue: providers count each model apart.
+    pub target: &'a Arc<str>,
+    /// What the request is expected to take.
+    pub need: Need,
+    /// The moment.
+    pub now: UnixMillis,
+}
+
+/// The credential chosen for one attempt. It holds the attempt's part of what the provider lets through until the attempt
+/// is answered or given up.
+#[derive(Debug)]
+pub struct Lease {
+    placement: Arc<Placement>,
+    credential: Option<Arc<Credential>>,
+    hold: Option<Hold>,
 }
 
 impl CredentialPool {
     /// A pool; empty is right only for `Placement::None`.
     #[must_use]
     pub fn new(placement: Placement, credentials: Vec<Credential>) -> Self {
-        Self { placement, credentials }
+        let credentials = credentials.into_iter().map(Arc::new).collect();
+        Self { placement: Arc::new(placement), credentials }
     }
 
     /// Whether a request can be authorised at all.
     #[must_use]
     pub fn usable(&self) -> bool {
-        self.placement == Placement::None || !self.credentials.is_empty()
+        *self.placement == Placement::None || !self.credentials.is_empty()
     }
 
-    /// Whether a credential is rested.
-    #[must_use]
-    pub fn ready(&self, now: UnixMillis) -> bool {
-        self.credentials.iter().any(|c| c.rested(now))
+    /// Whether a credential may be used.
+    ///
+    /// # Errors
+    /// Until when none may.
+    pub fn standing(&self, wanted: Wanted<'_>) -> Result<(), Rested> {
+        let mut soonest: Option<Rested> = None;
+        for credential in &self.credentials {
+            match credential.state.standing(wanted.target, wanted.need, wanted.now) {
+                Ok(()) => return Ok(()),
+                Err(rested) if soonest.is_none_or(|known| rested.until < known.until) => soonest = Some(rested),
+                Err(_) => {}
+            }
+        }
+        soonest.map_or(Ok(()), Err)
     }
 
-    /// Chooses by weight among the rested; if none is rested, the one that rests shortest.
-    #[must_use]
-    pub fn choose(&self, now: UnixMillis, dice: u64) -> Lease<'_> {
-        let rested = || self.credentials.iter().filter(|c| c.rested(now));
-        let total: u64 = rested().map(|c| u64::from(c.weight)).sum();
-        let credential = if total > 0 {
-            let mut left = dice % total;
-            rested().find(|c| {
-                let weight = u64::from(c.weight);
-                let hit = left < weight;
-                left = left.saturating_sub(weight);
-                hit
-            })
-        } else {
-            self.credentials.iter().min_by_key(|c| c.rests_until.load(Ordering::Relaxed))
-        };
-        Lease { placement: &self.placement, credential }
+    /// Chooses by weight among those that may be used. Where none may, and that is only our own guess, the one that rests
+    /// shortest.
+    ///
+    /// # Errors
+    /// The provider lets nothing through until then.
+    pub fn choose(&self, wanted: Wanted<'_>, dice: u64) -> Result<Lease, Rested> {
+        let placement = || Arc::clone(&self.placement);
+        if self.credentials.is_empty() {
+            return Ok(Lease { placement: placement(), credential: None, hold: None });
+        }
+        // A key can lose its last room to another request between the look and the taking.
+        for _ in 0..self.credentials.len() {
+            let credential = match self.ready(wanted, dice) {
+                Some(credential) => credential,
+                None => {
+                    let guessed = self.standing(wanted).err().is_some_and(|rested| rested.rest == Rest::Breaker);
+                    let by_rest = |c: &&Arc<Credential>| {
+                        let standing = c.state.standing(wanted.target, wanted.need, wanted.now);
+                        standing.err().map(|rested| rested.until)
+                    };
+                    match self.credentials.iter().min_by_key(by_rest).filter(|_| guessed) {
+                        Some(credential) => credential,
+                        None => break,
+                    }
+                }
+            };
+            if let Ok(hold) = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now) {
+                let credential = Some(Arc::clone(credential));
+                return Ok(Lease { placement: placement(), credential, hold: Some(hold) });
+            }
+        }
+        let blind = Rested { until: UnixMillis(wanted.now.0.saturating_add(1)), rest: Rest::Limited };
+        Err(self.standing(wanted).err().unwrap_or(blind))
+    }
+
+    fn ready(&self, wanted: Wanted<'_>, dice: u64) -> Option<&Arc<Credential>> {
+        let ready = |c: &&Arc<Credential>| c.state.standing(wanted.target, wanted.need, wanted.now).is_ok();
+        let mut one_of = self.credentials.iter();
+        if let (Some(only), None) = (one_of.next(), one_of.next()) {
+            return Some(only).filter(ready);
+        }
+        let ready: Vec<&Arc<Credential>> = self.credentials.iter().filter(ready).collect();
+        let total: u64 = ready.iter().map(|c| u64::from(c.weight)).sum();
+        if total == 0 {
+            return ready.first().copied();
+        }
+        let mut left = dice % total;
+        ready.into_iter().find(|c| {
+            let weight = u64::from(c.weight);
+            let hit = left < weight;
+            left = left.saturating_sub(weight);
+            hit
+        })
+    }
+
+    /// What is remembered of its keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<KeyState>> {
+        self.credentials.iter().map(|credential| &credential.state)
     }
 }
 
-impl Lease<'_> {
-    /// Lets the credential rest: it was refused or limited. A later moment wins.
-    pub fn rest_until(&self, until: UnixMillis) {
-        if let Some(credential) = self.credential {
-            credential.rests_until.fetch_max(until.0, Ordering::Relaxed);
+impl Lease {
+    /// What is remembered of the key; none = the endpoint takes none.
+    #[must_use]
+    pub fn key(&self) -> Option<&Arc<KeyState>> {
+        self.credential.as_ref().map(|credential| &credential.state)
+    }
+
+    /// The head of the answer is there, with what it tells of the provider's limits.
+    pub fn answered(&mut self, told: impl Iterator<Item = Told>, now: UnixMillis) {
+        if let Some(hold) = &mut self.hold {
+            hold.answered(told, now);
+        }
+    }
+
+    /// The provider limits the rate: until then, where it says so. None = the endpoint takes no key.
+    pub fn limited(&self, until: Option<UnixMillis>, now: UnixMillis) -> Option<UnixMillis> {
+        self.hold.as_ref().map(|hold| hold.limited(until, now))
+    }
+
+    /// The request is on its way.
+    pub(super) fn sent(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.sent();
+        }
+    }
+
+    /// It was not, after all.
+    pub(super) fn unsent(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.unsent();
         }
     }
 
     /// Whether the whole body must be at hand in one piece before the credential can be applied.
     pub(super) fn signs(&self) -> bool {
-        matches!(self.placement, Placement::SigV4(_))
+        matches!(*self.placement, Placement::SigV4(_))
     }
 
     /// Puts the credential on a request; a token may have to be fetched for it. `body` is the whole of it where the
@@ -154,8 +241,8 @@ impl Lease<'_> {
     /// # Errors
     /// `Credentials` when it cannot be applied, or what kept a token from coming.
     pub(super) async fn apply(&self, request: &mut Request<()>, body: &[u8]) -> Result<(), Failure> {
-        let Some(credential) = self.credential else { return Ok(()) };
-        let secret = match (&credential.secret, self.placement) {
+        let Some(credential) = &self.credential else { return Ok(()) };
+        let secret = match (&credential.secret, &*self.placement) {
             (Secret::Aws(key), Placement::SigV4(scope)) => {
                 return sigv4::apply(request, body, key, scope, SystemTime::now());
             }
@@ -172,7 +259,7 @@ impl Lease<'_> {
                 return Err(Failure::new(FailureKind::Credentials, "a signing key has no other place"));
             }
         };
-        match self.placement {
+        match &*self.placement {
             Placement::Bearer => {
                 insert_secret(request, http::header::AUTHORIZATION, &format!("Bearer {secret}"));
             }
@@ -210,35 +297,94 @@ mod tests {
     use super::*;
 
     fn pool(weights: &[u32]) -> CredentialPool {
-        let credentials =
-            weights.iter().enumerate().map(|(i, w)| Credential::new(i.to_string(), *w, "secret".into())).collect();
-        CredentialPool::new(Placement::Bearer, credentials)
+        let one =
+            |(i, w): (usize, &u32)| Credential::new(Arc::new(KeyState::alone(i.to_string())), *w, "secret".into());
+        CredentialPool::new(Placement::Bearer, weights.iter().enumerate().map(one).collect())
     }
 
-    fn label(lease: Lease<'_>) -> String {
-        lease.credential.unwrap().label.clone()
+    fn wanted(target: &Arc<str>, now: i64) -> Wanted<'_> {
+        Wanted { target, need: Need { input: 10, output: 10 }, now: UnixMillis(now) }
+    }
+
+    fn label(lease: &Lease) -> &str {
+        lease.key().unwrap().label()
     }
 
     #[test]
     fn weights_share_the_traffic_exactly_over_all_dice() {
-        let pool = pool(&[3, 1]);
-        let first = (0..400).filter(|dice| label(pool.choose(UnixMillis(0), *dice)) == "0").count();
-        assert_eq!(first, 300);
+        let (pool, target) = (pool(&[3, 1]), "p/m".into());
+        let of = |dice: &u64| label(&pool.choose(wanted(&target, 0), *dice).unwrap()) == "0";
+        assert_eq!((0..400).filter(of).count(), 300);
     }
 
     #[test]
     fn a_resting_key_is_passed_over_until_its_time() {
-        let pool = pool(&[1, 1]);
-        pool.choose(UnixMillis(0), 0).rest_until(UnixMillis(100));
-        assert!((0..10).all(|dice| label(pool.choose(UnixMillis(99), dice)) == "1"));
-        assert!((0..10).any(|dice| label(pool.choose(UnixMillis(100), dice)) == "0"));
+        let (pool, target) = (pool(&[1, 1]), "p/m".into());
+        pool.choose(wanted(&target, 0), 0).unwrap().key().unwrap().rest_until(UnixMillis(100));
+        let of = |now, dice| label(&pool.choose(wanted(&target, now), dice).unwrap()).to_owned();
+        assert!((0..10).all(|dice| of(99, dice) == "1"));
+        assert!((0..10).any(|dice| of(100, dice) == "0"));
     }
 
     #[test]
-    fn when_all_rest_the_shortest_rest_is_taken_and_a_longer_rest_is_kept() {
-        let pool = pool(&[1, 1]);
-        pool.choose(UnixMillis(0), 0).rest_until(UnixMillis(100));
-        pool.choose(UnixMillis(0), 0).rest_until(UnixMillis(50));
-        assert_eq!(label(pool.choose(UnixMillis(60), 0)), "1", "key 1 took the second rest and is ready at 50");
+    fn when_all_rest_by_our_own_guess_the_shortest_rest_is_taken() {
+        let (pool, target) = (pool(&[1, 1]), "p/m".into());
+        pool.choose(wanted(&target, 0), 0).unwrap().key().unwrap().rest_until(UnixMillis(100));
+        pool.choose(wanted(&target, 0), 0).unwrap().key().unwrap().account_rests_until(UnixMillis(80));
+        let rested = Rested { until: UnixMillis(80), rest: Rest::Breaker };
+        assert_eq!(pool.standing(wanted(&target, 60)), Err(rested));
+        assert_eq!(label(&pool.choose(wanted(&target, 60), 0).unwrap()), "1");
+    }
+
+    #[test]
+    fn a_limited_key_is_not_taken_even_where_there_is_no_other() {
+        let (pool, target, other) = (pool(&[1, 1]), "p/m".into(), "p/n".into());
+        let first = pool.choose(wanted(&target, 0), 0).unwrap();
+        assert_eq!(first.limited(Some(UnixMillis(500)), UnixMillis(0)), Some(UnixMillis(500)));
+        let second = pool.choose(wanted(&target, 0), 0).unwrap();
+        assert_eq!((label(&first), label(&second)), ("0", "1"));
+        assert_eq!(second.limited(None, UnixMillis(0)), Some(UnixMillis(1_000)), "a bare one rests a second");
+        let rested = Rested { until: UnixMillis(500), rest: Rest::Limited };
+        assert_eq!(pool.choose(wanted(&target, 60), 0).unwrap_err(), rested);
+        assert_eq!(label(&pool.choose(wanted(&target, 500), 7).unwrap()), "0");
+        assert_eq!(pool.standing(wanted(&other, 60)), Ok(()), "another model has a limit of its own");
+    }
+
+    #[test]
+    fn a_key_without_room_for_this_request_is_skipped_for_another() {
+        let (pool, target) = (pool(&[1, 1]), "p/m".into());
+        let told = |remaining| Told {
+            counts: crate::dialect::Counted::Tokens,
+            limit: Some(1_000),
+            remaining,
+            reset: Some(std::time::Duration::from_secs(60)),
+            period: std::time::Duration::from_secs(60),
+            refill: crate::dialect::Refill::Whole,
+        };
+        let mut first = pool.choose(wanted(&target, 0), 0).unwrap();
+        first.answered([told(19)].into_iter(), UnixMillis(0));
+        assert!((0..10).all(|dice| label(&pool.choose(wanted(&target, 1), dice).unwrap()) == "1"));
+        let small = Wanted { need: Need { input: 10, output: 9 }, ..wanted(&target, 1) };
+        assert!((0..10).any(|dice| label(&pool.choose(small, dice).unwrap()) == "0"));
+        let mut second = pool.choose(wanted(&target, 1), 0).unwrap();
+        second.answered([told(0)].into_iter(), UnixMillis(1));
+        let rested = Rested { until: UnixMillis(60_000), rest: Rest::Limited };
+        assert_eq!(pool.standing(wanted(&target, 2)), Err(rested));
+        assert!(pool.choose(wanted(&target, 2), 0).is_err());
+    }
+
+    #[test]
+    fn accounts_are_counted_together_where_the_provider_does_so() {
+        let account = Arc::new(crate::upstream::Account::new(crate::upstream::Limits { rpm: Some(1), tpm: None }));
+        let key = |name: &str| {
+            let state = KeyState::new(name, Default::default(), Arc::clone(&account), true);
+            Credential::new(Arc::new(state), 1, "secret".into())
+        };
+        let (pool, target) = (CredentialPool::new(Placement::Bearer, vec![key("a"), key("b")]), "p/m".into());
+        let mut lease = pool.choose(wanted(&target, 1), 0).unwrap();
+        assert!(pool.choose(wanted(&target, 1), 0).is_err(), "one request a minute for both");
+        lease.answered(std::iter::empty(), UnixMillis(1));
+        assert!(pool.choose(wanted(&target, 59_000), 0).is_err());
+        assert!(pool.choose(wanted(&target, 60_001), 0).is_ok());
     }
 }

@@ -1,14 +1,15 @@
 //! One pool of connections per endpoint.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::client::{self, Client, Pieces, ReplyBody};
-use super::credentials::{CredentialPool, Lease};
+use super::credentials::{CredentialPool, Lease, Wanted};
+use super::keys::{KeyState, Rested};
 use crate::domain::error::{Failure, FailureKind};
-use crate::domain::target::UnixMillis;
 use crate::policy::Ticket;
 
 /// What is needed to dial an endpoint.
@@ -92,15 +93,24 @@ impl Pool {
     }
 
     /// Chooses a credential for one attempt.
-    #[must_use]
-    pub fn lease(&self, now: UnixMillis, dice: u64) -> Lease<'_> {
-        self.credentials.choose(now, dice)
+    ///
+    /// # Errors
+    /// The provider lets nothing through until then.
+    pub fn lease(&self, wanted: Wanted<'_>, dice: u64) -> Result<Lease, Rested> {
+        self.credentials.choose(wanted, dice)
     }
 
-    /// Whether a credential is ready: none rests that could be chosen instead.
-    #[must_use]
-    pub fn ready(&self, now: UnixMillis) -> bool {
-        self.credentials.ready(now)
+    /// Whether a credential may be used.
+    ///
+    /// # Errors
+    /// Until when none may.
+    pub fn standing(&self, wanted: Wanted<'_>) -> Result<(), Rested> {
+        self.credentials.standing(wanted)
+    }
+
+    /// What is remembered of its keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<KeyState>> {
+        self.credentials.keys()
     }
 
     /// Sends a body and waits for the head of the answer. The ticket is the permission, used up by the call: only a
@@ -111,7 +121,7 @@ impl Pool {
     pub async fn send(
         &self,
         _ticket: Ticket,
-        lease: &Lease<'_>,
+        lease: &mut Lease,
         line: Line,
         pieces: Vec<Bytes>,
     ) -> Result<Reply, Failure> {
@@ -127,7 +137,12 @@ impl Pool {
         lease.apply(&mut request, pieces.first().map_or(&[][..], |whole| whole)).await?;
         let (head, ()) = request.into_parts();
         let request = Request::from_parts(head, Pieces::new(pieces));
-        let response = self.client.request(request).await.map_err(|e| client::failure(&e))?;
+        lease.sent();
+        let response = self.client.request(request).await.map_err(|e| client::failure(&e)).inspect_err(|failure| {
+            if failure.kind == FailureKind::Connect {
+                lease.unsent();
+            }
+        })?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
         if (300..400).contains(&status) {

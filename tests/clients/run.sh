@@ -7,6 +7,8 @@
 #   new, old    the official Python clients, newest and one major older, against a double of every provider dialect
 #   frameworks  what is built on them: LangChain, pydantic-ai, litellm, llm; LlamaIndex, instructor
 #   node        the official Node clients of both majors, Vercel's AI SDK, Codex
+#   corpus      translated requests and answers of the recorded traffic against the types of the official Python clients;
+#               from the files that STELLWERK_DUMP=var/clients/dump makes the test of that traffic write
 #
 # Packages are installed into var/clients once, and again when a list of versions changes.
 set -euo pipefail
@@ -15,7 +17,7 @@ cd "$(dirname "$0")"
 export STELLWERK_BIN
 home=$(cd ../.. && pwd)/var/clients
 mkdir -p "$home"
-parts=${*:-embedded wire new old frameworks node}
+parts=${*:-embedded wire new old frameworks node corpus}
 wants() { [[ " $parts " == *" $1 "* ]]; }
 
 # The clients' own minimum. Where the machine's Node is older, the binary comes from the registry too.
@@ -69,7 +71,7 @@ modules() {
 
 # All at once; each is mostly waiting for a registry.
 waiting=()
-if wants embedded || wants wire || wants new || wants frameworks; then venv new & waiting+=($!); fi
+if wants embedded || wants wire || wants new || wants frameworks || wants corpus; then venv new & waiting+=($!); fi
 if wants old || wants frameworks; then venv old & waiting+=($!); fi
 if wants node; then modules & waiting+=($!); fi
 for one in "${waiting[@]}"; do wait "$one"; done
@@ -92,5 +94,12 @@ if wants frameworks; then
 fi
 if wants node; then
     run "Node clients, AI SDK, Codex" "${PYTHON:-python3}" -m double.stand "$home/node" --test --test-reporter=./node/brief.mjs node/*.test.mjs
+fi
+if wants corpus; then
+    if [ -e "$home/dump/answers.jsonl" ] && [ -e "$home/dump/requests.jsonl" ]; then
+        run "recorded traffic, types of the Python clients" "$(python new)" corpus/accept.py "$home/dump"
+    else
+        echo "== recorded traffic: there is none here, so the types of the clients are not held against it" >&2
+    fi
 fi
 [ -z "$failed" ]

@@ -17,7 +17,7 @@ use crate::upstream::{completion, read_request};
 
 /// How an upstream behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+pub(crate) enum Mood {
     Well,
     /// The connection ends before an answer.
     Killed,
@@ -30,19 +30,19 @@ enum Mood {
     Cut,
 }
 
-const BAD: [Mood; 6] = [Mood::Killed, Mood::Stalled, Mood::Limited, Mood::Broken, Mood::Garbage, Mood::Cut];
+pub(crate) const BAD: [Mood; 6] = [Mood::Killed, Mood::Stalled, Mood::Limited, Mood::Broken, Mood::Garbage, Mood::Cut];
 
-/// An upstream that keeps its connections, counts what it is asked, and remembers which model a prompt asked for.
+/// An upstream that keeps its connections, counts what it is asked, and remembers which models a prompt asked for.
 #[derive(Clone)]
-struct Double {
-    url: String,
-    mood: Arc<Mutex<Mood>>,
-    asked: Arc<AtomicUsize>,
-    models: Arc<Mutex<HashMap<String, String>>>,
+pub(crate) struct Double {
+    pub(crate) url: String,
+    pub(crate) mood: Arc<Mutex<Mood>>,
+    pub(crate) asked: Arc<AtomicUsize>,
+    pub(crate) models: Arc<Mutex<HashMap<String, Vec<String>>>>,
 }
 
 impl Double {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let this = Self { url, mood: Arc::new(Mutex::new(Mood::Well)), asked: Arc::default(), models: Arc::default() };
@@ -61,7 +61,8 @@ impl Double {
             self.asked.fetch_add(1, Ordering::Relaxed);
             let asked = seen.json();
             let prompt = asked["messages"][0]["content"].as_str().unwrap().to_owned();
-            self.models.lock().unwrap().insert(prompt, asked["model"].as_str().unwrap().to_owned());
+            let model = asked["model"].as_str().unwrap().to_owned();
+            self.models.lock().unwrap().entry(prompt).or_default().push(model);
             let mood = *self.mood.lock().unwrap();
             let (bytes, goes_on) = answer(mood, asked["stream"] == true);
             if stream.write_all(&bytes).await.is_err() || !goes_on {
@@ -112,7 +113,7 @@ fn answer(mood: Mood, stream: bool) -> (Vec<u8>, bool) {
     }
 }
 
-fn files(providers: &[(String, String)], policy: &str) -> TempDir {
+pub(crate) fn files(providers: &[(String, String)], policy: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for folder in ["providers", "policies"] {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -129,10 +130,10 @@ fn body(prompt: &str, stream: bool) -> String {
 }
 
 /// Reproducible numbers (xorshift64*).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -259,7 +260,7 @@ async fn five_hundred_reloads_under_load_fail_nothing_and_mix_no_versions() {
                 let version = answer.header("x-stellwerk-route").trim_start_matches('r').to_owned();
                 assert_eq!(answer.header("x-stellwerk-target"), format!("alpha/v{version}"));
                 let sent = double.models.lock().unwrap().remove(&prompt);
-                assert_eq!(sent, Some(format!("v{version}")), "one snapshot for the whole request");
+                assert_eq!(sent, Some(vec![format!("v{version}")]), "one snapshot for the whole request");
                 seen.insert(version);
                 number += 1;
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::types::{ErrorBody, WireError};
-use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LONG};
+use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA, PROMPT_TOO_LONG};
 
 /// The event that ends a stream which broke.
 pub(super) fn event(error: &Error) -> Bytes {
@@ -107,6 +107,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
     if kind == FailureKind::Rejected {
         if message.contains("credit balance is too low") {
             kind = FailureKind::Credentials;
+            code = Some(NO_QUOTA.to_owned());
         } else if message.starts_with("prompt is too long") || message.contains("exceed context limit") {
             code = Some(PROMPT_TOO_LONG.to_owned());
         }

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, Envelope, Observed, Passthrough, Quirks, Slot, Tap, Transcode,
-    Watching,
+    Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Observed, Passthrough, Quirks, Slot,
+    Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -42,6 +42,42 @@ const MAX_EVENT: usize = 16 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Anthropic;
 
+/// Source: Anthropic API, "Rate limits": token buckets; a reset is the moment when one is full again.
+static LIMITS: [LimitHeader; 4] = [
+    LimitHeader::steady(
+        Counted::Requests,
+        [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+    ),
+    LimitHeader::steady(
+        Counted::Tokens,
+        [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+    ),
+    LimitHeader::steady(
+        Counted::Input,
+        [
+            "anthropic-ratelimit-input-tokens-limit",
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+        ],
+    ),
+    LimitHeader::steady(
+        Counted::Output,
+        [
+            "anthropic-ratelimit-output-tokens-limit",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+        ],
+    ),
+];
+
 impl Egress for Anthropic {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/v1/messages")
@@ -53,6 +89,10 @@ impl Egress for Anthropic {
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         &[("anthropic-version", "2023-06-01")]
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &LIMITS
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

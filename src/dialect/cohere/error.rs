@@ -10,7 +10,7 @@
 use serde::Deserialize;
 
 use crate::dialect::common::excerpt;
-use crate::domain::error::{Failure, FailureKind, PROMPT_TOO_LONG};
+use crate::domain::error::{Failure, FailureKind, NO_QUOTA, PROMPT_TOO_LONG};
 
 #[derive(Default, Deserialize)]
 struct Body {
@@ -32,6 +32,8 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
         code if kind == FailureKind::Rejected && too_long(&message, code.as_deref()) => {
             Some(PROMPT_TOO_LONG.to_owned())
         }
+        // A trial that is used up is an empty account.
+        _ if kind == FailureKind::Credentials && status == 429 => Some(NO_QUOTA.to_owned()),
         code => code,
     };
     Failure { kind, status: Some(status), code, param: None, message, retry_after: None, again: None }

@@ -214,6 +214,9 @@ pub(super) fn inside(json: &str) -> Failure {
     shape(json.as_bytes()).unwrap_or_default().members(false).inside()
 }
 
+/// What an account is called that has to be paid first.
+const BILLING: [&str; 3] = [NO_QUOTA, "billing_not_active", "billing_hard_limit_reached"];
+
 /// What imitators say of a prompt that is too long: OpenRouter and vLLM, llama.cpp, Perplexity and others.
 const TOO_LONG: [&str; 5] = [
     "maximum context length",
@@ -252,13 +255,14 @@ impl Members {
         let numeric = code.as_ref().is_some_and(|code| code.bytes().all(|b| b.is_ascii_digit()));
         let code = if numeric { status_text.or(code) } else { code.or(status_text) };
         let named = |name: &str| code.as_deref() == Some(name) || kind_text.as_deref() == Some(name);
+        let empty = BILLING.iter().any(|name| named(name));
         let (message, about) = self.message.map_or((None, None), Words::read);
         let message = message.unwrap_or_else(|| format!("the provider answered {status}"));
         let bad_key = BAD_KEY.iter().any(|words| message.starts_with(words));
         let kind = match status {
+            400 | 403 | 429 if empty => FailureKind::Credentials,
             401 | 403 => FailureKind::Credentials,
             402 => FailureKind::Credentials,
-            429 if named("insufficient_quota") => FailureKind::Credentials,
             429 => FailureKind::RateLimited,
             // A bad key is a 400 with some.
             400 if bad_key || named("API_KEY_INVALID") || named("invalid_api_key") => FailureKind::Credentials,
@@ -269,10 +273,12 @@ impl Members {
             _ => FailureKind::Upstream,
         };
         let too_long = kind == FailureKind::Rejected && TOO_LONG.iter().any(|words| message.contains(words));
+        let code =
+            if empty && kind == FailureKind::Credentials { Some(NO_QUOTA.to_owned()) } else { code.or(kind_text) };
         let failure = Failure {
             kind,
             status: Some(status),
-            code: code.or(kind_text),
+            code,
             param: text(self.param).or(about),
             message: message.chars().take(512).collect(),
             retry_after: None,

@@ -29,8 +29,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress, Located,
-    Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode, Watching, Weight, unread,
+    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress,
+    LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode,
+    Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -140,6 +141,10 @@ impl Egress for OpenAiChat {
 
     fn tap_other(&self, operation: Operation, media_type: &str) -> Option<Box<dyn Tap>> {
         Some(Box::new(media::MediaTap::new(operation, media_type)?))
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &limits::OPENAI
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -4,7 +4,8 @@
 //! Where a part exceeds its whole, as some providers report, it is clamped; a negative or absurd number makes the whole
 //! report worthless, and the caller falls back to an estimate.
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::dialect::Quirks;
 use crate::domain::usage::{Bucket, Usage};
@@ -13,22 +14,59 @@ use crate::domain::usage::{Bucket, Usage};
 #[derive(Clone, Copy, Debug)]
 struct Count(i64);
 
+/// What stands for something that is no count.
+const NO_COUNT: Count = Count(-1);
+
 impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Wire {
-            Whole(i64),
-            Float(f64),
-            Other(serde::de::IgnoredAny),
-        }
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+/// Takes whatever comes. An untagged enum would copy each number first, and every answer has many.
+struct CountVisitor;
+
+impl<'de> Visitor<'de> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a count")
+    }
+
+    fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
+        Ok(Count(count))
+    }
+
+    fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
+        Ok(i64::try_from(count).map_or(NO_COUNT, Count))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Count, E> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and within range")]
         let whole = |number: f64| number as i64;
-        Ok(Self(match Wire::deserialize(deserializer)? {
-            Wire::Whole(count) => count,
-            Wire::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => whole(number),
-            Wire::Float(_) | Wire::Other(_) => -1,
-        }))
+        Ok(if number.fract() == 0.0 && number.abs() < 1e15 { Count(whole(number)) } else { NO_COUNT })
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+        Ok(NO_COUNT)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
+        Ok(NO_COUNT)
+    }
+
+    fn visit_unit<E>(self) -> Result<Count, E> {
+        Ok(NO_COUNT)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(NO_COUNT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(NO_COUNT)
     }
 }
 

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use super::openai_chat::{Family, with_usage};
 use super::params::{Parameter, Slot, Weight, row, row_unless};
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Located, Observed, Passthrough,
-    Quirks, Rendering, StreamUsage, Tap, Transcode, Watching,
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, LimitHeader, Located, Observed,
+    Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -86,6 +86,10 @@ impl Ingress for OpenAiCompletions {
 impl Egress for OpenAiCompletions {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/completions")
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &limits::OPENAI
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -28,8 +28,8 @@ use bytes::Bytes;
 
 use super::openai_chat::Family;
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, Located, Observed, Parameter,
-    Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight, unread,
+    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader, Located, Observed,
+    Parameter, Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -94,6 +94,10 @@ impl Ingress for OpenAiResponses {
 impl Egress for OpenAiResponses {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/responses")
+    }
+
+    fn limits(&self) -> &'static [LimitHeader] {
+        &limits::OPENAI
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {

@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 /// Where requests and answers are to be written as they would be sent; none = nowhere.
 fn dump() -> Option<PathBuf> {
-    std::env::var_os("STELLWERK_DUMP").map(PathBuf::from)
+    let dir = std::env::var_os("STELLWERK_DUMP").map(PathBuf::from)?;
+    std::fs::create_dir_all(&dir).unwrap();
+    Some(dir)
 }
 
 #[tokio::test(flavor = "multi_thread")]
