@@ -55,6 +55,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/004.sql"),
     include_str!("store/005.sql"),
     include_str!("store/006.sql"),
+    include_str!("store/007.sql"),
 ];
 
 impl Store {

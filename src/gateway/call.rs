@@ -25,6 +25,8 @@ pub(super) struct Call {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub ingress: &'static dyn Ingress,
     pub principal: Arc<Principal>,
+    /// There is no other tenant.
+    pub alone: bool,
     pub body: Bytes,
     pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.

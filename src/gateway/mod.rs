@@ -50,8 +50,10 @@ use crate::domain::receipt::{CacheRecord, Caller, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::health::Registry;
 use crate::ledger::Ledger;
+use crate::ledger::stored::StoredNames;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
+use crate::wire::splice::{Members, quote};
 
 use call::Call;
 use detached::Detached;
@@ -78,6 +80,8 @@ pub struct Shared {
     pub cache: ResponseCache,
     /// Parts of answers that clients may name.
     pub items: Items,
+    /// What providers have stored, and for whom.
+    pub stored: StoredNames,
     pub(crate) pools: pools::Pools,
     /// How many further attempts there may be.
     retries: retries::Retries,
@@ -103,6 +107,7 @@ impl Shared {
             health: Registry::default(),
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
+            stored: StoredNames::default(),
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
@@ -167,6 +172,8 @@ pub struct Incoming {
     pub accepted: Instant,
     /// Who asks.
     pub principal: Arc<Principal>,
+    /// Whether nobody else does: there is one tenant only.
+    pub alone: bool,
     /// What the client speaks.
     pub dialect: DialectId,
     /// What is asked.
@@ -220,7 +227,10 @@ impl Gateway {
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
-    pub async fn work(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+    pub async fn work(&self, mut incoming: Incoming) -> Result<Response<Body>, Error> {
+        if let Some(model) = incoming.located.unnamed.take() {
+            incoming.body = named(incoming.body, &model);
+        }
         match incoming.operation {
             Operation::Chat | Operation::Completions => self.chat(incoming).await,
             _ => self.pass(incoming).await,
@@ -467,6 +477,18 @@ enum Found {
     Miss(Settlement, Option<(Lead, Duration)>),
 }
 
+/// The body with the model's name, if it has none. What is no JSON object is somebody else's to refuse.
+fn named(body: Bytes, model: &str) -> Bytes {
+    match Members::scan(&body) {
+        Ok(members) if members.value(&body, "model").is_none_or(|value| value == b"null") => {
+            let mut splice = members.splice();
+            splice.set("model", quote(model));
+            splice.apply(&body).concat().into()
+        }
+        _ => body,
+    }
+}
+
 fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
     let (mut dialect, mut ingress) = (incoming.dialect, ingress(incoming.dialect)?);
     let filled = ingress.fill(&incoming.body, &|id| items.find(&incoming.principal.tenant, id));
@@ -486,6 +508,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
+        alone: incoming.alone,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
@@ -530,6 +553,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         cache: CacheRecord::None,
         status: 0,
         error: None,
+        stored: Vec::new(),
     }
 }
 
