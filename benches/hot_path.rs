@@ -85,6 +85,7 @@ fn stream(c: &mut Criterion) {
 fn receipt(catalogue: &Catalogue, id: u128) -> Receipt {
     let target = catalogue.exactly("openai/gpt-6-sol@global").unwrap();
     let attempt = AttemptRecord {
+        own_key: false,
         no: 1,
         target: Arc::clone(&target.name),
         provider: Arc::clone(&target.provider),

@@ -226,6 +226,8 @@ struct Attempt {
     processing: Option<String>,
     operator: Option<String>,
     dropped_params: Vec<String>,
+    /// By a key of the tenant's own, on its own bill.
+    own_key: bool,
 }
 
 pub(super) fn request(row: &RequestRow) -> Request {
@@ -275,6 +277,7 @@ fn attempt(row: &AttemptRow) -> Attempt {
         processing: row.processing.clone(),
         operator: row.operator.clone(),
         dropped_params: row.dropped_params.clone(),
+        own_key: row.own_key,
     }
 }
 

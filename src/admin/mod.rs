@@ -3,6 +3,7 @@
 //! `/healthz`, `/readyz` and `/metrics` are open; `/admin/v1/…` takes the admin token that the first start wrote to a
 //! 0600 file. The host name is checked, so that no web page can reach the plane by rebinding a name.
 
+mod credentials;
 mod dto;
 mod policies;
 
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::admission::KeyRing;
+use crate::admission::{KeyRing, Vault};
 use crate::domain::error::{Error, ErrorKind};
 use crate::gateway::{Body, Gateway};
 use crate::ledger::feedback::{self, Feedback, Given};
@@ -33,6 +34,7 @@ pub struct AdminPlane {
     gateway: Arc<Gateway>,
     store: Store,
     keys: Arc<KeyRing>,
+    vault: Arc<Vault>,
     token: SecretString,
     reload: Reload,
     /// One change of the policies at a time, from its check to the reload.
@@ -44,8 +46,14 @@ const MAX_BODY: usize = 64 * 1024;
 impl AdminPlane {
     /// The admin plane of a gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, store: Store, keys: Arc<KeyRing>, token: SecretString, reload: Reload) -> Self {
-        Self { gateway, store, keys, token, reload, changing: tokio::sync::Mutex::default() }
+    pub fn new(
+        gateway: Arc<Gateway>,
+        store: Store,
+        (keys, vault): (Arc<KeyRing>, Arc<Vault>),
+        token: SecretString,
+        reload: Reload,
+    ) -> Self {
+        Self { gateway, store, keys, vault, token, reload, changing: tokio::sync::Mutex::default() }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
@@ -88,6 +96,9 @@ impl AdminPlane {
                 let mut response = json(&dto::Reloaded { generation: self.gateway.snapshot().generation, problems });
                 *response.status_mut() = status;
                 Ok(response)
+            }
+            (method, path) if path == "credentials" || path.starts_with("credentials/") => {
+                self.credentials(method, path.strip_prefix("credentials/"), parts.uri.query(), body).await
             }
             (method, path) if path.starts_with("policies/") => {
                 let path = path.strip_prefix("policies/").unwrap_or_default();

@@ -348,7 +348,7 @@ fn pepper(path: &Path) -> Result<Vec<u8>, StoreError> {
     }
 }
 
-fn private_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+pub(super) fn private_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     use std::io::Write;
     let failed = |error| StoreError::File(path.to_owned(), error);
     let mut options = std::fs::OpenOptions::new();
@@ -358,7 +358,7 @@ fn private_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminPlane;
-use crate::admission::KeyRing;
+use crate::admission::{KeyRing, MASTER_KEY_ENV, Vault};
 use crate::config::Config;
 use crate::gateway::{Gateway, LocalModels, Shared, Snapshot};
 use crate::health;
@@ -82,10 +82,12 @@ impl App {
         let dir = config.data_dir.clone();
         let durability = if config.durable_power { Durability::Power } else { Durability::Process };
         let (capacity, days) = (config.max_in_flight, config.decision_days);
-        let (store, keys, token, ledger, writer) = blocking(move || open(&dir, durability, capacity, days)).await?;
+        let (store, keys, vault, token, ledger, writer) =
+            blocking(move || open(&dir, durability, capacity, days)).await?;
         let versions = Versions::new(store.clone());
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::new(ledger, metrics));
+        tenants_keys(&vault, &shared).await?;
         let locals = Arc::new(LocalModels::default().next(&config).map_err(|p| lines(&p))?);
         let snapshot = {
             let (shared, locals, config) = (Arc::clone(&shared), Arc::clone(&locals), config.clone());
@@ -122,7 +124,7 @@ impl App {
         let plane = Arc::new(AdminPlane::new(
             Arc::clone(&gateway),
             store.clone(),
-            Arc::clone(&keys),
+            (Arc::clone(&keys), Arc::clone(&vault)),
             token,
             asker(reloads.clone()),
         ));
@@ -131,6 +133,7 @@ impl App {
         servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, versions, asked, drain()));
         servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
         servers.spawn(watch::keys(keys, store.clone(), drain()));
+        servers.spawn(watch::tenants(vault, Arc::clone(&gateway), drain()));
         servers.spawn(watch::measurements(Arc::clone(&gateway), store, drain()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };
@@ -210,7 +213,7 @@ pub const ADMIN_TOKEN: &str = "admin-token";
 /// The ledger and the keys.
 pub const DATABASE: &str = "stellwerk.db";
 
-type Opened = (Store, Arc<KeyRing>, SecretString, Ledger, LedgerWriter);
+type Opened = (Store, Arc<KeyRing>, Arc<Vault>, SecretString, Ledger, LedgerWriter);
 
 /// Opens what lies on disk; makes the secrets on the first start.
 fn open(dir: &Path, durability: Durability, capacity: usize, days: u32) -> Result<Opened, String> {
@@ -220,7 +223,20 @@ fn open(dir: &Path, durability: Durability, capacity: usize, days: u32) -> Resul
     keys.ensure_first_key(&store, &dir.join(FIRST_KEY)).map_err(|e| e.to_string())?;
     let token = files::secret(&dir.join(ADMIN_TOKEN))?;
     let (ledger, writer) = LedgerWriter::start(&store, capacity, days).map_err(|e| e.to_string())?;
-    Ok((store, Arc::new(keys), token, ledger, writer))
+    let vault = Vault::new(store.clone(), dir.to_owned(), std::env::var(MASTER_KEY_ENV).ok().map(Into::into));
+    Ok((store, Arc::new(keys), Arc::new(vault), token, ledger, writer))
+}
+
+/// Opens the keys that tenants brought. One that can't be opened stops the start: its tenant's requests would go by another
+/// key than the one that was brought.
+async fn tenants_keys(vault: &Arc<Vault>, shared: &Arc<Shared>) -> Result<(), String> {
+    let vault = Arc::clone(vault);
+    let opened = blocking(move || vault.changes().map_err(|e| e.to_string())).await?.unwrap_or_default();
+    if !opened.broken.is_empty() {
+        return Err(opened.broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    shared.tenants.take(opened.keys);
+    Ok(())
 }
 
 fn asker(reloads: mpsc::Sender<ReloadAsk>) -> crate::admin::Reload {

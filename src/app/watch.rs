@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReloadAsk, Sources};
-use crate::admission::KeyRing;
+use crate::admission::{KeyRing, Vault};
 use crate::config::Config;
 use crate::domain::problem::Problem;
 use crate::gateway::{Gateway, LocalModels, Snapshot, now};
@@ -213,6 +213,27 @@ pub(super) async fn keys(keys: Arc<KeyRing>, store: Store, stop: CancellationTok
         let refreshed = tokio::task::spawn_blocking(move || ring.refresh(&store)).await;
         if let Ok(Err(error)) = refreshed {
             tracing::warn!(%error, "keys could not be refreshed; known keys go on working");
+        }
+    }
+}
+
+/// Learns of tenants' keys that another process brought or took.
+pub(super) async fn tenants(vault: Arc<Vault>, gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(KEYS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let vault = Arc::clone(&vault);
+        match tokio::task::spawn_blocking(move || vault.changes()).await {
+            Ok(Ok(Some(opened))) => {
+                opened.broken.iter().for_each(|error| tracing::error!(%error, "a tenant's key can't be used"));
+                gateway.shared().tenants.take(opened.keys);
+            }
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "tenants' keys could not be refreshed; known ones go on working"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::keys::{auth, dialable, keys, limits, present};
+use super::keys::{auth, dialable, keys, limits, present, reachable};
 use super::places::Places;
 use super::raw;
 use super::read::Reader;
@@ -124,6 +124,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
             residency,
             token_residency,
             dialable: dialable(&built, dialect, around),
+            reachable: dialect != DialectId::Native && reachable(&built),
             also: built.also.iter().map(|also| also.dialect).collect(),
         });
         catalogue.endpoints.push(Arc::new(built));
@@ -144,6 +145,7 @@ struct Built {
     residency: Arc<Residency>,
     token_residency: Option<Arc<Residency>>,
     dialable: bool,
+    reachable: bool,
     also: Arc<[DialectId]>,
 }
 
@@ -204,7 +206,9 @@ fn models(
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();
     let provider: Arc<str> = raw.name.get_ref().as_str().into();
-    for (endpoint, Built { index, residency, token_residency, dialable, also }) in raw.endpoints.iter().zip(endpoints) {
+    for (endpoint, Built { index, residency, token_residency, dialable, reachable, also }) in
+        raw.endpoints.iter().zip(endpoints)
+    {
         let at: Arc<str> = endpoint.name.get_ref().as_str().into();
         if model.endpoints.as_ref().is_some_and(|only| !only.get_ref().iter().any(|name| **name == *at)) {
             continue;
@@ -242,6 +246,7 @@ fn models(
             prior: prior(&model.prior),
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
+            reachable: *reachable,
         };
         catalogue.targets.push(target);
         catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));

@@ -16,12 +16,14 @@ pub(super) fn dialable(endpoint: &Endpoint, dialect: DialectId, around: &Surroun
     if dialect == DialectId::Native {
         return true;
     }
-    let signs = matches!(endpoint.auth, AuthScheme::SigV4(_));
-    if signs && endpoint.region.is_none() {
-        return false;
-    }
-    endpoint.base_url.is_some()
+    reachable(endpoint)
         && (endpoint.auth == AuthScheme::None || endpoint.keys.iter().any(|key| present(endpoint, key, around)))
+}
+
+/// Whether there is a way to it but for a credential.
+pub(super) fn reachable(endpoint: &Endpoint) -> bool {
+    let signs = matches!(endpoint.auth, AuthScheme::SigV4(_));
+    endpoint.base_url.is_some() && !(signs && endpoint.region.is_none())
 }
 
 /// Whether a key is there, with all that it needs.

@@ -18,6 +18,7 @@ use crate::dialect::{LimitHeader, Quirks};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::price::Fx;
 use crate::domain::problem::Problem;
+use crate::shape;
 
 pub use crate::domain::target::Target;
 pub use embedded::embedded;
@@ -311,6 +312,21 @@ impl Catalogue {
     #[must_use]
     pub fn exactly(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|t| &*t.name == name || &*t.full_name == name)
+    }
+
+    /// Whether a provider is there and takes keys.
+    ///
+    /// # Errors
+    /// Why not, with the nearest name.
+    pub fn takes_keys(&self, provider: &str) -> Result<(), String> {
+        if !self.providers.iter().any(|known| &*known.name == provider) {
+            let near = shape::nearest(provider, self.providers.iter().map(|known| &*known.name));
+            let hint = near.map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+            return Err(format!("there is no provider `{provider}`{hint}"));
+        }
+        let mut of = self.targets.iter().filter(|target| &*target.provider == provider);
+        let takes = |target: &Target| !target.dialect.is_native() && self.endpoint(target).auth != AuthScheme::None;
+        if of.any(takes) { Ok(()) } else { Err(format!("`{provider}` takes no keys")) }
     }
 
     /// Names that can be asked for, for finding the nearest.

@@ -4,7 +4,9 @@ mod advise;
 mod backtest;
 mod banner;
 mod check;
+mod credentials;
 mod explain;
+mod import;
 mod keys;
 mod past;
 mod policy;
@@ -65,6 +67,9 @@ enum Command {
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Turn another gateway's configuration into provider files and a policy, and say what could not be carried over.
+    #[command(subcommand)]
+    Import(import::Import),
     /// Say which requests could have gone to a cheaper admitted target, and what is not known.
     Advise(advise::Advise),
     /// Read the ledger.
@@ -73,6 +78,9 @@ enum Command {
     /// Create, list and revoke virtual keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Keep, list and forget keys of providers that tenants bring.
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
     /// The worker process of the embedded runtime; started by the gateway itself.
     #[command(hide = true)]
     LocalWorker(crate::local::WorkerArgs),
@@ -118,9 +126,11 @@ pub fn run() -> ExitCode {
         Command::Schema(command) => Ok(command.run()),
         Command::Explain(command) => command.run(&cli.common),
         Command::Policy(command) => command.run(&cli.common),
+        Command::Import(command) => command.run(),
         Command::Advise(command) => command.run(&cli.common),
         Command::Report(command) => command.run(&cli.common),
         Command::Keys(command) => command.run(&cli.common),
+        Command::Credentials(command) => command.run(&cli.common),
         Command::LocalWorker(args) => return crate::local::worker_main(args),
     };
     match result {

@@ -113,6 +113,8 @@ pub struct AttemptRecord {
     pub charge: ChargeRecord,
     /// The upstream's HTTP status, where there was one.
     pub upstream_status: Option<u16>,
+    /// Whether the key was the tenant's own: what it costs is on the tenant's own bill.
+    pub own_key: bool,
     /// Parameters of the request that this target could not take and that were left out.
     pub dropped_params: Vec<String>,
 }

@@ -278,6 +278,8 @@ pub struct Target {
     pub cancel_stops_billing: bool,
     /// Whether the target can be dialled at all: a base URL and, where needed, a credential are there.
     pub configured: bool,
+    /// Whether only a credential may be missing: who brings one can go there.
+    pub reachable: bool,
 }
 
 impl Target {
@@ -285,6 +287,12 @@ impl Target {
     #[must_use]
     pub fn is_available(&self, at: UnixMillis) -> bool {
         self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
+    }
+
+    /// Whether it can be dialled, by a key of the gateway's or by one of the asking tenant's own.
+    #[must_use]
+    pub fn is_usable(&self, own_key: bool) -> bool {
+        self.configured || self.reachable && own_key
     }
 
     /// The dialect in which it is spoken to for a client of dialect `client`: the client's own where it knows it.
@@ -309,6 +317,8 @@ pub struct Signal {
     pub in_flight: u32,
     /// By how much the requests in flight stretch the wait, in thousandths; 1000 = not at all.
     pub crowd_permille: u32,
+    /// Whether the asking tenant has a key of its own for the provider.
+    pub own_key: bool,
 }
 
 /// What measurement says of the tokens of a route's requests at a target.
@@ -336,6 +346,7 @@ impl Signal {
         tpot_us: None,
         in_flight: 0,
         crowd_permille: 1_000,
+        own_key: false,
     };
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::tenants::Owned;
 use crate::admission::Principal;
 use crate::catalogue::Target;
 use crate::dialect::{self, Envelope, Ingress, Slot};
@@ -37,6 +38,8 @@ pub(super) struct Call {
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.
     pub model_asked: Arc<str>,
+    /// Keys that the tenant brought.
+    pub own: Option<Arc<Owned>>,
     /// A request for vectors, decoded at most once.
     pub vectors: OnceLock<Result<EmbedRequest, Error>>,
 }

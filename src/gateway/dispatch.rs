@@ -141,7 +141,7 @@ impl Dispatch {
     }
 
     /// What the request brings along.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load<'_> {
         Load::of_call(&self.call)
     }
 
@@ -214,12 +214,13 @@ impl Dispatch {
         };
         let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
         let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
-        settlement.attempt(target.id, loss.clone());
+        settlement.attempt(target.id, loss.clone(), lease.own());
         let deadline = self.first_by(started, after);
         let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
+        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
             let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
@@ -450,7 +451,7 @@ impl Dispatch {
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
         let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
-        settlement.attempt(target.id, dropped.clone());
+        settlement.attempt(target.id, dropped.clone(), false);
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;

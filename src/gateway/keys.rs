@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Shared;
 use super::call::Call;
 use super::snapshot::{Snapshot, Wire};
+use super::tenants::Owned;
 use crate::catalogue::Target;
 use crate::dialect::limits;
 use crate::domain::error::{Failure, FailureKind, Scope};
@@ -26,26 +27,28 @@ const LONGEST_MS: i64 = 300_000;
 
 /// What a request brings along, as far as keys are concerned.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub struct Load<'a> {
     /// Tokens of prompt, estimated.
     pub input: u64,
     /// The limit of its answers in tokens; none = it has none.
     pub output: Option<u64>,
     /// How many answers.
     pub choices: u32,
+    /// Keys that its tenant brought.
+    pub own: Option<&'a Owned>,
 }
 
-impl Load {
+impl<'a> Load<'a> {
     /// A request with so much prompt.
     #[must_use]
     pub fn of(input: u64) -> Self {
-        Self { input, output: None, choices: 1 }
+        Self { input, output: None, choices: 1, own: None }
     }
 
-    pub(super) fn of_call(call: &Call) -> Self {
+    pub(super) fn of_call(call: &'a Call) -> Self {
         let talks = matches!(call.operation, Operation::Chat | Operation::Completions);
         let output = if talks { call.envelope.max_output } else { Some(0) };
-        Self { input: call.input_estimate(), output, choices: call.envelope.choices.max(1) }
+        Self { input: call.input_estimate(), output, choices: call.envelope.choices.max(1), own: call.own.as_deref() }
     }
 
     /// What it is expected to take at a target: an answer as long as is usual there.
@@ -54,15 +57,21 @@ impl Load {
         let each = self.output.map_or(usual, |limit| limit.min(usual));
         Need { input: self.input, output: each.saturating_mul(u64::from(self.choices)) }
     }
+
+    fn wanted(self, target: &'a Target, now: UnixMillis) -> Wanted<'a> {
+        let own = self.own.and_then(|owned| owned.at(&target.provider));
+        Wanted { target: &target.name, need: self.need(target), own, now }
+    }
 }
 
 impl Snapshot {
     /// What measurement says of a target for a request, and whether there is a key for it.
     #[must_use]
-    pub fn signal(&self, id: TargetId, load: Load, now: UnixMillis) -> Signal {
+    pub fn signal(&self, id: TargetId, load: Load<'_>, now: UnixMillis) -> Signal {
         let mut signal = self.measured(id, load.input, now);
         let target = self.catalogue.target(id);
-        let wanted = Wanted { target: &target.name, need: load.need(target), now };
+        signal.own_key = load.own.is_some_and(|owned| owned.has(&target.provider));
+        let wanted = load.wanted(target, now);
         if let Some(Err(rested)) = self.any_pool(id).map(|pool| pool.standing(wanted)) {
             let down = Health::Down { until: Some(rested.until), rest: rested.rest };
             signal.state = match signal.state {
@@ -83,12 +92,12 @@ impl Snapshot {
 /// No key may be used: the provider limits the rate of each.
 pub(super) fn lease(
     pool: &Pool,
-    load: Load,
+    load: Load<'_>,
     target: &Target,
     (session, shared): (Option<u64>, &Shared),
 ) -> Result<Lease, Failure> {
     let now = shared.now();
-    let wanted = Wanted { target: &target.name, need: load.need(target), now };
+    let wanted = load.wanted(target, now);
     let dice = session.unwrap_or_else(|| shared.dice());
     pool.lease(wanted, dice).map_err(|rested| {
         shared.metrics.key(&target.provider, "any", "no_room");
@@ -106,10 +115,33 @@ pub(super) fn answered(lease: &mut Lease, wire: &Wire, target: &Target, headers:
     lease.answered(limits::told(known, &find, now), now);
 }
 
+/// What the head of an answer tells of the provider's limits, in the headers of the client's dialect. Only where the
+/// provider has one key for the target: with several, the next request may go out with another, and what is left of one
+/// is not what is left.
+pub(super) fn told(
+    pool: &Pool,
+    wire: &Wire,
+    call: &Call,
+    headers: &HeaderMap,
+    now: UnixMillis,
+) -> Vec<(HeaderName, HeaderValue)> {
+    if pool.keys().count() != 1 {
+        return Vec::new();
+    }
+    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let write = |reset| call.ingress.reset(reset, now);
+    let told = limits::told(wire.limits(), &find, now);
+    let shown = limits::shown(told, call.ingress.limit_headers(), &write);
+    let header = |(name, value): (&str, String)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(&value).ok()?))
+    };
+    shown.filter_map(header).collect()
+}
+
 /// What a refusal says of the key, with the end of its rest. Whether another key of the target may be tried.
 pub(super) fn blamed(
     (lease, pool): (&Lease, &Pool),
-    load: Load,
+    load: Load<'_>,
     target: &Target,
     failure: &Failure,
     shared: &Shared,
@@ -133,8 +165,10 @@ pub(super) fn blamed(
         }
         Scope::Endpoint | Scope::Front | Scope::Target | Scope::Nothing => return false,
     };
-    shared.metrics.key(&target.provider, key.label(), outcome);
-    pool.standing(Wanted { target: &target.name, need: load.need(target), now }).is_ok()
+    // Tenants are no labels.
+    let label = if lease.own() { "tenant" } else { &**key.label() };
+    shared.metrics.key(&target.provider, label, outcome);
+    pool.standing(load.wanted(target, now)).is_ok()
 }
 
 impl Snapshot {

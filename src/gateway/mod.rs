@@ -24,6 +24,7 @@ mod retry;
 mod settle;
 mod shadow;
 mod snapshot;
+mod tenants;
 mod told;
 mod trail;
 mod views;
@@ -67,6 +68,7 @@ pub use locals::LocalModels;
 pub use origin::asker;
 pub use relay::Relay;
 pub use snapshot::{Compiled, Snapshot};
+pub use tenants::{Owned, Tenants};
 
 /// What outlives snapshots.
 pub struct Shared {
@@ -82,6 +84,8 @@ pub struct Shared {
     pub items: Items,
     /// What providers have stored, and for whom.
     pub stored: StoredNames,
+    /// Keys that tenants brought.
+    pub tenants: Tenants,
     pub(crate) pools: pools::Pools,
     /// How many further attempts there may be.
     retries: retries::Retries,
@@ -108,6 +112,7 @@ impl Shared {
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
             stored: StoredNames::default(),
+            tenants: Tenants::default(),
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
@@ -241,7 +246,8 @@ impl Gateway {
         let snapshot = self.snapshot.load_full();
         let accepted = incoming.accepted;
         let dry_run = incoming.dry_run;
-        let call = parse(incoming, &self.shared.items)?;
+        let mut call = parse(incoming, &self.shared.items)?;
+        call.own = self.shared.tenants.of(&call.principal.tenant);
         let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
         if dry_run {
             return self.rehearse(&call, &snapshot);
@@ -439,7 +445,8 @@ async fn answer(
     if let Some((stay, session)) = decision.affinity.and_then(|stay| Some((stay, origin::session(&call)?))) {
         shared.homes.keep(&call.principal.tenant, session, Arc::clone(&target), shared.after(stay));
     }
-    match answer {
+    let limits = settlement.take_limits();
+    let mut response = match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
             if let Some(shadow) = shadow {
@@ -450,7 +457,7 @@ async fn answer(
             if let Some((lead, ttl)) = lead {
                 relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
-            Ok(response)
+            response
         }
         Answer::Stream { pump, pending, note } => {
             if let Some(shadow) = shadow {
@@ -464,9 +471,11 @@ async fn answer(
             head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
             insert(&mut response, "x-accel-buffering", "no");
-            Ok(response)
+            response
         }
-    }
+    };
+    response.headers_mut().extend(limits);
+    Ok(response)
 }
 
 const JSON: &str = "application/json";
@@ -516,6 +525,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         session: incoming.session,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
+        own: None,
     })
 }
 

@@ -113,7 +113,8 @@ impl Gateway {
         let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
         let dry_run = incoming.dry_run;
-        let (call, form) = read(incoming)?;
+        let (mut call, form) = read(incoming)?;
+        call.own = self.shared().tenants.of(&call.principal.tenant);
         let shared = Arc::clone(self.shared());
         let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
         if dry_run {
@@ -180,6 +181,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         session: incoming.session,
         show_cost: false,
         vectors: OnceLock::new(),
+        own: None,
     };
     Ok((call, form))
 }
@@ -257,11 +259,12 @@ impl Pass {
     }
 
     /// What the request brings along.
-    fn load(&self) -> Load {
+    fn load(&self) -> Load<'_> {
         Load::of_call(&self.call)
     }
 
-    fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
+    fn respond(&self, passed: Passed, mut settlement: Settlement) -> Response<Body> {
+        let limits = settlement.take_limits();
         let (body, settled, streamed) = match passed.answer {
             Answer::Whole { body, observed } => (Body::whole(body), settlement.completed(&observed), false),
             Answer::Stream { pump, pending, target } => {
@@ -279,6 +282,7 @@ impl Pass {
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
+        response.headers_mut().extend(limits);
         response
     }
 
@@ -304,12 +308,13 @@ impl Pass {
         let pool = pool.ok_or_else(|| Failure::new(FailureKind::Connect, "the target has no connections"))?;
         let lease = keys::lease(pool, self.load(), target, (None, &self.shared));
         let mut lease = lease.map_err(Stop::NoRoom)?;
-        settlement.attempt(target.id, dropped.clone());
+        settlement.attempt(target.id, dropped.clone(), lease.own());
         let late = |_| Failure::new(FailureKind::Timeout, "no answer within the limit");
         let sent = timeout_at(self.deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
+        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use super::detached::Held;
 use super::snapshot::Snapshot;
 use crate::catalogue::Target;
 use crate::dialect::Observed;
-use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::receipt::{
@@ -99,7 +100,11 @@ struct Attempt {
     dropped: Vec<String>,
     /// What the local runtime has counted so far.
     counted: Option<Usage>,
+    /// What the provider says of its limits, in the client's headers.
+    limits: Vec<(HeaderName, HeaderValue)>,
     in_flight: InFlight,
+    /// By a key of the tenant's own.
+    own_key: bool,
 }
 
 impl Settlement {
@@ -175,13 +180,14 @@ impl Settlement {
     }
 
     /// An attempt begins.
-    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>) {
+    pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>, own_key: bool) {
         let (started, began) = (self.shared.now(), Instant::now());
         let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
-        let (first, status, counted) = (None, None, None);
-        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, in_flight });
+        let (first, status, counted, limits) = (None, None, None, Vec::new());
+        self.attempt =
+            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -211,13 +217,33 @@ impl Settlement {
         }
     }
 
+    /// It tells of the provider's limits.
+    pub(super) fn limits(&mut self, told: Vec<(HeaderName, HeaderValue)>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.limits = told;
+        }
+    }
+
+    /// What the answer that goes to the client tells of limits.
+    pub(super) fn take_limits(&mut self) -> Vec<(HeaderName, HeaderValue)> {
+        self.attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.limits)).unwrap_or_default()
+    }
+
     /// The first token arrived.
     pub(super) fn first_token(&mut self) {
         if let Some(attempt) = &mut self.attempt
             && attempt.first.is_none()
         {
-            attempt.first = Some(Instant::now());
-            self.snapshot.health(attempt.target).answers(self.shared.now());
+            let first = Instant::now();
+            attempt.first = Some(first);
+            let sample = Sample {
+                ttft: Some(first.duration_since(attempt.began)),
+                per_token: None,
+                input_tokens: self.receipt.input_estimate,
+                in_flight: Some(attempt.in_flight.before()),
+                took: None,
+            };
+            self.snapshot.health(attempt.target).answers(self.shared.now(), sample);
         }
     }
 
@@ -315,6 +341,9 @@ impl Settlement {
             self.charge(target, &usage, When { start: attempt.started, end: ended })
         };
         let before = attempt.in_flight.before();
+        // What an account of the tenant's may not do says nothing of the target for others.
+        let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
+        self.spared |= attempt.own_key && apart;
         self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
@@ -355,6 +384,7 @@ impl Settlement {
             charge,
             upstream_status: attempt.status,
             dropped_params: attempt.dropped,
+            own_key: attempt.own_key,
         });
     }
 
@@ -538,10 +568,12 @@ impl Shown {
         let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
         let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
         Sample {
-            ttft: self.ttft,
+            // Where the first token was seen, it has been told.
+            ttft: None,
             per_token: later.map(|later| writing / later),
             input_tokens: self.usage.input_tokens(),
-            in_flight: self.before,
+            in_flight: self.ttft.is_none().then_some(self.before),
+            took: Some(self.took),
         }
     }
 }

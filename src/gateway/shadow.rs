@@ -167,7 +167,13 @@ impl Shadow {
         }
         let line = wire.line(&target.upstream_model, false, &[])?;
         let pool = wire.pool(self.decision.timeouts.connect).ok_or_else(none)?;
-        let load = Load { input: self.envelope.prompt_bytes as u64 / 4, output: self.planned.max_output, choices: 1 };
+        let load = Load {
+            input: self.envelope.prompt_bytes as u64 / 4,
+            output: self.planned.max_output,
+            choices: 1,
+            own: None,
+        };
+        // The operator's experiment: never by a tenant's own key.
         let mut lease = keys::lease(pool, load, target, (None, &self.shared))?;
         let reply = pool.send(ticket, &mut lease, line, vec![body]).await?;
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());

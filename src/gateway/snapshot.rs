@@ -406,7 +406,7 @@ fn wires_of(catalogue: &Catalogue, target: &Target, connects: &[Duration], known
         .map(|also| (also.dialect, also.base_url.as_ref().or(endpoint.base_url.as_ref()), also.path.as_ref()));
     let mut wires = Vec::new();
     for (dialect, base, path) in [main].into_iter().chain(others) {
-        let Some(egress) = dialect::egress(dialect).filter(|_| target.configured) else { continue };
+        let Some(egress) = dialect::egress(dialect).filter(|_| target.configured || target.reachable) else { continue };
         let mut address = Address {
             base: base.map_or("", String::as_str).trim_end_matches('/').to_owned(),
             path: path.cloned(),

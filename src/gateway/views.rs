@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use super::Gateway;
 use super::snapshot::Snapshot;
+use super::tenants::Owned;
 use crate::admission::Principal;
 use crate::catalogue::Target;
 use crate::dialect::ModelInfo;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
+use crate::domain::target::UnixMillis;
 use crate::policy::{self, Question, Requirement};
 
 impl Gateway {
@@ -18,7 +20,8 @@ impl Gateway {
     /// A key whose policy does not exist.
     pub fn models(&self, principal: &Principal, dialect: DialectId) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
-        super::ingress(dialect)?.encode_models(&entries(&snapshot, principal)?)
+        let own = self.shared.tenants.of(&principal.tenant);
+        super::ingress(dialect)?.encode_models(&entries(&snapshot, principal, own.as_deref())?)
     }
 
     /// One of them.
@@ -27,9 +30,10 @@ impl Gateway {
     /// There is no such model.
     pub fn model(&self, principal: &Principal, id: &str, dialect: DialectId) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
-        let found = entries(&snapshot, principal)?.into_iter().find(|model| model.id == id);
+        let own = self.shared.tenants.of(&principal.tenant);
+        let found = entries(&snapshot, principal, own.as_deref())?.into_iter().find(|model| model.id == id);
         // Whatever a request may name is a model, also where the list has it under another name.
-        let serving = |target: &&Target| target.configured && target.is_available(super::now());
+        let serving = |target: &&Target| serves(target, own.as_deref(), super::now());
         let named = || {
             let target =
                 snapshot.catalogue.named(id).into_iter().map(|t| snapshot.catalogue.target(t)).find(serving)?;
@@ -56,6 +60,8 @@ impl Gateway {
             require = require.narrow(&part.map_err(|e| Error::new(ErrorKind::Forbidden, e.to_string()))?);
         }
         let now = super::now();
+        let own = key.and_then(|key| self.shared.tenants.of(&key.tenant));
+        let load = super::Load { own: own.as_deref(), ..super::Load::of(question.input_tokens) };
         let nobody = policy::Principal { require: &require, ..policy::Principal::ANONYMOUS };
         let principal = key.map_or(nobody, |key| super::asker(key, &require));
         policy::explain(
@@ -63,7 +69,7 @@ impl Gateway {
             &*snapshot.catalogue,
             question,
             principal,
-            &|id| snapshot.signal(id, super::Load::of(question.input_tokens), now),
+            &|id| snapshot.signal(id, load, now),
             &|route, target| snapshot.expectation(route, target),
             now,
         )
@@ -74,12 +80,21 @@ fn info<'a>(target: &'a Target, id: &'a str) -> ModelInfo<'a> {
     ModelInfo { id, owner: &target.provider, context: target.context, max_output: target.max_output }
 }
 
-fn entries<'a>(snapshot: &'a Snapshot, principal: &Principal) -> Result<Vec<ModelInfo<'a>>, Error> {
+/// Whether a tenant can use a target.
+fn serves(target: &Target, own: Option<&Owned>, now: UnixMillis) -> bool {
+    target.is_usable(own.is_some_and(|own| own.has(&target.provider))) && target.is_available(now)
+}
+
+fn entries<'a>(
+    snapshot: &'a Snapshot,
+    principal: &Principal,
+    own: Option<&Owned>,
+) -> Result<Vec<ModelInfo<'a>>, Error> {
     let now = super::now();
     // Names of routes first: those are what a client should ask for. Globs are no names.
     let policy = snapshot.policy(principal)?;
     let route = |id: &'a str| ModelInfo { id, owner: "stellwerk", context: None, max_output: None };
-    let serving = |target: &&Target| target.configured && target.is_available(now);
+    let serving = |target: &&Target| serves(target, own, now);
     let targets = snapshot.catalogue.targets().iter().filter(serving).filter(|t| &*t.model != "*");
     // A model with several endpoints can be asked for without naming one.
     let names = |t: &'a Target| [t.name.split_once('@').map_or(&*t.name, |(plain, _)| plain), &*t.name];

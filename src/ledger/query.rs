@@ -101,6 +101,8 @@ pub struct SpendLine {
     pub unpriced: u64,
     /// Attempts whose usage is estimated.
     pub estimated: u64,
+    /// Of `cost`, what is on the bills of tenants, by keys of their own.
+    pub own_keys: Money,
 }
 
 /// Spend of a period.
@@ -190,7 +192,7 @@ pub struct Savings {
 pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, StoreError> {
     let connection = store.connect()?;
     let sql = format!(
-        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, {BUCKETS} FROM attempt a JOIN request r ON r.id = a.request_id
+        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempt a JOIN request r ON r.id = a.request_id
          WHERE r.started_ms >= :from AND r.started_ms < :to",
         by.column()
     );
@@ -199,7 +201,8 @@ pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, Store
     let mut groups: BTreeMap<String, SpendLine> = BTreeMap::new();
     let mut total = SpendLine::default();
     while let Some(row) = rows.next()? {
-        let usage = usage(row, 4)?;
+        let usage = usage(row, 5)?;
+        let own: bool = row.get(4)?;
         // A request counts where it was answered, or failed for good; its other attempts are cost all the same.
         let (last, basis, cost): (bool, String, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
         for line in [groups.entry(row.get(0)?).or_default(), &mut total] {
@@ -208,6 +211,7 @@ pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, Store
             line.input_tokens += usage.input_tokens();
             line.output_tokens += usage.output_tokens();
             line.cost = plus(line.cost, cost)?;
+            line.own_keys = plus(line.own_keys, cost.filter(|_| own))?;
             line.unpriced += u64::from(cost.is_none());
             line.estimated += u64::from(basis == "estimated");
         }
@@ -357,6 +361,7 @@ pub struct AttemptRow {
     pub processing: Option<String>,
     pub operator: Option<String>,
     pub dropped_params: Vec<String>,
+    pub own_key: bool,
 }
 
 impl RequestRow {
@@ -410,13 +415,14 @@ pub fn request(store: &Store, id: RequestId) -> Result<Option<RequestRow>, Store
 pub(super) fn attempts(connection: &Connection, id: &[u8]) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
         "SELECT {BUCKETS}, no, target, outcome, failure, upstream_status, first_token_ms, duration_ms, basis, cost_pico,
-                unpriced, price_id, processing, operator, dropped_params FROM attempt a WHERE request_id = ?1 ORDER BY no"
+                unpriced, price_id, processing, operator, dropped_params, own_key FROM attempt a WHERE request_id = ?1 ORDER BY no"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| {
         let dropped: String = row.get("dropped_params")?;
         Ok(AttemptRow {
             no: row.get("no")?,
+            own_key: row.get("own_key")?,
             target: row.get("target")?,
             outcome: row.get("outcome")?,
             failure: row.get("failure")?,

@@ -115,6 +115,7 @@ fn insert_attempt(inserts: &mut Inserts<'_>, id: &[u8], attempt: &AttemptRecord)
             fx_nanos: original.map(|o| o.rate_nanos),
             fx_date_ms: original.map(|o| o.rate_date.0),
             dropped_params: serde_json::to_string(&attempt.dropped_params).unwrap_or_default(),
+            own_key: attempt.own_key,
         }
     )?;
     Ok(())

@@ -21,6 +21,7 @@ const ALL: Period = Period { from: UnixMillis(0), to: UnixMillis(i64::MAX) };
 
 pub(crate) fn attempt(no: u32, cost: Option<&str>) -> AttemptRecord {
     AttemptRecord {
+        own_key: false,
         no,
         target: "deepseek/deepseek-reasoner".into(),
         provider: "deepseek".into(),

@@ -116,6 +116,9 @@ pub struct Seen<S = String> {
     /// Requests in flight.
     #[serde(rename = "n", default)]
     pub in_flight: u32,
+    /// Whether the tenant had a key of its own for it.
+    #[serde(rename = "k", default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_key: bool,
 }
 
 impl Trail {
@@ -206,6 +209,7 @@ impl Trail {
                 ttft_ms: signal.ttft_ms,
                 tpot_us: signal.tpot_us,
                 in_flight: signal.in_flight,
+                own_key: signal.own_key,
             }
         };
         known.take(2 * CANDIDATES).map(one).collect()

@@ -231,7 +231,7 @@ impl Decision {
         let target = market.targets().get(candidate.target.index()).ok_or(None)?;
         in_service(target, now)?;
         self.requirement.check(target, market, now)?;
-        if !target.configured {
+        if !target.configured && !target.is_usable(signals(candidate.target).own_key) {
             return Err(Some(Reason::NotConfigured));
         }
         if self.requirement.max_cost.is_some() {
@@ -436,7 +436,7 @@ impl Examiner<'_> {
         let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
         let expected_cost = expected_cost(market, target, expected_input, expected_output, ask.at);
         self.requirement.check_cost(expected_cost)?;
-        if !target.configured {
+        if !target.is_usable(signal.own_key) {
             return Err(Reason::NotConfigured);
         }
         self.can_carry(target)?;

@@ -194,6 +194,7 @@ fn signal(seen: &Seen) -> Signal {
     signal.ttft_p95_ms = seen.ttft_p95_ms;
     signal.tpot_us = seen.tpot_us;
     signal.in_flight = seen.in_flight;
+    signal.own_key = seen.own_key;
     signal
 }
 

@@ -143,6 +143,7 @@ impl Recordings {
             None => ChargeRecord::Unpriced { reason: "no_price_period" },
         };
         AttemptRecord {
+            own_key: false,
             no: u32::try_from(number + 1).unwrap(),
             target: Arc::clone(&target.name),
             provider: Arc::clone(&target.provider),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::day;
-use crate::admission::KeyInfo;
+use crate::admission::{KeyInfo, TenantKeyInfo};
 
 /// For people.
 #[must_use]
@@ -45,6 +45,39 @@ pub fn keys_json(keys: &[KeyInfo]) -> String {
             "id": &*key.id, "name": key.name, "tenant": key.tenant, "team": key.team, "tags": key.tags,
             "policy": key.policy, "requirement": key.requirement, "created": day(key.created),
             "expires": key.expires.map(day), "revoked": key.revoked.map(day),
+        })
+    });
+    serde_json::Value::from(list.collect::<Vec<_>>()).to_string()
+}
+
+/// Keys that tenants brought, for people.
+#[must_use]
+pub fn tenant_keys_table(keys: &[TenantKeyInfo]) -> String {
+    if keys.is_empty() {
+        return "no keys of tenants: stellwerk credentials add --tenant T --provider P".to_owned();
+    }
+    let rows = keys.iter().map(|key| {
+        let (tenant, mode) = (shortened(&key.tenant), key.mode.name());
+        format!(
+            "{:<22}  {tenant:<20}  {:<20}  {mode:<6}  {:<10}  {}",
+            key.id,
+            key.provider,
+            day(key.created),
+            key.master
+        )
+    });
+    let head =
+        format!("{:<22}  {:<20}  {:<20}  {:<6}  {:<10}  master key", "id", "tenant", "provider", "mode", "added");
+    std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+/// For programs.
+#[must_use]
+pub fn tenant_keys_json(keys: &[TenantKeyInfo]) -> String {
+    let list = keys.iter().map(|key| {
+        json!({
+            "id": key.id, "tenant": key.tenant, "provider": key.provider, "mode": key.mode.name(),
+            "master_key": key.master, "created": day(key.created),
         })
     });
     serde_json::Value::from(list.collect::<Vec<_>>()).to_string()

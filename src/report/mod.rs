@@ -8,7 +8,7 @@ mod spend;
 mod table;
 
 pub use decision::{decision_json, decision_text};
-pub use keys::{keys_json, keys_table};
+pub use keys::{keys_json, keys_table, tenant_keys_json, tenant_keys_table};
 pub use residency::{residency_json, residency_table};
 pub use savings::{savings_json, savings_table};
 pub use spend::{spend_json, spend_table};

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::span;
 use super::table::{amount, count, places, table};
+use crate::domain::money::Money;
 use crate::ledger::query::{Spend, SpendLine};
 
 /// For people.
@@ -22,6 +23,12 @@ pub fn spend_table(spend: &Spend) -> String {
         String::new(),
         table(&heads, &rows, &cells("total", &spend.total)),
     ];
+    if spend.total.own_keys != Money::ZERO {
+        out.push(format!(
+            "\nOf this, {} USD are on the bills of tenants, by keys of their own.",
+            amount(spend.total.own_keys, decimals)
+        ));
+    }
     if spend.total.unpriced > 0 {
         out.push(format!(
             "\nIncomplete: {} attempts have no known price and are not in the sum.",
@@ -49,6 +56,7 @@ pub fn spend_json(spend: &Spend) -> String {
             "cost": line.cost.to_string(),
             "unpriced_attempts": line.unpriced,
             "estimated_attempts": line.estimated,
+            "cost_on_own_keys": line.own_keys.to_string(),
         })
     };
     let lines = spend.lines.iter().map(|(name, found)| {

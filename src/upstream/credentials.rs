@@ -86,6 +86,15 @@ pub struct CredentialPool {
     credentials: Vec<Arc<Credential>>,
 }
 
+/// Credentials that come before those of the pool, or in their place: a tenant's own.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// The credentials.
+    pub keys: Vec<Arc<Credential>>,
+    /// Whether those of the pool are never to be taken.
+    pub only: bool,
+}
+
 /// What a credential is wanted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -93,6 +102,8 @@ pub struct Wanted<'a> {
     pub target: &'a Arc<str>,
     /// What the request is expected to take.
     pub need: Need,
+    /// The asking tenant's own credentials for the provider.
+    pub own: Option<&'a Own>,
     /// The moment.
     pub now: UnixMillis,
 }
@@ -104,6 +115,7 @@ pub struct Lease {
     placement: Arc<Placement>,
     credential: Option<Arc<Credential>>,
     hold: Option<Hold>,
+    own: bool,
 }
 
 impl CredentialPool {
@@ -125,15 +137,20 @@ impl CredentialPool {
     /// # Errors
     /// Until when none may.
     pub fn standing(&self, wanted: Wanted<'_>) -> Result<(), Rested> {
+        if *self.placement == Placement::None {
+            return Ok(());
+        }
         let mut soonest: Option<Rested> = None;
-        for credential in &self.credentials {
+        for credential in self.groups(wanted).into_iter().flatten() {
             match credential.state.standing(wanted.target, wanted.need, wanted.now) {
                 Ok(()) => return Ok(()),
                 Err(rested) if soonest.is_none_or(|known| rested.until < known.until) => soonest = Some(rested),
                 Err(_) => {}
             }
         }
-        soonest.map_or(Ok(()), Err)
+        // Where there is no key at all, waiting does not help.
+        let none = Rested { until: UnixMillis(wanted.now.0.saturating_add(KEYLESS_MS)), rest: Rest::Firm };
+        Err(soonest.unwrap_or(none))
     }
 
     /// Chooses by weight among those that may be used. Where none may, and that is only our own guess, the one that rests
@@ -143,12 +160,14 @@ impl CredentialPool {
     /// The provider lets nothing through until then.
     pub fn choose(&self, wanted: Wanted<'_>, dice: u64) -> Result<Lease, Rested> {
         let placement = || Arc::clone(&self.placement);
-        if self.credentials.is_empty() {
-            return Ok(Lease { placement: placement(), credential: None, hold: None });
+        if *self.placement == Placement::None {
+            return Ok(Lease { placement: placement(), credential: None, hold: None, own: false });
         }
+        let groups = self.groups(wanted);
+        let count = groups.iter().map(|group| group.len()).sum::<usize>();
         // A key can lose its last room to another request between the look and the taking.
-        for _ in 0..self.credentials.len() {
-            let credential = match self.ready(wanted, dice) {
+        for _ in 0..count {
+            let credential = match groups.iter().find_map(|group| ready(group, wanted, dice)) {
                 Some(credential) => credential,
                 None => {
                     let guessed = self.standing(wanted).err().is_some_and(|rested| rested.rest == Rest::Breaker);
@@ -156,39 +175,29 @@ impl CredentialPool {
                         let standing = c.state.standing(wanted.target, wanted.need, wanted.now);
                         standing.err().map(|rested| rested.until)
                     };
-                    match self.credentials.iter().min_by_key(by_rest).filter(|_| guessed) {
+                    match groups.into_iter().flatten().min_by_key(by_rest).filter(|_| guessed) {
                         Some(credential) => credential,
                         None => break,
                     }
                 }
             };
             if let Ok(hold) = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now) {
+                let own = groups[0].iter().any(|own| Arc::ptr_eq(own, credential));
                 let credential = Some(Arc::clone(credential));
-                return Ok(Lease { placement: placement(), credential, hold: Some(hold) });
+                return Ok(Lease { placement: placement(), credential, hold: Some(hold), own });
             }
         }
         let blind = Rested { until: UnixMillis(wanted.now.0.saturating_add(1)), rest: Rest::Limited };
         Err(self.standing(wanted).err().unwrap_or(blind))
     }
 
-    fn ready(&self, wanted: Wanted<'_>, dice: u64) -> Option<&Arc<Credential>> {
-        let ready = |c: &&Arc<Credential>| c.state.standing(wanted.target, wanted.need, wanted.now).is_ok();
-        let mut one_of = self.credentials.iter();
-        if let (Some(only), None) = (one_of.next(), one_of.next()) {
-            return Some(only).filter(ready);
+    /// A tenant's own credentials, then those of the pool, as far as each may be taken.
+    fn groups<'s>(&'s self, wanted: Wanted<'s>) -> [&'s [Arc<Credential>]; 2] {
+        match wanted.own {
+            Some(own) if own.only => [&own.keys, &[]],
+            Some(own) => [&own.keys, &self.credentials],
+            None => [&[], &self.credentials],
         }
-        let ready: Vec<&Arc<Credential>> = self.credentials.iter().filter(ready).collect();
-        let total: u64 = ready.iter().map(|c| u64::from(c.weight)).sum();
-        if total == 0 {
-            return ready.first().copied();
-        }
-        let mut left = dice % total;
-        ready.into_iter().find(|c| {
-            let weight = u64::from(c.weight);
-            let hit = left < weight;
-            left = left.saturating_sub(weight);
-            hit
-        })
     }
 
     /// What is remembered of its keys.
@@ -197,7 +206,36 @@ impl CredentialPool {
     }
 }
 
+/// One of a group, by weight among those that may be used.
+fn ready<'c>(group: &'c [Arc<Credential>], wanted: Wanted<'_>, dice: u64) -> Option<&'c Arc<Credential>> {
+    let ready = |c: &&Arc<Credential>| c.state.standing(wanted.target, wanted.need, wanted.now).is_ok();
+    if let [only] = group {
+        return Some(only).filter(ready);
+    }
+    let ready: Vec<&Arc<Credential>> = group.iter().filter(ready).collect();
+    let total: u64 = ready.iter().map(|c| u64::from(c.weight)).sum();
+    if total == 0 {
+        return ready.first().copied();
+    }
+    let mut left = dice % total;
+    ready.into_iter().find(|c| {
+        let weight = u64::from(c.weight);
+        let hit = left < weight;
+        left = left.saturating_sub(weight);
+        hit
+    })
+}
+
+/// Until when a target rests that there is no key for.
+const KEYLESS_MS: i64 = 30_000;
+
 impl Lease {
+    /// Whether it is a tenant's own.
+    #[must_use]
+    pub fn own(&self) -> bool {
+        self.own
+    }
+
     /// What is remembered of the key; none = the endpoint takes none.
     #[must_use]
     pub fn key(&self) -> Option<&Arc<KeyState>> {
@@ -232,7 +270,8 @@ impl Lease {
 
     /// Whether the whole body must be at hand in one piece before the credential can be applied.
     pub(super) fn signs(&self) -> bool {
-        matches!(*self.placement, Placement::SigV4(_))
+        let signing = self.credential.as_ref().is_some_and(|credential| matches!(credential.secret, Secret::Aws(_)));
+        signing && matches!(*self.placement, Placement::SigV4(_))
     }
 
     /// Puts the credential on a request; a token may have to be fetched for it. `body` is the whole of it where the
@@ -251,6 +290,11 @@ impl Lease {
                 return Ok(());
             }
             (Secret::Token(token), _) => {
+                insert_bearer(request, token);
+                return Ok(());
+            }
+            // A text can't sign: there it is a token.
+            (Secret::Text(token), Placement::SigV4(_)) => {
                 insert_bearer(request, token);
                 return Ok(());
             }
@@ -303,7 +347,7 @@ mod tests {
     }
 
     fn wanted(target: &Arc<str>, now: i64) -> Wanted<'_> {
-        Wanted { target, need: Need { input: 10, output: 10 }, now: UnixMillis(now) }
+        Wanted { target, need: Need { input: 10, output: 10 }, own: None, now: UnixMillis(now) }
     }
 
     fn label(lease: &Lease) -> &str {
@@ -371,6 +415,28 @@ mod tests {
         let rested = Rested { until: UnixMillis(60_000), rest: Rest::Limited };
         assert_eq!(pool.standing(wanted(&target, 2)), Err(rested));
         assert!(pool.choose(wanted(&target, 2), 0).is_err());
+    }
+
+    #[test]
+    fn a_tenant_s_own_key_comes_first_or_alone() {
+        let (pool, target): (_, Arc<str>) = (pool(&[1, 1]), "p/m".into());
+        let own =
+            |only| Own { keys: vec![Arc::new(Credential::new(Arc::new(KeyState::alone("own")), 1, "x".into()))], only };
+        for only in [false, true] {
+            let own = own(only);
+            let wanted = |now| Wanted { own: Some(&own), ..wanted(&target, now) };
+            let lease = pool.choose(wanted(0), 7).unwrap();
+            assert!(lease.own() && label(&lease) == "own");
+            lease.limited(Some(UnixMillis(50)), UnixMillis(0));
+            match pool.choose(wanted(1), 0) {
+                Ok(shared) => assert!(!only && !shared.own() && label(&shared) == "0"),
+                Err(rested) => assert!(only && rested.until == UnixMillis(50), "{rested:?}"),
+            }
+            assert!(pool.choose(wanted(50), 0).unwrap().own());
+        }
+        let nothing = Own { keys: Vec::new(), only: true };
+        let wanted = Wanted { own: Some(&nothing), ..wanted(&target, 0) };
+        assert_eq!(pool.choose(wanted, 0).unwrap_err().rest, Rest::Firm, "what can't be opened has no stand-in");
     }
 
     #[test]

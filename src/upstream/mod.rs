@@ -12,7 +12,7 @@ mod sigv4;
 mod tokens;
 
 pub use client::ReplyBody;
-pub use credentials::{Credential, CredentialPool, Lease, Placement, Wanted};
+pub use credentials::{Credential, CredentialPool, Lease, Own, Placement, Wanted};
 pub use headroom::{Headroom, Limits, Need};
 pub use keys::{Account, KeyState, Rested};
 pub use pool::{EndpointSpec, Line, Pool, Reply};

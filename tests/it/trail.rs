@@ -33,6 +33,13 @@ impl Gateway {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));
         command.args(arguments).arg("--config").arg(self.path("stellwerk.toml")).output().unwrap()
     }
+
+    /// The same with a file as its input.
+    pub(crate) fn cli_reading(&self, arguments: &[&str], file: &std::path::Path) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));
+        let input = std::fs::File::open(file).unwrap();
+        command.args(arguments).arg("--config").arg(self.path("stellwerk.toml")).stdin(input).output().unwrap()
+    }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

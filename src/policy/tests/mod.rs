@@ -87,6 +87,7 @@ impl Shop {
             token_residency: None,
             cancel_stops_billing: true,
             configured: true,
+            reachable: true,
         };
         edit(&mut target);
         self.targets.push(target);
