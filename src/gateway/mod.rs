@@ -54,7 +54,6 @@ use crate::ledger::Ledger;
 use crate::ledger::stored::StoredNames;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
-use crate::wire::splice::{Members, quote};
 
 use call::Call;
 use detached::Detached;
@@ -234,7 +233,7 @@ impl Gateway {
     /// Why not, to be rendered in the caller's dialect.
     pub async fn work(&self, mut incoming: Incoming) -> Result<Response<Body>, Error> {
         if let Some(model) = incoming.located.unnamed.take() {
-            incoming.body = named(incoming.body, &model);
+            incoming.body = call::named(incoming.body, &model);
         }
         match incoming.operation {
             Operation::Chat | Operation::Completions => self.chat(incoming).await,
@@ -484,18 +483,6 @@ const JSON: &str = "application/json";
 enum Found {
     Answer(Response<Body>),
     Miss(Settlement, Option<(Lead, Duration)>),
-}
-
-/// The body with the model's name, if it has none. What is no JSON object is somebody else's to refuse.
-fn named(body: Bytes, model: &str) -> Bytes {
-    match Members::scan(&body) {
-        Ok(members) if members.value(&body, "model").is_none_or(|value| value == b"null") => {
-            let mut splice = members.splice();
-            splice.set("model", quote(model));
-            splice.apply(&body).concat().into()
-        }
-        _ => body,
-    }
 }
 
 fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
