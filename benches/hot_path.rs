@@ -120,6 +120,7 @@ fn receipt(catalogue: &Catalogue, id: u128) -> Receipt {
         cache: CacheRecord::None,
         status: 200,
         error: None,
+        stored: Vec::new(),
     }
 }
 

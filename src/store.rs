@@ -56,6 +56,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/005.sql"),
     include_str!("store/006.sql"),
     include_str!("store/007.sql"),
+    include_str!("store/008.sql"),
 ];
 
 impl Store {

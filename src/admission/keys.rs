@@ -119,6 +119,8 @@ pub struct KeyRing {
     pepper: Hmac<Sha256>,
     keys: papaya::HashMap<Digest, Arc<Principal>>,
     seen: AtomicI64,
+    /// Tenants that ever had a key.
+    tenants: AtomicI64,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -137,7 +139,8 @@ impl KeyRing {
     pub fn open(store: &Store, dir: &Path) -> Result<Self, StoreError> {
         let pepper = pepper(&dir.join(PEPPER))?;
         let mac = Hmac::<Sha256>::new_from_slice(&pepper).map_err(|error| StoreError::Row(error.to_string()))?;
-        let ring = Self { pepper: mac, keys: papaya::HashMap::new(), seen: AtomicI64::new(-1) };
+        let ring =
+            Self { pepper: mac, keys: papaya::HashMap::new(), seen: AtomicI64::new(-1), tenants: AtomicI64::new(0) };
         ring.refresh(store)?;
         Ok(ring)
     }
@@ -151,6 +154,12 @@ impl KeyRing {
         let keys = self.keys.pin();
         let principal = keys.get(&self.digest(key))?;
         principal.expires.is_none_or(|expires| now() < expires).then(|| Arc::clone(principal))
+    }
+
+    /// Whether there has never been more than one tenant: what lies at providers is then nobody else's.
+    #[must_use]
+    pub fn one_tenant(&self) -> bool {
+        self.tenants.load(Ordering::Acquire) <= 1
     }
 
     /// Learns of changes since the last look.
@@ -179,6 +188,11 @@ impl KeyRing {
                 keys.insert(digest, Arc::new(principal(row)?));
             }
             newest = newest.max(row.get("seq")?);
+        }
+        if newest > seen {
+            let tenants =
+                connection.query_row("SELECT count(DISTINCT tenant) FROM virtual_key", [], |row| row.get(0))?;
+            self.tenants.store(tenants, Ordering::Release);
         }
         self.seen.fetch_max(newest, Ordering::AcqRel);
         Ok(())

@@ -95,6 +95,7 @@ impl App {
             blocking(move || {
                 versions::recover(&config, &versions).map_err(|error| error.to_string())?;
                 let snapshot = Snapshot::load(&config, &shared, &locals, 1).map_err(|p| lines(&p))?;
+                shared.stored.load(&store).map_err(|e| e.to_string())?;
                 snapshot.remember(&health::load(&store).map_err(|e| e.to_string())?);
                 watch::record(&versions, &snapshot);
                 Ok(snapshot)

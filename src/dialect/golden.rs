@@ -96,7 +96,7 @@ fn pair(from: DialectId, to: DialectId) -> String {
     let (client, provider) = (ingress(from).unwrap(), egress(to).unwrap());
     let quirks = Quirks::default();
     let target = Destination { model: "upstream-model", default_max_output: 4096, max_output: None, quirks: &quirks };
-    let located = Located { model: Some("asked-model".into()), stream: false, array: false };
+    let located = Located { model: Some("asked-model".into()), stream: false, array: false, unnamed: None };
     // Writing to a string cannot fail.
     let mut out = String::new();
     let _ = writeln!(out, "# {} clients, {} providers\n", from.name(), to.name());

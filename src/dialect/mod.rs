@@ -55,6 +55,8 @@ pub struct Located {
     pub stream: bool,
     /// Whether the stream is to be one JSON array and not events.
     pub array: bool,
+    /// The model of a body that names none: the deployment of Azure's paths, or what the API reference says it is then.
+    pub unnamed: Option<String>,
 }
 
 /// What routing needs to know of a request body, found without parsing the prompt.
@@ -154,6 +156,22 @@ pub struct Observed {
     pub unreported: bool,
     /// Bytes of answer text, thinking and tool arguments: the basis of an estimate when usage never came.
     pub output_bytes: u64,
+    /// Names of what the provider stored of a passing answer, by which a client may refer to it later.
+    pub stored: Vec<Box<str>>,
+}
+
+/// Most names of one answer that are remembered; the answer's own is the first.
+pub(crate) const MOST_STORED: usize = 256;
+
+/// Something that a provider has stored, as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id.
+    pub id: String,
+    /// The parameter that names it.
+    pub param: String,
+    /// The code of the dialect's error when there is no such thing.
+    pub unknown: &'static str,
 }
 
 /// A part of an answer by the id under which its client may name it later, instead of repeating it.
@@ -202,6 +220,13 @@ pub trait Ingress: Send + Sync {
     fn fill(&self, body: &Bytes, find: &dyn Fn(&str) -> Option<Bytes>) -> Option<Bytes> {
         let _ = (body, find);
         None
+    }
+
+    /// What a request names of that which a provider has stored. Whoever holds the provider's key can name everything
+    /// that was made with it, so somebody must see to whose it is.
+    fn names_stored(&self, body: &Bytes, envelope: &Envelope) -> Vec<Stored> {
+        let _ = (body, envelope);
+        Vec::new()
     }
 
     /// Whether a request lets parts of its answer be kept for that.

@@ -80,6 +80,7 @@ pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&st
         || query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key=")));
     // The usual spelling is found as it is.
     let usual = path.strip_prefix("/v1/").filter(|rest| WORK.iter().any(|(known, ..)| known == rest));
+    let whole = path;
     let path = usual.map_or_else(|| Cow::Owned(normal(path)), Cow::Borrowed);
     if method == "OPTIONS" {
         return Target { dialect: DialectId::OpenAiChat, asked: Ok(Asked::Preflight) };
@@ -89,7 +90,12 @@ pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&st
     }
     let found = WORK.iter().find(|(known, ..)| *known == path);
     if let Some((path, operation, dialect)) = found {
-        let located = Located::default();
+        let unnamed = match operation {
+            _ if usual.is_some() && *operation != Operation::Moderations => None,
+            Operation::Moderations => Some(deployment(whole).unwrap_or_else(|| MODERATOR.to_owned())),
+            _ => deployment(whole),
+        };
+        let located = Located { unnamed, ..Located::default() };
         let asked = only(method, POST, Asked::Work { operation: *operation, path, located });
         return Target { dialect: *dialect, asked };
     }
@@ -142,6 +148,16 @@ fn only(method: &str, allowed: &str, asked: Asked) -> Result<Asked, Error> {
     }
 }
 
+/// The model of moderations that name none. Source: OpenAI API reference, "Create moderation".
+const MODERATOR: &str = "omni-moderation-latest";
+
+/// The deployment that Azure's clients name in the path.
+fn deployment(path: &str) -> Option<String> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    parts.find(|part| *part == "deployments")?;
+    parts.next().map(decode)
+}
+
 /// Clients configure the base URL with and without the version, and join it with one slash or two.
 fn normal(path: &str) -> String {
     let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
@@ -158,7 +174,7 @@ fn normal(path: &str) -> String {
     {
         parts = rest;
     }
-    // Azure's client names the deployment in the path, and in the body as well.
+    // Azure's client names the deployment in the path, and mostly in the body as well.
     if let [first, _, rest @ ..] = parts
         && first == "deployments"
     {
@@ -184,7 +200,7 @@ fn gemini(method: &str, model: &str, name: &str, query: Option<&str>) -> Result<
         "batchEmbedContents" => (Operation::Embeddings, "batchEmbedContents"),
         _ => (Operation::Chat, "generateContent"),
     };
-    let located = Located { model: Some(model.to_owned()), stream, array: stream && !sse };
+    let located = Located { model: Some(model.to_owned()), stream, array: stream && !sse, unnamed: None };
     only(method, POST, Asked::Work { operation, path, located })
 }
 
@@ -200,7 +216,8 @@ fn by_headers(header: &dyn Fn(&str) -> bool) -> DialectId {
 }
 
 /// Percent-decoding; malformed escapes stay as they are and name nothing.
-fn decode(text: &str) -> String {
+#[must_use]
+pub fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.as_bytes().iter();
     while let Some(&byte) = bytes.next() {
@@ -249,6 +266,13 @@ mod tests {
         assert_eq!(asked(GET, "/v1/chat/completions").1, Err(ErrorKind::MethodNotAllowed));
         assert_eq!(asked(GET, "/v1/nothing").1, Err(ErrorKind::UnknownPath));
         assert_eq!(post("/openai/deployments/gpt/chat/completions?api-version=1").1, Operation::Chat);
+        let unnamed = |path: &str| match target(POST, path, None, &|_| false).asked.unwrap() {
+            Asked::Work { located, .. } => located.unnamed,
+            _ => panic!("{path}"),
+        };
+        assert_eq!(unnamed("/openai/deployments/my%2Dgpt/chat/completions").as_deref(), Some("my-gpt"));
+        assert_eq!(unnamed("/v1/moderations").as_deref(), Some(MODERATOR));
+        assert_eq!((unnamed("/v1/chat/completions"), unnamed("/v1/images/generations")), (None, None));
         assert_eq!(post("/v1/v1/messages").1, Operation::Chat);
         assert_eq!(post("/chat/completions").1, Operation::Chat);
         assert_eq!(post("/v1/messages?beta=true").0, DialectId::Anthropic);
@@ -260,9 +284,9 @@ mod tests {
     fn gemini_methods_under_both_versions() {
         let (dialect, operation, located) = post("/v1beta/models/gemini-x:streamGenerateContent?alt=sse");
         assert_eq!((dialect, operation), (DialectId::Gemini, Operation::Chat));
-        assert_eq!(located, Located { model: Some("gemini-x".into()), stream: true, array: false });
+        assert_eq!(located, Located { model: Some("gemini-x".into()), stream: true, array: false, unnamed: None });
         let array = post("/v1/models/a%2Fb%3AstreamGenerateContent").2;
-        assert_eq!(array, Located { model: Some("a/b".into()), stream: true, array: true });
+        assert_eq!(array, Located { model: Some("a/b".into()), stream: true, array: true, unnamed: None });
         assert_eq!(post("/v1beta/a/b:generateContent").2.model.as_deref(), Some("a/b"), "without `models/`");
         assert_eq!(post("/v1/models/m:countTokens").1, Operation::CountTokens);
         assert_eq!(post("/v1beta/models/m:batchEmbedContents").1, Operation::Embeddings);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::error::ErrorKind;
+use crate::domain::target::Capability;
 
 /// What a request of one dialect is in another.
 fn crossed(from: DialectId, body: &Value, to: DialectId) -> Result<(Value, Loss), Error> {
@@ -137,4 +138,84 @@ fn what_is_said_about_a_document_is_told_and_a_wish_for_citations_is_not_lost() 
     assert!(loss.is_empty(), "{loss:?}");
     let (_, loss) = crossed(DialectId::Anthropic, &asked(json!({"enabled": true})), CHAT).unwrap();
     assert_eq!(loss.semantic, ["messages.content.citations.enabled"]);
+}
+
+#[test]
+fn schemas_that_are_not_strict_are_closed_with_a_word_or_not_at_all() {
+    let asked = |schema: Value, strict: Value| {
+        let mut body = chat(json!([{"role": "user", "content": "hi"}]));
+        body["response_format"] =
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": strict}});
+        body
+    };
+    let one = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let free = json!({"type": "object", "properties": {"a": {"type": "object"}}});
+    for (schema, strict, semantic, advisory) in [
+        (one.clone(), json!(true), vec![], vec![]),
+        (one.clone(), json!(false), vec![], vec!["response_format.additionalProperties"]),
+        (one, Value::Null, vec![], vec!["response_format.additionalProperties"]),
+        (free.clone(), json!(false), vec!["response_format"], vec![]),
+        (free, json!(true), vec![], vec![]),
+    ] {
+        let (body, loss) = crossed(CHAT, &asked(schema, strict), DialectId::Anthropic).unwrap();
+        assert_eq!(
+            (loss.semantic.as_slice(), loss.advisory.as_slice()),
+            (as_texts(&semantic).as_slice(), as_texts(&advisory).as_slice())
+        );
+        assert_eq!(body.get("output_config").is_some(), semantic.is_empty());
+    }
+}
+
+fn as_texts(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_bare_word_of_some_is_refused_by_name_and_a_schema_beside_any_json_is_a_schema() {
+    let gemini = json!({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"responseMimeType": "text/x.enum",
+        "responseSchema": {"type": "STRING", "enum": ["a", "b"]}}});
+    for to in [CHAT, RESPONSES, DialectId::Anthropic, DialectId::Cohere] {
+        let (_, loss) = crossed(DialectId::Gemini, &gemini, to).unwrap();
+        assert_eq!(loss.semantic, ["generationConfig.responseMimeType"], "{to:?}");
+    }
+    let mut body = chat(json!([{"role": "user", "content": "hi"}]));
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false});
+    body["response_format"] = json!({"type": "json_object", "schema": schema});
+    let (sent, loss) = crossed(CHAT, &body, DialectId::Anthropic).unwrap();
+    assert_eq!((&sent["output_config"]["format"]["schema"], loss.is_empty()), (&schema, true));
+    let envelope = ingress(CHAT).unwrap().envelope(&Bytes::from(body.to_string()), &Located::default()).unwrap();
+    assert!(
+        envelope.needs.has(Capability::JsonSchema) && inexpressible(&envelope, CHAT, DialectId::Anthropic).is_empty()
+    );
+    body["response_format"] = json!({"type": "json_object"});
+    let envelope = ingress(CHAT).unwrap().envelope(&Bytes::from(body.to_string()), &Located::default()).unwrap();
+    assert_eq!(inexpressible(&envelope, CHAT, DialectId::Anthropic), ["response_format"], "the target is not used");
+}
+
+#[test]
+fn what_the_responses_api_has_no_word_for_is_refused_mapped_or_listed() {
+    let with = |name: &str, value: Value| {
+        let mut body = chat(json!([{"role": "user", "content": "hi"}]));
+        body[name] = value;
+        crossed(CHAT, &body, RESPONSES)
+    };
+    let sound = json!([{"role": "user", "content": [{"type": "text", "text": "hi"},
+        {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}]}]);
+    let error = with("messages", sound).unwrap_err();
+    assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::UnsupportedParameter, Some("messages[0].content[1]")));
+    let (body, loss) = with("reasoning_effort", json!("default")).unwrap();
+    assert!(body.get("reasoning").is_none() && loss.is_empty(), "{body} {loss:?}");
+    let (body, loss) = with("reasoning_effort", json!("turbo")).unwrap();
+    assert!(body.get("reasoning").is_none() && loss.semantic == ["reasoning_effort"], "{body} {loss:?}");
+    let (body, loss) = with("service_tier", json!("on_demand")).unwrap();
+    assert!(body.get("service_tier").is_none() && loss.advisory == ["service_tier"], "{body} {loss:?}");
+    assert_eq!(with("service_tier", json!("flex")).unwrap().0["service_tier"], "flex");
+    let grammar = json!({"type": "grammar", "grammar": {"definition": "start: A", "syntax": "lark"}});
+    let tool =
+        |format: &Value| json!([{"type": "custom", "custom": {"name": "p", "description": "d", "format": format}}]);
+    let (body, _) = with("tools", tool(&grammar)).unwrap();
+    let flat = json!({"type": "grammar", "definition": "start: A", "syntax": "lark"});
+    assert_eq!(body["tools"], json!([{"type": "custom", "name": "p", "description": "d", "format": flat}]));
+    let (body, loss) = with("tools", tool(&json!({"type": "text"}))).unwrap();
+    assert!(body["tools"][0].get("format").is_none() && loss.is_empty(), "{body}");
 }

@@ -48,7 +48,12 @@ pub struct Receipt {
     pub status: u16,
     /// The error code the client got, in the answer or inside the stream.
     pub error: Option<&'static str>,
+    /// What the provider stored for the tenant: a digest of tenant and name each.
+    pub stored: Vec<StoredKey>,
 }
+
+/// A digest of a tenant and the name of something that a provider has stored for it.
+pub type StoredKey = [u8; 16];
 
 impl Receipt {
     /// The sum of the attempts' priced charges. None if it overflows i128 pico-units.

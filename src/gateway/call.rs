@@ -14,6 +14,7 @@ use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
 use crate::domain::usage::{Bucket, Usage};
+use crate::wire::splice::{Members, quote};
 
 /// A request that has been authenticated and whose envelope is known. The prompt is not decoded.
 pub(super) struct Call {
@@ -26,6 +27,8 @@ pub(super) struct Call {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub ingress: &'static dyn Ingress,
     pub principal: Arc<Principal>,
+    /// There is no other tenant.
+    pub alone: bool,
     pub body: Bytes,
     pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.
@@ -104,5 +107,17 @@ impl Call {
         let given = |name: &&str| self.envelope.members.iter().any(|member| **member == **name);
         let name = names.clone().find(given).or_else(|| names.clone().next());
         error.param(name.unwrap_or("max_tokens"))
+    }
+}
+
+/// The body with the model's name, if it has none. What is no JSON object is somebody else's to refuse.
+pub(super) fn named(body: Bytes, model: &str) -> Bytes {
+    match Members::scan(&body) {
+        Ok(members) if members.value(&body, "model").is_none_or(|value| value == b"null") => {
+            let mut splice = members.splice();
+            splice.set("model", quote(model));
+            splice.apply(&body).concat().into()
+        }
+        _ => body,
     }
 }

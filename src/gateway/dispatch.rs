@@ -249,6 +249,7 @@ impl Dispatch {
             quirks: &wire.quirks,
         };
         if let Some(passes) = passes {
+            self.owned()?;
             let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
             let dropped = wire.quirks.drop.iter().filter(given).cloned().collect();
             return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), dropped));
@@ -257,6 +258,24 @@ impl Dispatch {
         let encoded = wire.egress.transcode().encode_request(&request, &to);
         let (body, loss) = encoded.map_err(Stop::refused)?;
         Ok((vec![body], self.bearable(loss)?))
+    }
+
+    /// Whether all that the request names of a provider's store was stored for its tenant.
+    fn owned(&self) -> Result<(), Stop> {
+        let (call, shared) = (&self.call, &self.shared);
+        if call.alone {
+            return Ok(());
+        }
+        let names = call.ingress.names_stored(&call.body, &call.envelope);
+        match names.into_iter().find(|named| !shared.stored.has(&call.principal.tenant, &named.id)) {
+            None => Ok(()),
+            Some(named) => {
+                let message = format!("nothing that `{}` names is stored for this tenant", named.param);
+                Err(Stop::refused(
+                    Error::new(ErrorKind::InvalidRequest, message).code(named.unknown).param(named.param),
+                ))
+            }
+        }
     }
 
     /// The names of what is lost, if the route lets it be.

@@ -51,6 +51,7 @@ use crate::domain::receipt::{CacheRecord, Caller, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::health::Registry;
 use crate::ledger::Ledger;
+use crate::ledger::stored::StoredNames;
 use crate::policy::{self, Ask, Decision, Dice, Requirement};
 use crate::telemetry::Metrics;
 
@@ -80,6 +81,8 @@ pub struct Shared {
     pub cache: ResponseCache,
     /// Parts of answers that clients may name.
     pub items: Items,
+    /// What providers have stored, and for whom.
+    pub stored: StoredNames,
     /// Keys that tenants brought.
     pub tenants: Tenants,
     pub(crate) pools: pools::Pools,
@@ -107,6 +110,7 @@ impl Shared {
             health: Registry::default(),
             cache: ResponseCache::new(256 << 20),
             items: Items::new(64 << 20),
+            stored: StoredNames::default(),
             tenants: Tenants::default(),
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
@@ -172,6 +176,8 @@ pub struct Incoming {
     pub accepted: Instant,
     /// Who asks.
     pub principal: Arc<Principal>,
+    /// Whether nobody else does: there is one tenant only.
+    pub alone: bool,
     /// What the client speaks.
     pub dialect: DialectId,
     /// What is asked.
@@ -225,7 +231,10 @@ impl Gateway {
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
-    pub async fn work(&self, incoming: Incoming) -> Result<Response<Body>, Error> {
+    pub async fn work(&self, mut incoming: Incoming) -> Result<Response<Body>, Error> {
+        if let Some(model) = incoming.located.unnamed.take() {
+            incoming.body = call::named(incoming.body, &model);
+        }
         match incoming.operation {
             Operation::Chat | Operation::Completions => self.chat(incoming).await,
             _ => self.pass(incoming).await,
@@ -495,6 +504,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
+        alone: incoming.alone,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),
@@ -540,6 +550,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         cache: CacheRecord::None,
         status: 0,
         error: None,
+        stored: Vec::new(),
     }
 }
 

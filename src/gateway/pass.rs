@@ -173,6 +173,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         headers: incoming.headers,
         ingress,
         principal: incoming.principal,
+        alone: incoming.alone,
         body: incoming.body,
         model_asked: envelope.model.as_str().into(),
         envelope: Arc::new(envelope),

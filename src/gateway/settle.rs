@@ -22,12 +22,13 @@ use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::receipt::{
-    AttemptRecord, BaselineCharge, BaselineRecord, CacheRecord, ChargeRecord, Original, Outcome, Receipt,
+    AttemptRecord, BaselineCharge, BaselineRecord, CacheRecord, ChargeRecord, Original, Outcome, Receipt, StoredKey,
 };
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Basis, Bucket, Usage};
 use crate::forecast::Sample;
 use crate::health::InFlight;
+use crate::ledger::stored::StoredNames;
 use crate::ledger::{LedgerPermit, Trail};
 use crate::policy::{Baseline, Decision};
 use crate::pricing::{self, Charge, When};
@@ -327,6 +328,7 @@ impl Settlement {
         let snapshot = Arc::clone(&self.snapshot);
         let target = snapshot.catalogue.target(attempt.target);
         let ended = self.shared.now();
+        self.remember(observed);
         let took = attempt.began.elapsed();
         let ttft = attempt.first.map(|first| first.duration_since(attempt.began));
         let (usage, basis) = match attempt.counted.filter(|_| observed.usage.is_none()) {
@@ -384,6 +386,17 @@ impl Settlement {
             dropped_params: attempt.dropped,
             own_key: attempt.own_key,
         });
+    }
+
+    /// What the provider stored is the tenant's from now on.
+    fn remember(&mut self, observed: &Observed) {
+        if observed.stored.is_empty() {
+            return;
+        }
+        let tenant = &self.receipt.caller.tenant;
+        let keys: Vec<StoredKey> = observed.stored.iter().map(|name| StoredNames::key(tenant, name)).collect();
+        self.shared.stored.keep(&keys);
+        self.receipt.stored.extend(keys);
     }
 
     /// The provider's numbers, else an estimate from bytes; nothing when the upstream gave no answer at all.

@@ -11,6 +11,7 @@ pub mod query;
 pub mod residency;
 mod rows;
 pub mod shadow;
+pub mod stored;
 pub mod trail;
 mod writer;
 

@@ -81,6 +81,7 @@ pub(crate) fn receipt(id: u128, attempts: Vec<AttemptRecord>, baseline: Option<(
         cache: CacheRecord::None,
         status: 200,
         error: None,
+        stored: Vec::new(),
     }
 }
 

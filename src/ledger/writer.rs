@@ -148,7 +148,8 @@ impl Keep {
         let day = 86_400_000;
         // The first day is never dropped.
         let before = jiff::Timestamp::now().as_millisecond() - i64::from(self.days.max(1)) * day;
-        match trail::prune(connection, UnixMillis(before)) {
+        let stored = || super::stored::prune(connection, UnixMillis(jiff::Timestamp::now().as_millisecond()));
+        match trail::prune(connection, UnixMillis(before)).and_then(|more| Ok(stored()? || more)) {
             // There may be more: at the next batch.
             Ok(true) => {}
             Ok(false) => self.next = Instant::now() + PRUNE,

@@ -124,6 +124,7 @@ impl Recordings {
             cache: CacheRecord::None,
             status: if refused { 403 } else { 200 },
             error: None,
+            stored: Vec::new(),
         };
         self.ledger.reserve().unwrap().send(Box::new(receipt), Some(Box::new(trail)));
         self.ledger.flush().await;

@@ -1,7 +1,10 @@
 //! Which key a request presents. Each dialect has its own place for it; all are taken.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
 
+use crate::dialect::paths;
 use crate::domain::error::{Error, ErrorKind};
 
 /// Headers that hold a bare key, whatever the dialect.
@@ -11,13 +14,14 @@ const BARE: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 ///
 /// # Errors
 /// There is none, or it is not clear which. Every bad credential gets the same answer.
-pub(super) fn of<'r>(own: Option<&str>, headers: &'r HeaderMap, query: Option<&'r str>) -> Result<&'r str, Error> {
+pub(super) fn of<'r>(own: Option<&str>, headers: &'r HeaderMap, query: Option<&'r str>) -> Result<Cow<'r, str>, Error> {
     let bare = |name: &str| headers.get(name).map(|value| value.to_str().map(str::trim).map_err(|_| unknown()));
     let first = own.and_then(bare).transpose()?;
     let bearer = bearer(headers)?;
     let others = BARE.iter().find_map(|name| bare(name)).transpose()?;
-    let in_query = || query?.split('&').find_map(|pair| pair.strip_prefix("key="));
-    first.or(bearer).or(others).or_else(in_query).filter(|key| !key.is_empty()).ok_or_else(unknown)
+    let in_query = || Some(paths::decode(query?.split('&').find_map(|pair| pair.strip_prefix("key="))?));
+    let in_head = first.or(bearer).or(others).map(Cow::Borrowed);
+    in_head.or_else(|| in_query().map(Cow::Owned)).filter(|key| !key.is_empty()).ok_or_else(unknown)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
@@ -52,7 +56,7 @@ mod tests {
         given.iter().for_each(|(name, value)| {
             headers.append(*name, HeaderValue::from_static(value));
         });
-        of(own, &headers, query).map(str::to_owned).map_err(|e| e.kind)
+        of(own, &headers, query).map(Cow::into_owned).map_err(|e| e.kind)
     }
 
     #[test]
@@ -64,6 +68,7 @@ mod tests {
         assert_eq!(key(openai, &[("authorization", "Bearer a"), ("x-api-key", "b")], None), Ok("a".into()));
         assert_eq!(key(Some("x-goog-api-key"), &[("x-goog-api-key", "g")], None), Ok("g".into()));
         assert_eq!(key(Some("x-goog-api-key"), &[], Some("alt=sse&key=q")), Ok("q".into()));
+        assert_eq!(key(openai, &[], Some("key=sw%2Da%5f%4")), Ok("sw-a_%4".into()));
         assert_eq!(key(openai, &[("api-key", "z")], Some("api-version=1")), Ok("z".into()));
         assert_eq!(key(openai, &[("authorization", "Basic x")], None), Err(ErrorKind::InvalidKey));
         assert_eq!(key(openai, &[], Some("key=")), Err(ErrorKind::InvalidKey));

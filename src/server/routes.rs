@@ -89,6 +89,7 @@ impl DataPlane {
         let incoming = Incoming {
             request: id,
             accepted,
+            alone: self.keys.one_tenant(),
             principal,
             dialect: work.dialect,
             operation: work.operation,
@@ -108,7 +109,7 @@ impl DataPlane {
     fn authenticate(&self, request: &Request<RequestBody>, dialect: DialectId) -> Result<Arc<Principal>, Error> {
         let own = dialect::ingress(dialect).and_then(Ingress::key_header);
         let key = credentials::of(own, request.headers(), request.uri().query())?;
-        self.keys.authenticate(key).ok_or_else(credentials::unknown)
+        self.keys.authenticate(&key).ok_or_else(credentials::unknown)
     }
 }
 

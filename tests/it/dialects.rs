@@ -351,3 +351,86 @@ async fn what_signs_hidden_thinking_is_kept() {
         assert!(got.text.contains("sw.anthropic.c2ln"), "{}", got.text);
     }
 }
+
+/// A stream of the Responses API whose answer and item have ids.
+fn stored_stream() -> Vec<crate::upstream::Step> {
+    let events = [
+        r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_s","model":"m-1"}}"#,
+        r#"{"type":"response.output_item.done","sequence_number":1,"output_index":0,"item":{"id":"msg_s","type":"message"}}"#,
+        r#"{"type":"response.completed","sequence_number":2,"response":{"id":"resp_s","model":"m-1","usage":{"input_tokens":3,"output_tokens":1,"total_tokens":4}}}"#,
+    ];
+    let mut stream = vec![stream_head()];
+    stream.extend(events.iter().map(|event| chunk(&format!("data: {event}\n\n"))));
+    stream.push(stream_end());
+    stream
+}
+
+#[tokio::test]
+async fn what_a_provider_has_stored_for_one_tenant_no_other_can_name() {
+    let answer = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","object":"response","status":"completed","model":"m-1","output":[{{"id":"msg_{id}","type":"message","role":"assistant","status":"completed","content":[{{"type":"output_text","text":"hi","annotations":[]}}]}}],"usage":{{"input_tokens":3,"output_tokens":1,"total_tokens":4}}}}"#
+        )
+    };
+    let scripts = [whole(200, &answer("resp_0")), whole(200, &answer("resp_1")), stored_stream()];
+    let alpha =
+        Upstream::start(scripts.into_iter().chain((0..4).map(|_| whole(200, &answer("resp_9")))).collect()).await;
+    let dir = Gateway::files(Some(&alpha), None, None);
+    let file = dir.path().join("providers/alpha.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"openai-chat\"", "\"openai-responses\"");
+    std::fs::write(&file, text).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    let ask = async |key: &str, more: Value| {
+        let mut body = json!({"model": "alpha/m-1", "input": "hello"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let request = gateway.client.post(format!("{}/responses", gateway.base)).bearer_auth(key);
+        Answer::read(request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap())
+            .await
+    };
+    // While there is one tenant, all that lies there is its own.
+    let before = ask(&gateway.key, json!({"previous_response_id": "resp_elsewhere"})).await;
+    assert_eq!(before.status, 200, "{}", before.text);
+
+    let other = gateway.new_key("other", None);
+    for _ in 0..250 {
+        if gateway.client.get(format!("{}/models", gateway.base)).bearer_auth(&other).send().await.unwrap().status()
+            == 200
+        {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&gateway.key, json!({})).await.status, 200);
+    assert_eq!(ask(&gateway.key, json!({"stream": true})).await.status, 200);
+    let reference =
+        |id: &str| json!({"input": [{"type": "item_reference", "id": id}, {"role": "user", "content": "and?"}]});
+    let reached = alpha.seen().len();
+    for (more, code, param) in [
+        (json!({"previous_response_id": "resp_1"}), "previous_response_not_found", "previous_response_id"),
+        (json!({"previous_response_id": "resp_s"}), "previous_response_not_found", "previous_response_id"),
+        (json!({"conversation": {"id": "conv_1"}}), "conversation_not_found", "conversation"),
+        (reference("msg_resp_1"), "item_not_found", "input[0].id"),
+        (reference("msg_s"), "item_not_found", "input[0].id"),
+    ] {
+        let refused = ask(&other, more).await;
+        let error = &refused.json()["error"];
+        assert_eq!(
+            (refused.status, &error["code"], &error["param"]),
+            (400, &json!(code), &json!(param)),
+            "{}",
+            refused.text
+        );
+    }
+    assert_eq!(alpha.seen().len(), reached, "nothing of it was sent");
+    for more in [
+        json!({"previous_response_id": "resp_1"}),
+        json!({"previous_response_id": "resp_s"}),
+        reference("msg_resp_1"),
+        reference("msg_s"),
+    ] {
+        let own = ask(&gateway.key, more).await;
+        assert_eq!(own.status, 200, "{}", own.text);
+    }
+    let unknown = ask(&gateway.key, json!({"previous_response_id": "resp_x"})).await;
+    assert_eq!(unknown.json()["error"]["code"], "previous_response_not_found", "{}", unknown.text);
+}

@@ -212,9 +212,19 @@ fn tool_choice<'a>(request: &'a ChatRequest, thinking: bool, loss: &mut Loss) ->
 fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option<OutputConfig<'a>>, Error> {
     match &request.response_format {
         None | Some(ResponseFormat::Text) => Ok(None),
-        Some(ResponseFormat::JsonSchema { schema: Some(schema), .. }) => {
+        Some(ResponseFormat::JsonSchema { schema: Some(schema), strict, .. }) => {
             let given = turns::verbatim(schema, || "response_format.json_schema.schema".to_owned())?;
-            let closed = schema::closed(given.get()).and_then(|text| RawValue::from_string(text).ok());
+            let closed = schema::closed(given.get());
+            // Who demands a strict answer means closed objects. Others may have meant open ones.
+            if let Some(closed) = closed.as_ref().filter(|_| *strict != Some(true)) {
+                if closed.emptied {
+                    params::lose(request, Slot::ResponseFormat, loss);
+                    return Ok(None);
+                }
+                let name = params::name_of(request.source, Slot::ResponseFormat);
+                loss.advisory.push(format!("{name}.additionalProperties"));
+            }
+            let closed = closed.and_then(|closed| RawValue::from_string(closed.schema).ok());
             let schema = closed.map_or(Cow::Borrowed(given), Cow::Owned);
             Ok(Some(OutputConfig { format: OutputFormat { kind: "json_schema", schema } }))
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{OpenAiChat, envelope};
 use crate::dialect::openai_responses::OpenAiResponses;
 use crate::dialect::read::Body;
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Weight};
+use crate::dialect::{EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Stored, Weight};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::Error;
 
@@ -36,6 +36,10 @@ impl Ingress for Crossed {
 
     fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error> {
         OpenAiResponses.decode_request(body, envelope)
+    }
+
+    fn names_stored(&self, body: &Bytes, envelope: &Envelope) -> Vec<Stored> {
+        OpenAiResponses.names_stored(body, envelope)
     }
 
     fn encode_response(&self, response: &ChatResponse, rendering: &Rendering) -> Bytes {

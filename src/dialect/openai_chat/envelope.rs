@@ -92,8 +92,9 @@ fn needs(body: &Body<'_>, messages: &[u8], stream: bool, choices: u64) -> Result
     need(choices > 1, Capability::Choices);
     need(body.get("audio").is_some(), Capability::Audio);
     let format = body.get("response_format").map(kind_of).transpose()?;
-    need(format.as_deref() == Some("json_object"), Capability::Json);
-    need(format.as_deref() == Some("json_schema"), Capability::JsonSchema);
+    let (kind, schema) = format.as_ref().map_or(("", false), |(kind, schema)| (kind.as_str(), *schema));
+    need(kind == "json_object" && !schema, Capability::Json);
+    need(kind == "json_schema" || kind == "json_object" && schema, Capability::JsonSchema);
     // A word in the text of a message must not refuse it: the hit is confirmed by a parse.
     let words = ["image_url", "input_audio", "file"];
     // Parts have types, which the scan has seen: conversations of plain texts are not looked through again.
@@ -139,9 +140,17 @@ impl Content<'_> {
     }
 }
 
-fn kind_of(text: &[u8]) -> Result<String, Error> {
-    let kind: Kind<'_> = serde_json::from_slice(text).map_err(|_| wrong("response_format", "an object"))?;
-    kind.kind.map(|kind| kind.into_owned()).ok_or_else(|| missing("response_format.type"))
+/// What kind of format, and whether a schema stands beside it, where some imitators take one.
+fn kind_of(text: &[u8]) -> Result<(String, bool), Error> {
+    #[derive(Deserialize)]
+    struct Format<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<std::borrow::Cow<'a, str>>,
+        schema: Option<IgnoredAny>,
+    }
+    let format: Format<'_> = serde_json::from_slice(text).map_err(|_| wrong("response_format", "an object"))?;
+    let kind = format.kind.ok_or_else(|| missing("response_format.type"))?;
+    Ok((kind.into_owned(), format.schema.is_some()))
 }
 
 pub(super) fn usage_wanted(text: &[u8]) -> Result<bool, Error> {

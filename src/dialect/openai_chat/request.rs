@@ -30,7 +30,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let options: Option<StreamOptions> = members.take("stream_options")?;
     let limit: Option<u64> = members.take("max_completion_tokens")?;
     let older: Option<u64> = members.take("max_tokens")?;
-    let effort: Option<String> = members.take("reasoning_effort")?;
+    // Groq's word for saying nothing.
+    let effort = members.take::<String>("reasoning_effort")?.filter(|effort| effort != "default");
     Ok(ChatRequest {
         source: DialectId::OpenAiChat,
         model: members.take("model")?.unwrap_or_default(),
@@ -178,7 +179,7 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
         match (outer.r#type.as_deref(), outer.custom) {
             (None | Some("function"), _) => {}
             (Some("custom"), Some(custom)) => {
-                let kind = ToolKind::Custom { format: custom.format.map(|raw| Json::new(raw.get())) };
+                let kind = ToolKind::Custom { format: custom.format.and_then(grammar) };
                 let (name, description) = (custom.name, custom.description);
                 return Ok(Tool { name, description, kind, ..Tool::default() });
             }
@@ -200,6 +201,32 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
         })
     };
     raw.iter().enumerate().map(tool).collect()
+}
+
+/// The form of a custom tool's text. The sibling dialect's flat form is the canonical one; text of any form needs no word.
+fn grammar(raw: &RawValue) -> Option<Json> {
+    #[derive(Deserialize)]
+    struct Format<'a> {
+        r#type: &'a str,
+        #[serde(borrow)]
+        grammar: Option<Grammar<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Grammar<'a> {
+        #[serde(borrow)]
+        definition: &'a RawValue,
+        #[serde(borrow)]
+        syntax: &'a RawValue,
+    }
+    match serde_json::from_str::<Format<'_>>(raw.get()) {
+        Ok(Format { r#type: "text", .. }) => None,
+        Ok(Format { r#type: "grammar", grammar: Some(Grammar { definition, syntax }) }) => Some(Json::new(format!(
+            r#"{{"type":"grammar","definition":{},"syntax":{}}}"#,
+            definition.get(),
+            syntax.get()
+        ))),
+        _ => Some(Json::new(raw.get())).filter(|json| json.as_str() != "null"),
+    }
 }
 
 /// A choice among some tools leaves only those in the list.

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use super::types::{
     Incomplete, Item, ItemPart, Lenient, PARAGRAPH, StreamEvent, WireLogprob, WireResponse, joined, searches,
 };
 use super::{Family, MAX_EVENT};
-use crate::dialect::{DecodeStream, Observed};
+use crate::dialect::{DecodeStream, MOST_STORED, Observed};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Media, MediaSource, Part, Signature};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
@@ -42,11 +44,29 @@ pub(super) fn response(body: &[u8]) -> Result<ChatResponse, Failure> {
 pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
     let answer = read(body)?;
     let mut state = State::default();
+    let stored = stored(body);
     let runs_on = matches!(answer.status.as_deref(), Some("queued" | "in_progress"));
     state.last(answer, &mut Vec::new());
     // What it will use nobody will tell us: no price rather than a small one.
     let unreported = runs_on && state.observed.usage.is_none();
-    Ok(Observed { finished: true, began: true, unreported, ..state.observed })
+    Ok(Observed { finished: true, began: true, unreported, stored, ..state.observed })
+}
+
+/// The ids of an answer and its items, by which a client may name them later.
+fn stored(body: &[u8]) -> Vec<Box<str>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        id: Option<Box<str>>,
+        #[serde(default)]
+        output: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        id: Option<Box<str>>,
+    }
+    let Ok(answer) = serde_json::from_slice::<Answer>(body) else { return Vec::new() };
+    let items = answer.output.into_iter().filter_map(|item| item.id);
+    answer.id.into_iter().chain(items).filter(|id| !id.is_empty()).take(MOST_STORED).collect()
 }
 
 fn read(body: &[u8]) -> Result<WireResponse<'_>, Failure> {

@@ -105,6 +105,10 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
     if !takes(quirks, turns::BREAKPOINT) && marked || request.tools.iter().any(|tool| tool.cache.is_some()) {
         params::lose(request, Slot::CacheMarks, &mut loss);
     }
+    let unknown = |settings: &ReasoningSettings| settings.effort.is_some() && effort(settings).is_none();
+    if request.reasoning.as_ref().is_some_and(unknown) {
+        params::lose(request, Slot::Reasoning, &mut loss);
+    }
     let tools = tools::encode(request).map_err(|at| {
         let message = "a tool holds what is not well-formed JSON";
         Error::new(ErrorKind::InvalidRequest, message).param(format!("tools[{at}]"))
@@ -130,7 +134,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
         }),
         include: include(request),
         user: request.user.as_deref(),
-        service_tier: request.service_tier.as_deref(),
+        service_tier: service_tier(request, &mut loss),
         metadata: raw(request.metadata.as_ref(), "metadata")?,
         prompt_cache_key: request.prompt_cache_key.as_deref(),
         extra: request.extra.iter().filter(|(name, _)| passed(name)).map(|(n, v)| (n.as_str(), v)).collect(),
@@ -184,10 +188,13 @@ fn format<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Result<(Option<Forma
     })
 }
 
+/// Words for how much to think.
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
 /// A word as it is; a budget becomes the word whose usual budget is nearest.
 fn effort(settings: &ReasoningSettings) -> Option<&str> {
     match (settings.effort.as_deref(), settings.budget_tokens) {
-        (Some(word), _) => Some(word),
+        (Some(word), _) => Some(word).filter(|word| EFFORTS.contains(word)),
         (None, Some(0)) => Some("none"),
         (None, Some(..=1024)) => Some("minimal"),
         (None, Some(..=4096)) => Some("low"),
@@ -195,6 +202,16 @@ fn effort(settings: &ReasoningSettings) -> Option<&str> {
         (None, Some(_)) => Some("high"),
         (None, None) => None,
     }
+}
+
+/// Tiers change price and speed, not the answer.
+fn service_tier<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Option<&'a str> {
+    let tier = request.service_tier.as_deref()?;
+    let known = ["auto", "default", "flex", "scale", "priority"].contains(&tier);
+    if !known {
+        params::lose(request, Slot::ServiceTier, loss);
+    }
+    known.then_some(tier)
 }
 
 /// Members that the provider refuses, from its catalogue file.

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use super::openai_chat::Family;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader, Located, Observed,
-    Parameter, Passthrough, Quirks, Rendering, Slot, Tap, Transcode, Watching, Weight, limits, unread,
+    Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -73,6 +73,10 @@ impl Ingress for OpenAiResponses {
 
     fn fill(&self, body: &Bytes, find: &dyn Fn(&str) -> Option<Bytes>) -> Option<Bytes> {
         references::fill(body, find)
+    }
+
+    fn names_stored(&self, body: &Bytes, envelope: &Envelope) -> Vec<Stored> {
+        references::stored(body, envelope)
     }
 
     /// Unless the client says otherwise, it takes them for stored.

@@ -1,5 +1,7 @@
 //! Watches a stream that passes through: usage, the end, errors, and what an end of our own making must continue.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
@@ -8,7 +10,7 @@ use super::response::{Head, ResponseOut, State};
 use super::types::{TapEvent, searches};
 use super::{Family, MAX_EVENT};
 use crate::dialect::gate::{Gate, Verdict};
-use crate::dialect::{Observed, Tap};
+use crate::dialect::{MOST_STORED, Observed, Tap};
 use crate::domain::chat::ChatRequest;
 use crate::domain::error::{Error, Failure, FailureKind};
 
@@ -96,6 +98,7 @@ impl Meter {
             "response.output_item.done" => {
                 self.content(0);
                 if let Some(item) = event.item {
+                    self.stored(item.id);
                     self.searches = self.searches.saturating_add(searches(&item.r#type, item.action));
                 }
             }
@@ -113,6 +116,8 @@ impl Meter {
                     }
                     if let Some(id) = response.id.filter(|_| self.id.is_empty()) {
                         self.id = id.into_owned();
+                        let id = Some(Cow::Owned(self.id.clone()));
+                        self.stored(id);
                     }
                     #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
                     let created = response.created_at.map(|seconds| seconds as i64);
@@ -130,6 +135,11 @@ impl Meter {
             }
         }
         Ok(Verdict::Pass)
+    }
+
+    fn stored(&mut self, id: Option<Cow<'_, str>>) {
+        let stored = &mut self.observed.stored;
+        stored.extend(id.filter(|id| !id.is_empty() && stored.len() < MOST_STORED).map(|id| id.into_owned().into()));
     }
 
     fn content(&mut self, bytes: usize) {

@@ -114,15 +114,6 @@ enum Kind<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         filename: Option<&'a str>,
     },
-    InputAudio {
-        input_audio: AudioOut<'a>,
-    },
-}
-
-#[derive(Serialize)]
-struct AudioOut<'a> {
-    data: &'a str,
-    format: &'a str,
 }
 
 /// Translates all turns; `instruction` is ours and stands first.
@@ -170,7 +161,7 @@ fn content<'a>(message: &'a Message, at: usize, marks: bool, loss: &mut Loss) ->
             Part::Text(text) | Part::Refusal(text) => Kind::InputText { text },
             Part::Image(media) => image(media, at, part_at)?,
             Part::File(media) => file(media, at, part_at)?,
-            Part::Audio(media) => Kind::InputAudio { input_audio: audio(media, at, part_at)? },
+            Part::Audio(_) => return Err(no_equal(at, part_at, "this API takes no sound")),
             Part::CacheMark(_) => {
                 if let Some(last) = parts.last_mut().filter(|_| marks) {
                     last.prompt_cache_breakpoint = Some(Breakpoint { mode: "explicit" });
@@ -231,17 +222,6 @@ fn stored(source: &MediaSource, at: usize, part_at: usize) -> Result<&str, Error
         MediaSource::Stored { origin: DialectId::OpenAiResponses | DialectId::OpenAiChat, id } => Ok(id),
         _ => Err(no_equal(at, part_at, "a file that is stored at another provider cannot be sent to this one")),
     }
-}
-
-fn audio(media: &Media, at: usize, part_at: usize) -> Result<AudioOut<'_>, Error> {
-    let unsupported = || no_equal(at, part_at, "audio must be inline, as wav or mp3, for this provider");
-    let MediaSource::Base64 { media_type, data } = &media.source else { return Err(unsupported()) };
-    let format = match media_type.as_str() {
-        "audio/wav" | "audio/x-wav" | "audio/wave" => "wav",
-        "audio/mp3" | "audio/mpeg" => "mp3",
-        _ => return Err(unsupported()),
-    };
-    Ok(AudioOut { data, format })
 }
 
 fn assistant<'a>(

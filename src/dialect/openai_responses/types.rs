@@ -253,6 +253,8 @@ pub(super) struct TapResponse<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct TapItem<'a> {
     #[serde(borrow, default)]
+    pub(super) id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     pub(super) r#type: Cow<'a, str>,
     #[serde(default)]
     pub(super) action: Option<Lenient<Action>>,

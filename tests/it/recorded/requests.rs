@@ -84,7 +84,8 @@ fn one(
 ) -> (Outcome, Option<Bytes>) {
     let (client, provider) = (dialect::ingress(from).unwrap(), dialect::egress(to).unwrap().transcode());
     let stream = exchange.api == "streamGenerateContent";
-    let located = Located { model: (from == DialectId::Gemini).then(|| "m".to_owned()), stream, array: false };
+    let located =
+        Located { model: (from == DialectId::Gemini).then(|| "m".to_owned()), stream, array: false, unnamed: None };
     let envelope = match client.envelope(body, &located) {
         Ok(envelope) => envelope,
         Err(error) => return (Outcome::Wrong(format!("envelope: {error}")), None),
@@ -189,7 +190,7 @@ pub(crate) fn same_told(request: &ChatRequest, to: DialectId, wire: &Bytes) -> R
         return Err("what is sent is no JSON object".to_owned());
     }
     let Some(reader) = dialect::ingress(to) else { return Ok(()) };
-    let located = Located { model: Some("m".to_owned()), stream: request.stream, array: false };
+    let located = Located { model: Some("m".to_owned()), stream: request.stream, array: false, unnamed: None };
     let envelope = reader.envelope(wire, &located).map_err(|error| format!("what is sent has no envelope: {error}"))?;
     let again =
         reader.decode_request(wire, &envelope).map_err(|error| format!("what is sent cannot be read: {error}"))?;

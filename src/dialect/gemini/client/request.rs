@@ -16,6 +16,9 @@ use crate::domain::chat::{
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
 
+/// The answer is one of the words of a schema, without quotes.
+const ENUM: &str = "text/x.enum";
+
 /// Members under their camel-case names; null is absent.
 struct Object<'a>(BTreeMap<String, &'a RawValue>);
 
@@ -27,6 +30,11 @@ impl<'a> Object<'a> {
 
     fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
         self.0.remove(name)
+    }
+
+    /// Reads a member, if it has the form that is expected, and leaves it where it is.
+    fn peek<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.0.get(name)?.get()).ok()
     }
 
     fn take<T: Deserialize<'a>>(&mut self, name: &str, prefix: &str) -> Result<Option<T>, Error> {
@@ -60,7 +68,7 @@ pub(super) fn decode(body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Er
         response_format: response_format(&mut config)?,
         stream: envelope.stream,
         include_usage: true,
-        service_tier: members.take("serviceTier", "")?,
+        service_tier: members.take::<String>("serviceTier", "")?.and_then(|tier| service_tier(&tier)),
         metadata: members.raw("labels").map(|raw| Json::new(raw.get())),
         ..ChatRequest::default()
     };
@@ -119,8 +127,26 @@ fn thinking(raw: &RawValue) -> Result<(Option<ReasoningSettings>, bool), Error> 
     Ok((settings, shown == Some(true)))
 }
 
+/// Tiers by the names that other dialects have.
+fn service_tier(tier: &str) -> Option<String> {
+    match tier.to_ascii_lowercase().trim_start_matches("service_tier_") {
+        "unspecified" => None,
+        "standard" => Some("default".to_owned()),
+        other => Some(other.to_owned()),
+    }
+}
+
 fn response_format(config: &mut Object<'_>) -> Result<Option<ResponseFormat>, Error> {
-    let media: Option<String> = config.take("responseMimeType", "generationConfig.")?;
+    let name = "responseMimeType";
+    let media: Option<String> = config.peek(name);
+    if media.as_deref() == Some(ENUM) {
+        // One of some words, bare: others can only promise JSON. It stays, and is told as what cannot be said.
+        config.raw("responseSchema");
+        config.raw("responseJsonSchema");
+        return Ok(None);
+    }
+    let media: Option<String> = media.or(config.take(name, "generationConfig.")?);
+    config.raw(name);
     let plain = config.raw("responseJsonSchema").map(|raw| Json::new(raw.get()));
     let own = config.raw("responseSchema").map(|raw| schema::json_schema(&Json::new(raw.get())));
     let schema = plain.or(own);

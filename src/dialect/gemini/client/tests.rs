@@ -14,7 +14,7 @@ use crate::domain::target::Capability;
 use crate::domain::usage::{Bucket, Usage};
 
 fn located(stream: bool, array: bool) -> Located {
-    Located { model: Some("m".into()), stream, array }
+    Located { model: Some("m".into()), stream, array, unnamed: None }
 }
 
 fn envelope(body: &Value) -> Result<Envelope, Error> {
