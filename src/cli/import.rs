@@ -16,6 +16,8 @@ use crate::import::{self, Imported, MAX_SOURCE};
 pub(super) enum Import {
     /// The `config.yaml` of a LiteLLM proxy.
     Litellm(Source),
+    /// What requests to OpenRouter say of models and providers: the JSON of one, a list of them, or presets.
+    Openrouter(Source),
 }
 
 /// What is read, and where it goes.
@@ -41,6 +43,7 @@ impl Import {
     pub(super) fn run(self) -> Result<ExitCode, Failed> {
         match self {
             Self::Litellm(source) => source.run(import::litellm::import),
+            Self::Openrouter(source) => source.run(import::openrouter::import),
         }
     }
 }

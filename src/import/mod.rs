@@ -10,6 +10,7 @@ pub mod litellm;
 mod names;
 mod node;
 mod notes;
+pub mod openrouter;
 mod policy;
 mod provider;
 mod yaml;

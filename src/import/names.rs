@@ -1,5 +1,7 @@
 //! How other gateways call the providers of the catalogue: `names.toml`.
 
+use std::collections::BTreeMap;
+
 use globset::Glob;
 use serde::Deserialize;
 
@@ -7,7 +9,11 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
+    /// The provider that chooses among others: OpenRouter as a target.
+    pub itself: String,
     pub litellm: Vec<Kind>,
+    /// OpenRouter's slugs and the catalogue's files.
+    pub openrouter: BTreeMap<String, String>,
 }
 
 /// A provider as LiteLLM knows it.

@@ -20,7 +20,7 @@ pub(super) struct Route {
     pub name: String,
     /// Names that clients ask for, as they are.
     pub models: Vec<String>,
-    /// Full names, as they are.
+    /// Patterns.
     pub targets: Vec<String>,
     pub prefer: Prefer,
     pub lossy: bool,
@@ -71,10 +71,10 @@ impl Route {
     fn text(&self) -> String {
         // Names are names: nothing in them is a pattern.
         let plain = |names: &[String]| names.iter().map(|name| globset::escape(name)).collect::<Vec<_>>();
-        let (models, targets) = (plain(&self.models), plain(&self.targets));
+        let (models, targets) = (plain(&self.models), &self.targets);
         let mut out = format!("[[route]]\nname = {}\n", quoted(&self.name));
         let _ = writeln!(out, "match = {{ model = {} }}", list(&models));
-        let _ = writeln!(out, "targets = {}", list(&targets));
+        let _ = writeln!(out, "targets = {}", list(targets));
         if self.lossy {
             out.push_str("lossy = \"allow\"\n");
         }

@@ -71,11 +71,14 @@ pub(super) struct Key {
     pub session_env: Option<String>,
     pub grant: Option<&'static str>,
     pub weight: u32,
+    /// Requests and tokens that it may take in a minute.
+    pub rpm: Option<u64>,
+    pub tpm: Option<u64>,
 }
 
 impl Key {
     pub(super) fn of(env: &str) -> Self {
-        Self { env: env.to_owned(), secret_env: None, session_env: None, grant: None, weight: 1 }
+        Self { env: env.to_owned(), secret_env: None, session_env: None, grant: None, weight: 1, rpm: None, tpm: None }
     }
 
     fn table(&self) -> Value {
@@ -92,6 +95,11 @@ impl Key {
         }
         if self.weight != 1 {
             table.insert("weight".into(), i64::from(self.weight).into());
+        }
+        for (name, limit) in [("rpm", self.rpm), ("tpm", self.tpm)] {
+            if let Some(limit) = limit.and_then(|limit| i64::try_from(limit).ok()) {
+                table.insert(name.into(), limit.into());
+            }
         }
         Value::Table(table)
     }

@@ -89,3 +89,27 @@ fn addresses_with_passwords_are_not_copied() {
     assert!(!all.contains("pw-secret") && !imported.report("f").contains("pw-secret"), "{all}");
     assert!(all.contains("base_url = \"${OPENAI_IMPORTED_KEY_1}\""), "{all}");
 }
+
+#[test]
+fn preferences_that_nobody_can_keep_make_no_route() {
+    let import = |text: &str| openrouter::import(text, "request.json", "2026-11-29");
+    for (preferences, targets) in [
+        (r#"{"only": ["chutes"]}"#, None),
+        (r#"{"max_price": {"prompt": 0.0001}}"#, None),
+        (r#"{"order": ["together"], "allow_fallbacks": false}"#, Some(r#"["together/deepseek-ai/DeepSeek-R1"]"#)),
+        (r#"{"only": ["Together"]}"#, Some(r#"["together/deepseek-ai/DeepSeek-R1"]"#)),
+    ] {
+        let text = format!(r#"{{"model": "deepseek/deepseek-r1", "provider": {preferences}}}"#);
+        let imported = import(&text).unwrap();
+        match targets {
+            None => assert!(imported.files.is_empty() && imported.routes == 0, "{preferences}: {imported:?}"),
+            Some(targets) => {
+                assert!(policy(&imported).contains(&format!("targets = {targets}")), "{}", policy(&imported))
+            }
+        }
+        assert!(!imported.notes.is_empty(), "{preferences}");
+    }
+    for bad in ["", "[", "5", "{\"a\": 1, \"a\": 2}", "model: yaml"] {
+        assert!(import(bad).is_err(), "{bad}");
+    }
+}

@@ -13,6 +13,41 @@ const MOST_NODES: usize = 100_000;
 /// Deepest nesting.
 const DEEPEST: usize = 64;
 
+/// Reads JSON, which is YAML of a strict kind: this way its parts have lines, and its numbers their digits.
+pub(super) fn read_json(text: &str) -> Result<Node, String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())?;
+    read(&without_pairs(text))
+}
+
+/// JSON in which no character is escaped as two halves (`\\ud83d\\ude00`), which YAML does not know; lines stay as they are.
+fn without_pairs(text: &str) -> String {
+    let half = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let first = half(escape).filter(|unit| (0xD800..0xE000).contains(unit));
+        let length = match first {
+            Some(first) => {
+                let second = escape.get(6..).and_then(half).filter(|unit| (0xDC00..0xE000).contains(unit));
+                let decoded = char::decode_utf16([Some(first), second].into_iter().flatten()).next();
+                let whole = decoded.and_then(Result::ok);
+                out.push(whole.unwrap_or(char::REPLACEMENT_CHARACTER));
+                if whole.is_some() { 12 } else { 6 }
+            }
+            // An escaped backslash or quote is passed as one, so that what follows it is not taken for an escape.
+            None => {
+                let length = escape.chars().take(2).map(char::len_utf8).sum();
+                out.push_str(escape.get(..length).unwrap_or(escape));
+                length
+            }
+        };
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Reads a document.
 pub(super) fn read(text: &str) -> Result<Node, String> {
     if text.len() > MAX_SOURCE {

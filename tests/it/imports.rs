@@ -132,3 +132,39 @@ fn a_large_litellm_configuration() {
     );
     assert_eq!(plan(&dir, "gemini-eu", &["--require", "processing=EU"], &[]), Vec::<String>::new());
 }
+
+#[test]
+fn a_request_to_openrouter() {
+    let dir = imported("openrouter", "openrouter-request", "source.json", &["private words"]);
+    let keys = ["TOGETHER_API_KEY", "DEEPINFRA_API_KEY", "NOVITA_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY"];
+    let plan = plan(&dir, "deepseek/deepseek-r1", &[], &keys.map(|name| (name, "k")));
+    assert_eq!(plan[0], "together/deepseek-ai/DeepSeek-R1", "{plan:?}");
+    let never = ["novita/", "deepseek/", "openrouter/", "local/"];
+    assert!(plan.iter().all(|target| never.iter().all(|never| !target.starts_with(never))), "{plan:?}");
+}
+
+#[test]
+fn presets_of_openrouter() {
+    let dir = imported("openrouter", "openrouter-presets", "source.json", &["private words"]);
+    let names = [
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+        "OPENROUTER_API_KEY",
+        "GROQ_API_KEY",
+        "NEBIUS_API_KEY",
+        "OVH_AI_ENDPOINTS_ACCESS_TOKEN",
+    ];
+    let keys = names.map(|name| (name, "k"));
+    let support = plan(&dir, "@preset/support", &[], &keys);
+    let expected = [
+        "anthropic/claude-sonnet-4-5",
+        "openai/gpt-4o-mini@global",
+        "openai/gpt-4o-mini@eu",
+        "openrouter-more/anthropic/claude-sonnet-4.5",
+        "openrouter-more/openai/gpt-4o-mini",
+    ];
+    assert_eq!(support, expected);
+    let open = plan(&dir, "@preset/open", &[], &keys);
+    assert!(open.len() == 2 && open.iter().all(|t| t.starts_with("groq/") || t.starts_with("nebius/")), "{open:?}");
+    assert_eq!(plan(&dir, "@preset/plain", &[], &keys), ["openrouter-more/somebody/new-model"]);
+}

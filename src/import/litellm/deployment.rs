@@ -150,7 +150,8 @@ impl<'a> Builder<'a> {
         mut info: Option<Fields<'t>>,
         notes: &mut Notes,
     ) -> Deployed {
-        let own = self.own(kind, &mut params, notes);
+        let mut own = self.own(kind, &mut params, notes);
+        let limits = self.limits(&mut own, &mut params, notes);
         let facts = Facts::take(&mut params, info.as_mut(), notes);
         let endpoint = own.endpoint(self.shipped, self.from);
         let endpoint = text(&endpoint, "name").unwrap_or_default();
@@ -160,25 +161,7 @@ impl<'a> Builder<'a> {
         if let Some(version) = params.take("api_version") {
             notes.add(Kind::Differs, &version, "the v1 API is spoken, which takes no version");
         }
-        let whole = |at: Option<At<'_>>, notes: &mut Notes| {
-            let at = at?;
-            let number = at.whole().filter(|number| *number > 0);
-            if number.is_none() {
-                notes.add(Kind::LeftOut, &at, "is no whole number above 0");
-            }
-            number
-        };
-        let mut limit = |name: &str, notes: &mut Notes| {
-            let at = params.take(name)?;
-            notes.add(
-                Kind::Differs,
-                &at,
-                "is the share of the requests where a name has several deployments, and no limit",
-            );
-            whole(Some(at), notes)
-        };
-        let (rpm, tpm) = (limit("rpm", notes), limit("tpm", notes));
-        let share = Share { weight: whole(params.take("weight"), notes), rpm, tpm };
+        let share = Share { weight: whole(params.take("weight"), notes), ..limits };
         let order = whole(params.take("order"), notes);
         let max_tokens = whole(params.take("max_tokens"), notes);
         let mut time = |name: &str, notes: &mut Notes| settings::time(&params.take(name)?, notes);
@@ -189,6 +172,30 @@ impl<'a> Builder<'a> {
         let operation = facts::operation(&model);
         let (target, place) = (String::new(), at.path.clone());
         Deployed { target, own, id, model, known, place, share, order, timeout, stream_timeout, max_tokens, operation }
+    }
+
+    /// What LiteLLM counts in a minute: limits of the deployment's keys, and its share of the requests.
+    fn limits(&self, own: &mut Own, params: &mut Fields<'_>, notes: &mut Notes) -> Share {
+        let open = own.auth.as_ref().is_some_and(|auth| text(auth, "scheme") == Some("none"));
+        let mut limit = |name: &str| {
+            let at = params.take(name)?;
+            let limit = whole(Some(at.clone()), notes)?;
+            let why = if open {
+                "is the share of the requests; there is no key that it could limit"
+            } else {
+                "is the limit of the key until the provider's answers tell its own, and the share of the requests"
+            };
+            notes.add(Kind::Differs, &at, why);
+            Some(limit)
+        };
+        let (rpm, tpm) = (limit("rpm"), limit("tpm"));
+        if rpm.or(tpm).is_some() && !open {
+            if own.keys.is_empty() {
+                own.keys = self.shipped.envs(&own.base).first().map(|env| Key::of(env)).into_iter().collect();
+            }
+            own.keys.iter_mut().for_each(|key| (key.rpm, key.tpm) = (rpm, tpm));
+        }
+        Share { weight: None, rpm, tpm }
     }
 
     /// Where the deployment is and how one gets in.
@@ -271,6 +278,16 @@ impl<'a> Builder<'a> {
         self.files.push(OwnFile { name: name.clone(), own: own.clone(), places, models });
         format!("{name}/{id}")
     }
+}
+
+/// A whole number above nothing; anything else is noted.
+fn whole(at: Option<At<'_>>, notes: &mut Notes) -> Option<u64> {
+    let at = at?;
+    let number = at.whole().filter(|number| *number > 0);
+    if number.is_none() {
+        notes.add(Kind::LeftOut, &at, "is no whole number above 0");
+    }
+    number
 }
 
 /// Deployments that differ in their keys only are one target with a pool of keys.

@@ -50,8 +50,8 @@ fn route(name: String, group: &Group, groups: &[Group], settings: &Settings<'_>,
     let others = followers(group, groups, settings);
     let others: Vec<&String> = others.into_iter().filter(|other| own.iter().all(|own| own.target != **other)).collect();
     let (prefer, listed) = prefer(group, &own, others.len(), settings, notes);
-    let targets: Vec<String> =
-        own.iter().map(|own| own.target.clone()).chain(others.iter().map(|o| (*o).clone())).collect();
+    let named = own.iter().map(|own| &own.target).chain(others.iter().copied());
+    let targets: Vec<String> = named.map(|target| globset::escape(target)).collect();
     let wanted = settings.retries.unwrap_or(2) + 1;
     let needed = u64::try_from(if listed { targets.len() } else { others.len() + 1 }).unwrap_or(MOST_ATTEMPTS);
     let attempts = wanted.max(needed).clamp(1, MOST_ATTEMPTS);
