@@ -3,7 +3,8 @@
 //! The modules stand on floors; each uses lower floors only, and `tests/it/tidy.rs` checks it:
 //!
 //! - floor 0, words: [`domain`]
-//! - floor 1, pure: [`shape`], [`wire`], [`dialect`], [`pricing`], [`forecast`], [`catalogue`], [`policy`], each using those before it
+//! - floor 1, pure: [`shape`], [`wire`], [`dialect`], [`pricing`], [`forecast`], [`catalogue`], [`policy`],
+//!   [`import`], each using those before it
 //! - floor 2, ground: [`store`], [`telemetry`], [`config`]
 //! - floor 3, mechanisms: [`admission`], [`cache`], [`health`], [`ledger`], [`local`], [`upstream`]; [`report`] on the ledger
 //! - floor 4: [`gateway`], the steps of a request; [`versions`] of its policies
@@ -22,6 +23,7 @@ pub mod domain;
 pub mod forecast;
 pub mod gateway;
 pub mod health;
+pub mod import;
 pub mod ledger;
 pub mod local;
 pub mod policy;

@@ -117,10 +117,11 @@ enum Way {
     RoundRobin,
 }
 
-/// An answer on its way, with all that is known when it ends.
+/// An answer on its way, with all that is known when it begins and when it ends.
 struct Open {
     target: usize,
-    sample: Sample,
+    begins: Sample,
+    ends: Sample,
     usage: Usage,
     estimate: u64,
     took_ms: f64,
@@ -187,8 +188,8 @@ impl World {
     }
 }
 
-/// Answers that come at this many milliseconds, by their numbers.
-type Ends = BinaryHeap<Reverse<(i64, usize)>>;
+/// At this many milliseconds: the beginnings of answers and their ends, by their numbers.
+type Moments = BinaryHeap<Reverse<(i64, bool, usize)>>;
 
 struct Run<'a> {
     world: &'a World,
@@ -199,16 +200,20 @@ struct Run<'a> {
     ewma: [f64; 4],
     answered: [u32; 4],
     open: Vec<Option<Open>>,
-    ends: Ends,
+    moments: Moments,
 }
 
 impl Run<'_> {
     fn settle(&mut self, until: i64) {
-        while let Some(Reverse((end, number))) = self.ends.peek().copied().filter(|Reverse((end, _))| *end <= until) {
-            self.ends.pop();
-            let Open { target, sample, usage, estimate, took_ms, _in_flight } = self.open[number].take().unwrap();
-            self.health[target].answers(UnixMillis(end));
-            self.health[target].succeeded(UnixMillis(end), sample);
+        while let Some(Reverse((at, over, number))) = self.moments.peek().copied().filter(|Reverse(m)| m.0 <= until) {
+            self.moments.pop();
+            if !over {
+                let Open { target, begins, .. } = self.open[number].as_ref().unwrap();
+                self.health[*target].answers(UnixMillis(at), *begins);
+                continue;
+            }
+            let Open { target, ends, usage, estimate, took_ms, .. } = self.open[number].take().unwrap();
+            self.health[target].succeeded(UnixMillis(at), ends);
             self.health[target].used(&self.route, &usage, estimate, 1);
             let old = self.ewma[target];
             self.ewma[target] = if old == 0.0 { took_ms } else { 0.8_f64.mul_add(old, 0.2 * took_ms) };
@@ -255,8 +260,8 @@ impl Run<'_> {
 fn run(world: &World, way: Way, seed: u64, requests: usize) -> Figures {
     let registry = Registry::default();
     let health = world.targets.iter().map(|target| registry.entry(target)).collect();
-    let (route, open, ends) = ("auto".into(), Vec::with_capacity(requests), Ends::new());
-    let mut run = Run { world, health, route, way, ewma: [0.0; 4], answered: [0; 4], open, ends };
+    let (route, open, moments) = ("auto".into(), Vec::with_capacity(requests), Moments::new());
+    let mut run = Run { world, health, route, way, ewma: [0.0; 4], answered: [0; 4], open, moments };
     let mut figures = Figures::default();
     let (mut clock, mut elsewhere, mut late) = (START as f64, 0, 0_usize);
     for number in 0..requests {
@@ -290,14 +295,18 @@ fn run(world: &World, way: Way, seed: u64, requests: usize) -> Figures {
         }
         late += usize::from(part >= 0.9);
         figures.newcomer_share += f64::from(u8::from(part >= 0.9 && target == 3));
-        let sample = Sample {
-            ttft: Some(Duration::from_secs_f64(ttft / 1e3)),
+        let ends = Sample {
+            ttft: None,
             per_token: Some(Duration::from_secs_f64(tpot / 1e6)),
             input_tokens: estimate,
-            in_flight: in_flight.before(),
+            in_flight: None,
+            took: Some(Duration::from_secs_f64(took_ms / 1e3)),
         };
-        run.open.push(Some(Open { target, sample, usage, estimate, took_ms, _in_flight: in_flight }));
-        run.ends.push(Reverse((now.0 + took_ms as i64, number)));
+        let seen = Some(Duration::from_secs_f64(ttft / 1e3));
+        let begins = Sample { ttft: seen, per_token: None, took: None, in_flight: Some(in_flight.before()), ..ends };
+        run.open.push(Some(Open { target, begins, ends, usage, estimate, took_ms, _in_flight: in_flight }));
+        run.moments.push(Reverse((now.0 + ttft as i64, false, number)));
+        run.moments.push(Reverse((now.0 + took_ms as i64, true, number)));
     }
     figures.newcomer_share /= late.max(1) as f64;
     figures
@@ -329,9 +338,10 @@ fn not_knowing_costs_little() {
             totals.push((way, above, figures));
         }
         let (_, above, ours) = &totals[0];
-        // The goals are 0.05 and 20; docs/routing-simulation.md says why they are missed. These are the bounds of today.
-        assert!(*above <= 0.07, "seed {seed}: {above}");
-        assert!(ours.to_degraded <= 45, "seed {seed}: {ours:?}");
+        // The goals; docs/routing-simulation.md says what a longer run comes to.
+        let most = if requests > 6_000 { 0.07 } else { 0.05 };
+        assert!(*above <= most, "seed {seed}: {above}");
+        assert!(ours.to_degraded <= 20, "seed {seed}: {ours:?}");
         assert!(ours.newcomer_at_once <= 20, "seed {seed}: {ours:?}");
         assert!(ours.newcomer_share >= 0.5, "seed {seed}: a newcomer that is better is found: {ours:?}");
         for (way, other, _) in totals.iter().skip(2) {

@@ -6,6 +6,7 @@ mod banner;
 mod check;
 mod credentials;
 mod explain;
+mod import;
 mod keys;
 mod past;
 mod policy;
@@ -66,6 +67,9 @@ enum Command {
     /// Work with policies.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Turn another gateway's configuration into provider files and a policy, and say what could not be carried over.
+    #[command(subcommand)]
+    Import(import::Import),
     /// Say which requests could have gone to a cheaper admitted target, and what is not known.
     Advise(advise::Advise),
     /// Read the ledger.
@@ -122,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Schema(command) => Ok(command.run()),
         Command::Explain(command) => command.run(&cli.common),
         Command::Policy(command) => command.run(&cli.common),
+        Command::Import(command) => command.run(),
         Command::Advise(command) => command.run(&cli.common),
         Command::Report(command) => command.run(&cli.common),
         Command::Keys(command) => command.run(&cli.common),

@@ -17,18 +17,35 @@ const FADE: f64 = 0.98;
 const ROOM: f64 = 4.0;
 /// A crowd never counts for more than this factor.
 const MOST_CROWDED: f64 = 8.0;
+/// What is in flight counts against so many imagined requests of the usual age: one long answer is no slow target.
+const DOUBT: f64 = 4.0;
+/// Ages up to this factor of the usual are chance.
+const CHANCE: f64 = 1.3;
+/// Whole requests from which their usual age is known.
+const KNOWN: u32 = 8;
 
-/// What one answer showed.
+/// What one answer showed: when it began, when it was over, or both at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// Until the first token; none = nobody saw it.
+    /// Until the first token; none = nobody saw it, or it has been told.
     pub ttft: Option<Duration>,
     /// Mean time of each later token; none = there were none.
     pub per_token: Option<Duration>,
     /// Tokens of prompt.
     pub input_tokens: u64,
-    /// Requests in flight there when it began, itself not counted.
-    pub in_flight: u32,
+    /// Requests in flight there when it began, itself not counted; none = that has been told.
+    pub in_flight: Option<u32>,
+    /// How long all of it took; none = it is not over.
+    pub took: Option<Duration>,
+}
+
+/// What is in flight at a target.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open {
+    /// How many.
+    pub requests: u32,
+    /// How long they have been so on the average, in milliseconds.
+    pub mean_age_ms: u32,
 }
 
 /// What is expected of the next.
@@ -64,19 +81,30 @@ pub struct Latency {
     slope: Slope,
     /// The usual number of requests in flight.
     usual: f64,
+    lasting: Lasting,
 }
 
 impl Default for Latency {
     fn default() -> Self {
         let (middle, tail, per_token) = (Quantiles::new(MIDDLE), Quantiles::new(TAIL), Quantiles::new(MIDDLE));
-        Self { reading: Reading::default(), middle, tail, per_token, slope: Slope::default(), usual: 0.0 }
+        Self {
+            reading: Reading::default(),
+            middle,
+            tail,
+            per_token,
+            slope: Slope::default(),
+            usual: 0.0,
+            lasting: Lasting::default(),
+        }
     }
 }
 
 impl Latency {
     /// Takes what an answer showed.
     pub fn observe(&mut self, sample: Sample, at: UnixMillis) {
-        self.usual += (f64::from(sample.in_flight) - self.usual) / 16.0;
+        if let Some(in_flight) = sample.in_flight {
+            self.usual += (f64::from(in_flight) - self.usual) / 16.0;
+        }
         if let Some(ttft) = sample.ttft.map(micros) {
             let kilotokens = kilo(sample.input_tokens);
             self.slope.observe(kilotokens, ttft);
@@ -86,6 +114,9 @@ impl Latency {
         }
         if let Some(per_token) = sample.per_token {
             self.per_token.observe(micros(per_token), at);
+        }
+        if let Some(took) = sample.took {
+            self.lasting.observe(took.as_secs_f64() * 1e3);
         }
         self.read(at);
     }
@@ -100,10 +131,10 @@ impl Latency {
         self.reading.last = at;
     }
 
-    /// What is expected of a prompt of that size with so many requests in flight.
+    /// What is expected of a prompt of that size with so much in flight.
     #[must_use]
-    pub fn expect(&self, input_tokens: u64, in_flight: u32, at: UnixMillis) -> Speed {
-        let crowd_permille = whole(self.crowd(in_flight) * 1_000.0);
+    pub fn expect(&self, input_tokens: u64, open: Open, at: UnixMillis) -> Speed {
+        let crowd_permille = whole(self.crowd(open.requests).max(self.lasting.stretch(open)) * 1_000.0);
         let Reading { middle, tail, per_token, last } = self.reading;
         if at.0.saturating_sub(last.0) > STALE_MS {
             return Speed { crowd_permille, ..Speed::default() };
@@ -150,6 +181,40 @@ impl Latency {
         latency.slope.known = f64::from(kept.per_kilotoken_us);
         latency.read(kept.last);
         latency
+    }
+}
+
+/// How long whole requests last, decayed: by it the age of those that are not over tells that a target has become slow,
+/// long before they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lasting {
+    requests: u32,
+    mean_ms: f64,
+    mean_square: f64,
+}
+
+impl Lasting {
+    fn observe(&mut self, took_ms: f64) {
+        /// About so many requests are remembered.
+        const TURN: u32 = 32;
+        self.requests = (self.requests + 1).min(TURN);
+        let weight = 1.0 / f64::from(self.requests);
+        self.mean_ms += (took_ms - self.mean_ms) * weight;
+        self.mean_square += (took_ms * took_ms - self.mean_square) * weight;
+    }
+
+    /// By how much requests in flight are older than they should be. Whoever looks at a moment sees long requests more
+    /// often than short ones, and each in its middle: the mean age is E\[T²\] / 2 E\[T\] (renewal theory's inspection
+    /// paradox).
+    fn stretch(&self, open: Open) -> f64 {
+        if self.requests < KNOWN || self.mean_ms <= 0.0 {
+            return 1.0;
+        }
+        let usual = self.mean_square / (2.0 * self.mean_ms);
+        let requests = f64::from(open.requests);
+        let age = (requests * f64::from(open.mean_age_ms) + DOUBT * usual) / (requests + DOUBT);
+        let stretch = age / usual;
+        if stretch <= CHANCE { 1.0 } else { stretch.min(MOST_CROWDED) }
     }
 }
 
@@ -245,7 +310,11 @@ mod tests {
 
     fn sample(ttft_ms: u64, input_tokens: u64) -> Sample {
         let (ttft, per_token) = (Some(Duration::from_millis(ttft_ms)), Some(Duration::from_millis(10)));
-        Sample { ttft, per_token, input_tokens, in_flight: 0 }
+        Sample { ttft, per_token, input_tokens, in_flight: Some(0), took: None }
+    }
+
+    fn open(requests: u32) -> Open {
+        Open { requests, mean_age_ms: 0 }
     }
 
     fn near(value: Option<u32>, wanted: u32) -> bool {
@@ -254,7 +323,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_what_was_never_seen() {
-        let speed = Latency::default().expect(1_000, 0, T(0));
+        let speed = Latency::default().expect(1_000, open(0), T(0));
         assert_eq!(speed, Speed { crowd_permille: 1_000, ..Speed::default() });
     }
 
@@ -265,29 +334,49 @@ mod tests {
             let tokens = 500 + (n % 10) * 2_000;
             latency.observe(sample(200 + tokens / 20, tokens), T(i64::try_from(n).unwrap()));
         }
-        assert!(near(latency.expect(500, 0, T(200)).ttft_ms, 225), "{:?}", latency.expect(500, 0, T(200)));
-        assert!(near(latency.expect(20_000, 0, T(200)).ttft_ms, 1_200), "{:?}", latency.expect(20_000, 0, T(200)));
-        assert!(near(latency.expect(1, 0, T(200)).tpot_us, 10_000));
+        assert!(near(latency.expect(500, open(0), T(200)).ttft_ms, 225), "{:?}", latency.expect(500, open(0), T(200)));
+        assert!(
+            near(latency.expect(20_000, open(0), T(200)).ttft_ms, 1_200),
+            "{:?}",
+            latency.expect(20_000, open(0), T(200))
+        );
+        assert!(near(latency.expect(1, open(0), T(200)).tpot_us, 10_000));
     }
 
     #[test]
     fn the_tail_is_told_when_there_is_enough_to_tell() {
         let mut latency = Latency::default();
         (0..19).for_each(|n| latency.observe(sample(100, 100), T(n)));
-        assert_eq!(latency.expect(100, 0, T(19)).ttft_p95_ms, None);
+        assert_eq!(latency.expect(100, open(0), T(19)).ttft_p95_ms, None);
         (0..100).for_each(|n| latency.observe(sample(if n % 10 == 0 { 2_000 } else { 100 }, 100), T(20 + n)));
-        assert!(near(latency.expect(100, 0, T(120)).ttft_p95_ms, 2_000));
-        assert!(near(latency.expect(100, 0, T(120)).ttft_ms, 100));
+        assert!(near(latency.expect(100, open(0), T(120)).ttft_p95_ms, 2_000));
+        assert!(near(latency.expect(100, open(0), T(120)).ttft_ms, 100));
     }
 
     #[test]
     fn a_crowd_stretches_and_what_a_target_bears_is_learned() {
         let mut latency = Latency::default();
-        assert_eq!(latency.expect(1, 4, T(0)).crowd_permille, 1_000);
-        assert_eq!(latency.expect(1, 12, T(0)).crowd_permille, 3_000);
-        assert_eq!(latency.expect(1, 10_000, T(0)).crowd_permille, 8_000);
-        (0..200).for_each(|n| latency.observe(Sample { in_flight: 20, ..sample(100, 100) }, T(n)));
-        assert_eq!(latency.expect(1, 40, T(0)).crowd_permille, 1_000);
+        assert_eq!(latency.expect(1, open(4), T(0)).crowd_permille, 1_000);
+        assert_eq!(latency.expect(1, open(12), T(0)).crowd_permille, 3_000);
+        assert_eq!(latency.expect(1, open(10_000), T(0)).crowd_permille, 8_000);
+        (0..200).for_each(|n| latency.observe(Sample { in_flight: Some(20), ..sample(100, 100) }, T(n)));
+        assert_eq!(latency.expect(1, open(40), T(0)).crowd_permille, 1_000);
+    }
+
+    #[test]
+    fn requests_that_are_older_than_usual_tell_before_they_are_over() {
+        let mut latency = Latency::default();
+        let stretch = |latency: &Latency, requests, mean_age_ms| {
+            latency.expect(1, Open { requests, mean_age_ms }, T(0)).crowd_permille
+        };
+        assert_eq!(stretch(&latency, 3, 600_000), 1_000, "nothing is usual yet");
+        // Five seconds each: in their middle, on the average, whoever looks.
+        (0..50).for_each(|n| latency.observe(Sample { took: Some(Duration::from_secs(5)), ..sample(100, 100) }, T(n)));
+        assert_eq!(stretch(&latency, 4, 2_500), 1_000);
+        assert_eq!(stretch(&latency, 1, 5_000), 1_000, "one that is long is chance");
+        assert_eq!(stretch(&latency, 4, 7_500), 2_000);
+        assert_eq!(stretch(&latency, 4, 600_000), 8_000);
+        assert_eq!(stretch(&latency, 0, 0), 1_000);
     }
 
     #[test]
@@ -296,9 +385,9 @@ mod tests {
         for n in 0..200_u64 {
             latency.observe(sample(200 + n % 7, 1_000 * (n % 9)), T(i64::try_from(n).unwrap()));
         }
-        let (before, kept) = (latency.expect(4_000, 0, T(200)), latency.keep(T(200)).unwrap());
+        let (before, kept) = (latency.expect(4_000, open(0), T(200)), latency.keep(T(200)).unwrap());
         let text = serde_json::to_string(&kept).unwrap();
-        let after = Latency::restore(&serde_json::from_str(&text).unwrap()).expect(4_000, 0, T(200));
+        let after = Latency::restore(&serde_json::from_str(&text).unwrap()).expect(4_000, open(0), T(200));
         assert!(near(after.ttft_ms, before.ttft_ms.unwrap()) && near(after.tpot_us, before.tpot_us.unwrap()));
         assert!(near(after.ttft_p95_ms, before.ttft_p95_ms.unwrap()), "{after:?} {before:?}");
         assert_eq!(Latency::default().keep(T(0)), None);

@@ -8,6 +8,6 @@ mod latency;
 mod quantiles;
 mod volume;
 
-pub use latency::{Kept, Latency, Sample, Speed};
+pub use latency::{Kept, Latency, Open, Sample, Speed};
 pub use quantiles::{Quantiles, Turn};
 pub use volume::Volume;

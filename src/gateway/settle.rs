@@ -225,8 +225,16 @@ impl Settlement {
         if let Some(attempt) = &mut self.attempt
             && attempt.first.is_none()
         {
-            attempt.first = Some(Instant::now());
-            self.snapshot.health(attempt.target).answers(self.shared.now());
+            let first = Instant::now();
+            attempt.first = Some(first);
+            let sample = Sample {
+                ttft: Some(first.duration_since(attempt.began)),
+                per_token: None,
+                input_tokens: self.receipt.input_estimate,
+                in_flight: Some(attempt.in_flight.before()),
+                took: None,
+            };
+            self.snapshot.health(attempt.target).answers(self.shared.now(), sample);
         }
     }
 
@@ -542,10 +550,12 @@ impl Shown {
         let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
         let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
         Sample {
-            ttft: self.ttft,
+            // Where the first token was seen, it has been told.
+            ttft: None,
             per_token: later.map(|later| writing / later),
             input_tokens: self.usage.input_tokens(),
-            in_flight: self.before,
+            in_flight: self.ttft.is_none().then_some(self.before),
+            took: Some(self.took),
         }
     }
 }

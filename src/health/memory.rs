@@ -79,7 +79,8 @@ mod tests {
             ttft: Some(Duration::from_millis(300)),
             per_token: Some(Duration::from_millis(7)),
             input_tokens: 10,
-            in_flight: 0,
+            in_flight: Some(0),
+            took: None,
         };
         let usage = Usage::ZERO.with(Bucket::Input, 10).with(Bucket::Output, 900);
         for _ in 0..50 {

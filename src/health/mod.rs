@@ -8,14 +8,14 @@ mod breaker;
 mod memory;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::error::{Failure, FailureKind, Scope};
 use crate::domain::target::{Expectation, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
-use crate::forecast::{Latency, Sample, Volume};
+use crate::forecast::{Latency, Open, Sample, Volume};
 
 pub use breaker::{Breaker, Event};
 pub use memory::{Memory, load, save};
@@ -58,6 +58,8 @@ pub struct TargetHealth {
     breaker: Mutex<Breaker>,
     endpoint: Arc<Mutex<Breaker>>,
     in_flight: AtomicU32,
+    /// The sum of the moments at which those in flight began, in milliseconds since 1970.
+    begun: AtomicI64,
     latency: Mutex<Latency>,
     routes: papaya::HashMap<Arc<str>, Mutex<Volume>>,
 }
@@ -67,7 +69,7 @@ impl TargetHealth {
     #[must_use]
     pub fn signal(&self, input_tokens: u64, now: UnixMillis) -> Signal {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
-        let speed = lock(&self.latency).expect(input_tokens, in_flight, now);
+        let speed = lock(&self.latency).expect(input_tokens, self.open(in_flight, now), now);
         let own = *lock(&self.breaker);
         let worst = [own, *lock(&self.endpoint)].into_iter();
         let worst = worst.filter_map(|b| b.down_until(now).map(|until| (until, b.rest(now)))).max_by_key(|(u, _)| *u);
@@ -82,6 +84,13 @@ impl TargetHealth {
         }
     }
 
+    fn open(&self, requests: u32, now: UnixMillis) -> Open {
+        let ages = now.0.saturating_mul(requests.into()).saturating_sub(self.begun.load(Ordering::Relaxed));
+        // The two counts are read one after the other: where they don't belong together, the age is nonsense for once.
+        let mean = ages / i64::from(requests.max(1));
+        Open { requests, mean_age_ms: u32::try_from(mean.max(0)).unwrap_or(0) }
+    }
+
     /// What is expected of the tokens of a route's requests; `prior` output tokens until something is known.
     #[must_use]
     pub fn expectation(&self, route: &str, prior: u32) -> Expectation {
@@ -93,12 +102,15 @@ impl TargetHealth {
     #[must_use]
     pub fn enter(self: &Arc<Self>, now: UnixMillis) -> InFlight {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(now.0, Ordering::Relaxed);
         self.both(Event::Begins, now);
-        InFlight { target: Arc::clone(self), before }
+        InFlight { target: Arc::clone(self), before, since: now }
     }
 
-    /// The answer to an attempt begins.
-    pub fn answers(&self, now: UnixMillis) {
+    /// The answer to an attempt begins. How long that took is taken at once: until a slow answer is over, many more
+    /// requests would have gone the same way.
+    pub fn answers(&self, now: UnixMillis, sample: Sample) {
+        lock(&self.latency).observe(sample, now);
         self.both(Event::Answers, now);
     }
 
@@ -181,6 +193,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct InFlight {
     target: Arc<TargetHealth>,
     before: u32,
+    since: UnixMillis,
 }
 
 impl InFlight {
@@ -194,5 +207,6 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.target.begun.fetch_sub(self.since.0, Ordering::Relaxed);
     }
 }

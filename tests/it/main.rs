@@ -19,6 +19,7 @@ mod errors;
 mod failover;
 mod harness;
 mod headroom;
+mod imports;
 mod media;
 mod own_keys;
 mod policy_diff;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; within floor 1 the arrows point to the left only.
-const FLOORS: [(&str, u8); 25] = [
+const FLOORS: [(&str, u8); 26] = [
     ("domain", 0),
     ("shape", 9),
     ("wire", 10),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u8); 25] = [
     ("forecast", 12),
     ("catalogue", 13),
     ("policy", 14),
+    ("import", 15),
     ("config", 20),
     ("store", 21),
     ("telemetry", 22),

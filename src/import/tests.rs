@@ -1,0 +1,91 @@
+//! Sources that are odd, hostile or broken. What whole ones become stands in `tests/golden/import/`.
+
+use super::*;
+
+fn litellm(text: &str) -> Result<Imported, String> {
+    litellm::import(text, "config.yaml", "2026-11-29")
+}
+
+fn policy(imported: &Imported) -> &str {
+    &imported.files.iter().find(|(name, _)| name == "policies/default.toml").unwrap().1
+}
+
+#[test]
+fn documents_are_bounded() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let before = n - 1;
+        bomb += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 10].join(", "));
+    }
+    assert!(litellm(&bomb).unwrap_err().contains("more than 100000 parts"));
+    let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 100].join(", "));
+    assert!(litellm(&long).unwrap_err().contains("more than 100000 parts"), "bytes count as well");
+    let deep = format!("a: {}{}", "[".repeat(80), "]".repeat(80));
+    assert!(litellm(&deep).unwrap_err().contains("nested more than 64 deep"));
+    assert!(litellm(&"#".repeat(MAX_SOURCE + 1)).unwrap_err().contains("more than"));
+    for (bad, why) in [
+        ("a: &a {b: *a}", "line 1"),
+        ("a: 1\na: 2\n", "line 2: `a` stands here twice"),
+        ("a: 1\n---\nb: 2\n", "a second document"),
+        ("[1, 2]", "holds no table"),
+        ("a: [1\n", "line"),
+        ("? [a]\n: b\n", "a key must be a word"),
+        ("", "holds no table"),
+    ] {
+        let told = litellm(bad).unwrap_err();
+        assert!(told.contains(why), "{bad}: {told}");
+    }
+}
+
+#[test]
+fn names_are_names_and_no_patterns() {
+    let source = "model_list:\n\
+        - {model_name: 'a [b] \"c\" {d}', litellm_params: {model: openai/gpt-4o}}\n\
+        - {model_name: direct, litellm_params: {model: 'openai/odd[1]'}}\n\
+        - {model_name: 'what? [b]', litellm_params: {model: openai/gpt-4o}}\n";
+    let imported = litellm(source).unwrap();
+    let text = policy(&imported);
+    assert!(text.contains("name = \"a--b---c---d\"") && text.contains("name = \"route-direct\""), "{text}");
+    assert!(text.contains("'a [[]b[]] \"c\" [{]d[}]'"), "{text}");
+    assert!(text.contains("openai-more/odd[[]1[]]"), "{text}");
+}
+
+#[test]
+fn what_yaml_1_1_takes_for_true_is_true() {
+    for (word, lossy) in [("yes", true), ("On", true), ("TRUE", true), ("'true'", true), ("no", false), ("off", false)]
+    {
+        let source = format!(
+            "model_list: [{{model_name: a, litellm_params: {{model: gpt-4o}}}}]\nlitellm_settings: {{drop_params: {word}}}\n"
+        );
+        assert_eq!(policy(&litellm(&source).unwrap()).contains("lossy = \"allow\""), lossy, "{word}");
+    }
+}
+
+#[test]
+fn nothing_is_dropped_without_a_note() {
+    let source = "model_list:\n- model_name: a\n  odd: 1\n  litellm_params: {model: openai/gpt-4o, odder: {x: 1}}\n  \
+        model_info: {oddest: [1]}\n- 5\nrouter_settings: [1]\nlitellm_settings: {oddly: null, odd_too: 0}\nmore: {}\n";
+    let imported = litellm(source).unwrap();
+    let places: Vec<&str> = imported.notes.iter().map(|note| note.place.as_str()).collect();
+    let expected = [
+        "model_list[0].odd",
+        "model_list[0].litellm_params.odder",
+        "model_list[0].model_info.oddest",
+        "model_list[1]",
+        "router_settings",
+        "litellm_settings.odd_too",
+        "more",
+    ];
+    assert_eq!(places, expected);
+    assert!(imported.notes.iter().all(|note| note.line > 0));
+}
+
+#[test]
+fn addresses_with_passwords_are_not_copied() {
+    let source =
+        "model_list: [{model_name: a, litellm_params: {model: openai/x, api_base: 'https://u:pw-secret@h/v1'}}]";
+    let imported = litellm(source).unwrap();
+    let all: String = imported.files.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(!all.contains("pw-secret") && !imported.report("f").contains("pw-secret"), "{all}");
+    assert!(all.contains("base_url = \"${OPENAI_IMPORTED_KEY_1}\""), "{all}");
+}
