@@ -130,6 +130,36 @@ pub fn told<'a>(
     })
 }
 
+/// What was told, in the headers of another dialect. Nothing is said that was not told.
+pub fn shown<'a>(
+    told: impl Iterator<Item = Told> + 'a,
+    headers: &'a [LimitHeader],
+    write: &'a dyn Fn(Duration) -> String,
+) -> impl Iterator<Item = (&'a str, String)> + 'a {
+    told.flat_map(move |told| {
+        let header = headers.iter().find(|header| header.counts == told.counts);
+        header.into_iter().flat_map(move |header| {
+            let limit = header.limit.as_deref().zip(told.limit.map(|limit| limit.to_string()));
+            let left = (&*header.remaining, told.remaining.to_string());
+            let reset = header.reset.as_deref().zip(told.reset.map(write));
+            limit.into_iter().chain([left]).chain(reset)
+        })
+    })
+}
+
+/// A reset as the OpenAI family writes it: `6m0s`, `1.5s`, `52ms`. Source: Go, `time.Duration.String`, in milliseconds.
+#[must_use]
+pub fn written(reset: Duration) -> String {
+    let (seconds, millis) = (reset.as_secs(), reset.subsec_millis());
+    let fraction = if millis == 0 { String::new() } else { format!(".{millis:03}").trim_end_matches('0').to_owned() };
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) if millis > 0 => format!("{millis}ms"),
+        (0, 0, s) => format!("{s}{fraction}s"),
+        (0, m, s) => format!("{m}m{s}{fraction}s"),
+        (h, m, s) => format!("{h}h{m}m{s}{fraction}s"),
+    }
+}
+
 /// A count. Below nothing is nothing: some providers overdraw.
 fn whole(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -219,6 +249,37 @@ mod tests {
         for junk in ["", "soon", "6x", "m", "1m2", "Tuesday", "NaN", "inf", "-1.5", "1e400", "h1"] {
             assert_eq!(reset(junk, NOW), None, "{junk}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (millis, text) in
+            [(0, "0s"), (52, "52ms"), (1_500, "1.5s"), (7_000, "7s"), (360_000, "6m0s"), (3_723_050, "1h2m3.05s")]
+        {
+            let reset_in = Duration::from_millis(millis);
+            assert_eq!(written(reset_in), text);
+            let read = reset(text, NOW).map(|read| read.as_micros().div_ceil(1_000));
+            assert_eq!(read, Some(u128::from(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_shown_in_another_dialect_and_nothing_else() {
+        let told =
+            |counts, limit, reset| Told { counts, limit, remaining: 3, reset, period: MINUTE, refill: Refill::Steady };
+        let all = [
+            told(Counted::Requests, Some(9), Some(Duration::from_secs(6))),
+            told(Counted::Tokens, None, None),
+            told(Counted::Input, Some(1), None),
+        ];
+        let shown: Vec<_> = shown(all.into_iter(), &OPENAI, &written).collect();
+        let want = [
+            ("x-ratelimit-limit-requests", "9"),
+            ("x-ratelimit-remaining-requests", "3"),
+            ("x-ratelimit-reset-requests", "6s"),
+            ("x-ratelimit-remaining-tokens", "3"),
+        ];
+        assert_eq!(shown, want.map(|(name, value)| (name, value.to_owned())));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub use params::{Carriage, Parameter, Slot, Weight};
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -43,7 +44,7 @@ use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::domain::price::ServiceTier;
-use crate::domain::target::Capabilities;
+use crate::domain::target::{Capabilities, UnixMillis};
 use crate::domain::usage::Usage;
 
 /// What the request line says, where a dialect puts it there and not into the body.
@@ -226,6 +227,17 @@ pub trait Ingress: Send + Sync {
     /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
     fn id_header(&self) -> Option<&'static str> {
         None
+    }
+
+    /// The headers in which the dialect's clients look for what is left of a limit; none = they look for nothing.
+    fn limit_headers(&self) -> &'static [LimitHeader] {
+        &[]
+    }
+
+    /// A limit's reset in the dialect's form.
+    fn reset(&self, after: Duration, now: UnixMillis) -> String {
+        let _ = now;
+        limits::written(after)
     }
 
     /// Headers of the client that a provider of the same dialect must see.

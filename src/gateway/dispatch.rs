@@ -220,6 +220,7 @@ impl Dispatch {
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
+        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
         if !(200..300).contains(&reply.status) {
             let failure = self.refused(egress, reply, deadline).await;
             let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);

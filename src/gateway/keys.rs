@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Shared;
 use super::call::Call;
@@ -113,6 +113,29 @@ pub(super) fn answered(lease: &mut Lease, wire: &Wire, target: &Target, headers:
     let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let known = if &*target.upstream_model == "*" { &[] } else { wire.limits() };
     lease.answered(limits::told(known, &find, now), now);
+}
+
+/// What the head of an answer tells of the provider's limits, in the headers of the client's dialect. Only where the
+/// provider has one key for the target: with several, the next request may go out with another, and what is left of one
+/// is not what is left.
+pub(super) fn told(
+    pool: &Pool,
+    wire: &Wire,
+    call: &Call,
+    headers: &HeaderMap,
+    now: UnixMillis,
+) -> Vec<(HeaderName, HeaderValue)> {
+    if pool.keys().count() != 1 {
+        return Vec::new();
+    }
+    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let write = |reset| call.ingress.reset(reset, now);
+    let told = limits::told(wire.limits(), &find, now);
+    let shown = limits::shown(told, call.ingress.limit_headers(), &write);
+    let header = |(name, value): (&str, String)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(&value).ok()?))
+    };
+    shown.filter_map(header).collect()
 }
 
 /// What a refusal says of the key, with the end of its rest. Whether another key of the target may be tried.

@@ -436,7 +436,8 @@ async fn answer(
     if let Some((stay, session)) = decision.affinity.and_then(|stay| Some((stay, origin::session(&call)?))) {
         shared.homes.keep(&call.principal.tenant, session, Arc::clone(&target), shared.after(stay));
     }
-    match answer {
+    let limits = settlement.take_limits();
+    let mut response = match answer {
         Answer::Whole { body, observed } => {
             let settled = settlement.completed(&observed);
             if let Some(shadow) = shadow {
@@ -447,7 +448,7 @@ async fn answer(
             if let Some((lead, ttl)) = lead {
                 relay::Recorder::whole(lead, ttl, JSON, dropped, &body).keep(&settled);
             }
-            Ok(response)
+            response
         }
         Answer::Stream { pump, pending, note } => {
             if let Some(shadow) = shadow {
@@ -461,9 +462,11 @@ async fn answer(
             head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
             insert(&mut response, "x-accel-buffering", "no");
-            Ok(response)
+            response
         }
-    }
+    };
+    response.headers_mut().extend(limits);
+    Ok(response)
 }
 
 const JSON: &str = "application/json";

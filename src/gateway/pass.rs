@@ -262,7 +262,8 @@ impl Pass {
         Load::of_call(&self.call)
     }
 
-    fn respond(&self, passed: Passed, settlement: Settlement) -> Response<Body> {
+    fn respond(&self, passed: Passed, mut settlement: Settlement) -> Response<Body> {
+        let limits = settlement.take_limits();
         let (body, settled, streamed) = match passed.answer {
             Answer::Whole { body, observed } => (Body::whole(body), settlement.completed(&observed), false),
             Answer::Stream { pump, pending, target } => {
@@ -280,6 +281,7 @@ impl Pass {
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
+        response.headers_mut().extend(limits);
         response
     }
 
@@ -311,6 +313,7 @@ impl Pass {
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
+        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,8 @@ struct Attempt {
     dropped: Vec<String>,
     /// What the local runtime has counted so far.
     counted: Option<Usage>,
+    /// What the provider says of its limits, in the client's headers.
+    limits: Vec<(HeaderName, HeaderValue)>,
     in_flight: InFlight,
     /// By a key of the tenant's own.
     own_key: bool,
@@ -188,8 +191,9 @@ impl Settlement {
         let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
-        let (first, status, counted) = (None, None, None);
-        self.attempt = Some(Attempt { target, started, began, first, status, dropped, counted, in_flight, own_key });
+        let (first, status, counted, limits) = (None, None, None, Vec::new());
+        self.attempt =
+            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -218,6 +222,18 @@ impl Settlement {
         if let Some(attempt) = &mut self.attempt {
             attempt.status = Some(status);
         }
+    }
+
+    /// It tells of the provider's limits.
+    pub(super) fn limits(&mut self, told: Vec<(HeaderName, HeaderValue)>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.limits = told;
+        }
+    }
+
+    /// What the answer that goes to the client tells of limits.
+    pub(super) fn take_limits(&mut self) -> Vec<(HeaderName, HeaderValue)> {
+        self.attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.limits)).unwrap_or_default()
     }
 
     /// The first token arrived.

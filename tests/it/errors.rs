@@ -169,3 +169,38 @@ async fn operations_that_pass_try_another_key_and_rest_the_refused_one() {
     assert_eq!(keys.len(), 3, "two for the first, one for the second");
     assert!(keys[0] != keys[1] && keys[1] == keys[2], "the refused key rests");
 }
+
+#[tokio::test]
+async fn what_a_provider_tells_of_its_limits_is_shown_in_the_clients_headers() {
+    let told = [
+        "x-ratelimit-limit-requests: 100",
+        "x-ratelimit-remaining-requests: 99",
+        "x-ratelimit-reset-requests: 600ms",
+        "x-ratelimit-remaining-tokens: 5000",
+        "x-ratelimit-key: secret",
+    ];
+    let alpha = Upstream::start(vec![json_with(200, &told, &completion("hi", 1, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let limits = |got: &crate::harness::Answer| {
+        let named = got.headers.iter().filter(|(name, _)| name.as_str().contains("ratelimit"));
+        let mut all: Vec<_> = named.map(|(name, v)| format!("{name}: {}", v.to_str().unwrap())).collect();
+        all.sort_unstable();
+        all
+    };
+    let got = gateway.chat(&hello("auto")).await;
+    let mut want = told[..4].to_vec();
+    want.sort_unstable();
+    assert_eq!(limits(&got), want);
+    let got = limits(&ask(&gateway, &anthropic(false)).await);
+    let reset = got.iter().find_map(|header| header.strip_prefix("anthropic-ratelimit-requests-reset: "));
+    assert!(reset.unwrap().ends_with('Z'), "{got:?}");
+    let rest: Vec<_> = got.iter().filter(|header| !header.contains("-reset")).collect();
+    let want = [
+        "anthropic-ratelimit-requests-limit: 100",
+        "anthropic-ratelimit-requests-remaining: 99",
+        "anthropic-ratelimit-tokens-remaining: 5000",
+    ];
+    assert_eq!(rest, want);
+    assert!(limits(&ask(&gateway, &gemini(false)).await).is_empty(), "its clients know no such headers");
+    assert!(limits(&gateway.chat(&hello("pooled")).await).is_empty(), "one key of two is not what is left");
+}

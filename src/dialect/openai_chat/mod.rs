@@ -115,6 +115,10 @@ impl Ingress for OpenAiChat {
         Some(self)
     }
 
+    fn limit_headers(&self) -> &'static [LimitHeader] {
+        &super::limits::OPENAI
+    }
+
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(error::encode(error))
     }

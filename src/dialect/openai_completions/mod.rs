@@ -78,6 +78,10 @@ impl Ingress for OpenAiCompletions {
         Box::new(answer::Encoder::new(rendering))
     }
 
+    fn limit_headers(&self) -> &'static [LimitHeader] {
+        &super::limits::OPENAI
+    }
+
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(Family::encode(error))
     }

@@ -86,6 +86,10 @@ impl Ingress for OpenAiResponses {
         references::kept(items.iter().flatten())
     }
 
+    fn limit_headers(&self) -> &'static [LimitHeader] {
+        &super::limits::OPENAI
+    }
+
     fn encode_error(&self, error: &Error, _: &str) -> Bytes {
         Bytes::from(Family::encode(error))
     }

@@ -13,12 +13,17 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Anthropic, error};
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight, unread};
+use crate::dialect::{
+    EncodeStream, Envelope, Ingress, LimitHeader, Located, ModelInfo, Parameter, Rendering, Weight, unread,
+};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::{Error, ErrorKind};
+use crate::domain::target::UnixMillis;
 
 impl Ingress for Anthropic {
     fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
@@ -63,6 +68,17 @@ impl Ingress for Anthropic {
 
     fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {
         models::one(model)
+    }
+
+    fn limit_headers(&self) -> &'static [LimitHeader] {
+        &super::LIMITS
+    }
+
+    /// RFC 3339, in whole seconds, not before the moment.
+    fn reset(&self, after: Duration, now: UnixMillis) -> String {
+        let millis = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        let second = now.0.saturating_add(millis).saturating_add(999).div_euclid(1_000);
+        jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |moment| moment.to_string())
     }
 
     fn encode_error(&self, error: &Error, request: &str) -> Bytes {
