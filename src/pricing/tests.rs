@@ -223,7 +223,7 @@ fn a_tier_of_service_has_its_own_price_or_none() {
     };
     let million = |bucket| Usage::ZERO.with(bucket, 1_000_000);
     let flex = |more: &str, usage| charge(more, ServiceTier::Flex, usage);
-    let named = |cost: &str, id: &str| Ok((cost.to_owned(), format!("x/m@e#2026-01-01{id}")));
+    let named = |cost: &str, id: &str| Ok((Money::parse(cost).unwrap().to_string(), format!("x/m@e#2026-01-01{id}")));
     assert_eq!(charge("", ServiceTier::Standard, million(Bucket::Input)), named("10", ""));
     assert_eq!(flex("", million(Bucket::Input)), named("1", "+flex"));
     assert_eq!(flex("", million(Bucket::Reasoning)), named("2", "+flex"), "thinking is output here too");
