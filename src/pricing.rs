@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use crate::domain::money::{Money, Rate};
-use crate::domain::price::{Currency, Fx, FxRate, PriceBook, Quote, Rates};
+use crate::domain::price::{Currency, Fx, FxRate, PriceBook, Quote, Rates, ServiceTier};
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Bucket, Usage};
 
-/// The moments of a request; the price period says which of them counts.
+/// The moments of a request, of which the price period says which counts, and how it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct When {
     /// When it was sent.
     pub start: UnixMillis,
     /// When it ended.
     pub end: UnixMillis,
+    /// In which tier of service.
+    pub service: ServiceTier,
 }
 
 impl When {
-    /// Both at once: for expectations and baselines.
+    /// Both at once, in the standard tier: for expectations and baselines.
     #[must_use]
     pub fn at(moment: UnixMillis) -> Self {
-        Self { start: moment, end: moment }
+        Self { start: moment, end: moment, service: ServiceTier::Standard }
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Priced {
 pub enum Unpriced {
     /// No price period holds at the moment.
     NoPeriod,
+    /// The tier of service has no price.
+    NoServiceTier(ServiceTier),
     /// A bucket was used that has no rate.
     NoRate(Bucket),
     /// The currency has no exchange rate at the moment.
@@ -63,6 +67,7 @@ impl Unpriced {
     pub fn label(self) -> &'static str {
         match self {
             Self::NoPeriod => "no_price_period",
+            Self::NoServiceTier(_) => "no_price_for_service_tier",
             Self::NoRate(_) => "no_rate_for_bucket",
             Self::NoExchangeRate(_) => "no_exchange_rate",
             Self::Overflow => "overflow",
@@ -124,12 +129,16 @@ fn try_price(
     when: When,
     fx: &Fx,
 ) -> Result<Priced, Unpriced> {
-    let quote = book.at(when.start, when.end, input_tokens).ok_or(Unpriced::NoPeriod)?;
+    let at = |service| book.at((when.start, when.end), input_tokens, service);
+    let quote = at(when.service).ok_or_else(|| match at(ServiceTier::Standard) {
+        Some(_) => Unpriced::NoServiceTier(when.service),
+        None => Unpriced::NoPeriod,
+    })?;
     let mut sum = quote.period.per_request.filter(|_| fee).unwrap_or(Money::ZERO);
     for (_, _, _, amount) in lines(part, &quote) {
         sum = sum.checked_add(amount?).ok_or(Unpriced::Overflow)?;
     }
-    let price_id = Arc::clone(&quote.period.id);
+    let price_id = Arc::clone(quote.service.map_or(&quote.period.id, |service| &service.id));
     let currency = quote.period.currency;
     if currency == Currency::USD {
         return Ok(Priced { usd: sum, original: None, price_id });
@@ -144,7 +153,13 @@ pub type Line = (Bucket, u64, Option<Rate>, Result<Money, Unpriced>);
 
 /// The lines of a usage; with the fee per request they add up to the price, to the last pico-unit.
 pub fn lines<'a>(usage: &'a Usage, quote: &'a Quote<'a>) -> impl Iterator<Item = Line> + 'a {
-    usage.parts().map(|(bucket, count)| match rate(quote.rates, bucket) {
+    // What has a rate of its own in the standard tier has an unknown one in another, where none is given.
+    let unknown = |bucket: Bucket| {
+        quote.service.is_some()
+            && quote.period.rates[bucket as usize].is_some()
+            && quote.rates[bucket as usize].is_none()
+    };
+    usage.parts().map(move |(bucket, count)| match rate(quote.rates, bucket).filter(|_| !unknown(bucket)) {
         Some(rate) => (bucket, count, Some(rate), Ok(rate.cost(count))),
         None => (bucket, count, None, Err(Unpriced::NoRate(bucket))),
     })

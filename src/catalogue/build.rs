@@ -11,7 +11,7 @@ use super::{AlsoSpoken, Catalogue, Endpoint, KeyGrant, Provider, SourceFile, Sur
 use crate::dialect::{Quirks, StreamUsage};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
-use crate::domain::price::{Basis, Currency, Fx, FxRate, PriceBook, PricePeriod, Tier, Window};
+use crate::domain::price::{Basis, Currency, Fx, FxRate, PriceBook, PricePeriod, Service, ServiceTier, Tier, Window};
 use crate::domain::problem::Problem;
 use crate::domain::target::{Capabilities, Capability, Fact, Guarantee, Prior, Residency, Target, Training};
 use crate::domain::usage::Bucket;
@@ -247,6 +247,7 @@ fn models(
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
             reachable: *reachable,
+            tiered: raw.models.iter().flat_map(|model| &model.prices).any(|price| !price.services.is_empty()),
         };
         catalogue.targets.push(target);
         catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));
@@ -487,7 +488,14 @@ fn period(reader: &mut Reader<'_>, raw: &raw::Price, full_name: &str) -> Option<
         ]),
     });
     let windows = windows.collect();
-    let tiers = raw.tiers.iter().map(|tier| Tier {
+    let tiers = context_tiers(reader, &raw.tiers);
+    let id = format!("{full_name}#{}", raw.from.get_ref());
+    let services = services(reader, &raw.services, &id);
+    Some(PricePeriod { id: id.into(), from, to, currency, basis, rates, per_request, windows, tiers, services })
+}
+
+fn context_tiers(reader: &mut Reader<'_>, raw: &[raw::Tier]) -> Vec<Tier> {
+    let tiers = raw.iter().map(|tier| Tier {
         above_input: tier.above_input,
         rates: reader.rates(&[
             (Bucket::Input, &tier.input),
@@ -498,8 +506,35 @@ fn period(reader: &mut Reader<'_>, raw: &raw::Price, full_name: &str) -> Option<
     });
     let mut tiers: Vec<_> = tiers.collect();
     tiers.sort_by_key(|tier| tier.above_input);
-    let id = format!("{full_name}#{}", raw.from.get_ref()).into();
-    Some(PricePeriod { id, from, to, currency, basis, rates, per_request, windows, tiers })
+    tiers
+}
+
+/// Rates of other tiers of service.
+fn services(reader: &mut Reader<'_>, raw: &[raw::Service], period: &str) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for service in raw {
+        let name = service.name.get_ref().as_str();
+        let Some(tier) = ServiceTier::PRICED.into_iter().find(|tier| tier.name() == name) else {
+            reader.unknown_name(&service.name, "tier of service", &ServiceTier::PRICED.map(ServiceTier::name));
+            continue;
+        };
+        if services.iter().any(|known| known.tier == tier) {
+            reader.problem(&service.name, format!("two prices for `{name}`"));
+        }
+        services.push(Service {
+            tier,
+            id: format!("{period}+{name}").into(),
+            from: service.from.as_ref().and_then(|at| reader.moment(at)),
+            rates: reader.rates(&[
+                (Bucket::Input, &service.input),
+                (Bucket::CacheRead, &service.cache_read),
+                (Bucket::CacheWrite, &service.cache_write),
+                (Bucket::Output, &service.output),
+            ]),
+            tiers: context_tiers(reader, &service.tiers),
+        });
+    }
+    services
 }
 
 fn exchange(reader: &mut Reader<'_>, raw: &raw::Currencies) -> Fx {

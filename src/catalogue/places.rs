@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Catalogue, raw};
+use crate::domain::price::ServiceTier;
 use crate::domain::problem::Problem;
 use crate::domain::target::UnixMillis;
 
@@ -54,7 +55,7 @@ impl Catalogue {
                 };
                 warnings.push(places.warning(place, message));
             }
-            if target.is_available(now) && target.prices.at(now, now, 0).is_none() {
+            if target.is_available(now) && target.prices.at((now, now), 0, ServiceTier::Standard).is_none() {
                 let message = format!(
                     "{} has no price now: its requests are recorded as unpriced, and `max_cost` refuses it",
                     target.name

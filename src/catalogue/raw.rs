@@ -330,6 +330,9 @@ pub(super) struct Price {
     /// Other rates for large prompts.
     #[serde(rename = "tier", default)]
     pub tiers: Vec<Tier>,
+    /// Rates of other tiers of service. One that is not here has no known price.
+    #[serde(rename = "service", default)]
+    pub services: Vec<Service>,
     /// Where the price was read.
     #[expect(
         dead_code,
@@ -375,6 +378,28 @@ pub(super) struct Tier {
     pub cache_write: Option<Spanned<String>>,
     /// Of the answer.
     pub output: Option<Spanned<String>>,
+}
+
+/// Rates of a tier of service, as requests and answers name it. A rate that the standard has and that is left out here is
+/// not known.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    /// `flex`, `priority`, `batch` or `fast`.
+    pub name: Spanned<String>,
+    /// Since when these rates are known; absent = since the price's own beginning.
+    pub from: Option<Spanned<Datetime>>,
+    /// Of the prompt, per million tokens, as decimal text.
+    pub input: Option<Spanned<String>>,
+    /// Of what the provider had in its cache.
+    pub cache_read: Option<Spanned<String>>,
+    /// Of what the provider puts into its cache.
+    pub cache_write: Option<Spanned<String>>,
+    /// Of the answer.
+    pub output: Option<Spanned<String>>,
+    /// Other rates for large prompts.
+    #[serde(rename = "tier", default)]
+    pub tiers: Vec<Tier>,
 }
 
 /// `providers/currencies.toml`.

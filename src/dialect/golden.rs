@@ -60,6 +60,7 @@ fn answer(origin: DialectId) -> ChatResponse {
         choices: vec![choice],
         usage: Some(usage),
         service_tier: None,
+        served: None,
     }
 }
 

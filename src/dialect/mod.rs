@@ -43,6 +43,7 @@ use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
+use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, UnixMillis};
 use crate::domain::usage::Usage;
 
@@ -143,6 +144,8 @@ pub struct Observed {
     pub prompt: Option<Usage>,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
+    /// The tier of service in which it was made, as the provider names it.
+    pub service: Option<ServiceTier>,
     /// Whether the answer reached its good end (a finish reason, a terminal event).
     pub finished: bool,
     /// Whether the stream's own last word has arrived: nothing that matters follows, even if the connection stays open.

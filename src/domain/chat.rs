@@ -406,8 +406,10 @@ pub struct ChatResponse {
     pub choices: Vec<Choice>,
     /// Usage as the provider reported it; absent = it did not.
     pub usage: Option<super::usage::Usage>,
-    /// The processing tier that served it, where the provider says.
+    /// The processing tier that served it, in the provider's word where other dialects know it.
     pub service_tier: Option<String>,
+    /// The same for its price, where the provider says.
+    pub served: Option<super::price::ServiceTier>,
 }
 
 /// One answer.

@@ -199,6 +199,7 @@ mod tests {
             choices: vec![choice, Choice { content: vec![Part::Text("two".into())], ..Choice::new(1) }],
             usage: Some(Usage::ZERO.with(Bucket::Input, 3)),
             service_tier: None,
+            served: None,
         };
         assert_eq!(answer.output_bytes(), 14);
         let mut collector = Collector::default();

@@ -39,6 +39,56 @@ impl std::fmt::Debug for Currency {
     }
 }
 
+/// The tier of service in which a provider works: slower and cheaper, or faster and dearer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ServiceTier {
+    /// What everybody gets who asks for nothing.
+    #[default]
+    Standard,
+    /// Slower and cheaper.
+    Flex,
+    /// Preferred.
+    Priority,
+    /// Within a day.
+    Batch,
+    /// Faster answers.
+    Fast,
+    /// Another one. It has no price here.
+    Other,
+}
+
+impl ServiceTier {
+    /// Those that may have prices of their own.
+    pub const PRICED: [Self; 4] = [Self::Flex, Self::Priority, Self::Batch, Self::Fast];
+
+    /// A stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Batch => "batch",
+            Self::Fast => "fast",
+            Self::Other => "other",
+        }
+    }
+
+    /// By the word of a request or an answer, as the providers say it; none = it says nothing (`auto`).
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        Some(match word.to_ascii_lowercase().as_str() {
+            "" | "auto" | "unspecified" => return None,
+            "default" | "standard" | "standard_only" | "on_demand" => Self::Standard,
+            "flex" => Self::Flex,
+            "priority" => Self::Priority,
+            "batch" => Self::Batch,
+            "fast" => Self::Fast,
+            _ => Self::Other,
+        })
+    }
+}
+
 /// Which moment of a request chooses its price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Basis {
@@ -77,6 +127,23 @@ pub struct PricePeriod {
     pub windows: Vec<Window>,
     /// Other rates for the whole request above so many input tokens, ascending.
     pub tiers: Vec<Tier>,
+    /// Rates of other tiers of service.
+    pub services: Vec<Service>,
+}
+
+/// Rates of a tier of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Which.
+    pub tier: ServiceTier,
+    /// Names these rates for ever: the period's name and the tier's.
+    pub id: Arc<str>,
+    /// First moment for which they are known; none = the period's.
+    pub from: Option<UnixMillis>,
+    /// The rates, below all context tiers. A bucket that has a rate of its own in the period and none here is not known.
+    pub rates: Rates,
+    /// Other rates above so many input tokens, ascending.
+    pub tiers: Vec<Tier>,
 }
 
 /// Rates at certain times of day, UTC.
@@ -108,17 +175,37 @@ pub struct Quote<'a> {
     pub period: &'a PricePeriod,
     /// The rates.
     pub rates: &'a Rates,
+    /// Which tier of service they are of; none = the standard.
+    pub service: Option<&'a Service>,
 }
 
 impl PriceBook {
-    /// The prices of a moment for a prompt of so many tokens; none = unknown.
+    /// The prices of a moment for a prompt of so many tokens in a tier of service; none = unknown. Where windows or context
+    /// tiers change the standard price, those of another tier of service are known only where they are given apart.
     #[must_use]
-    pub fn at(&self, start: UnixMillis, end: UnixMillis, input_tokens: u64) -> Option<Quote<'_>> {
+    pub fn at(
+        &self,
+        (start, end): (UnixMillis, UnixMillis),
+        input_tokens: u64,
+        service: ServiceTier,
+    ) -> Option<Quote<'_>> {
         let period = self.periods.iter().rev().find(|period| period.holds(period.moment(start, end)))?;
         let moment = period.moment(start, end);
         let window = period.windows.iter().find(|window| window.holds(moment)).map(|window| &window.rates);
-        let tier = period.tiers.iter().rev().find(|tier| input_tokens > tier.above_input).map(|tier| &tier.rates);
-        Some(Quote { period, rates: window.or(tier).unwrap_or(&period.rates) })
+        let above = |tiers: &'_ [Tier]| tiers.iter().rposition(|tier| input_tokens > tier.above_input);
+        let tier = above(&period.tiers).map(|at| &period.tiers[at]);
+        if service == ServiceTier::Standard {
+            let rates = window.or(tier.map(|tier| &tier.rates)).unwrap_or(&period.rates);
+            return Some(Quote { period, rates, service: None });
+        }
+        let known = |s: &&Service| s.tier == service && s.from.is_none_or(|from| from <= moment);
+        let service = period.services.iter().find(known).filter(|_| window.is_none())?;
+        let rates = match (tier, above(&service.tiers).map(|at| &service.tiers[at])) {
+            (Some(_), None) => return None,
+            (_, Some(tier)) => &tier.rates,
+            (None, None) => &service.rates,
+        };
+        Some(Quote { period, rates, service: Some(service) })
     }
 
     /// Whether there is any price at all.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::id::{DialectId, TargetId};
-use super::price::PriceBook;
+use super::price::{PriceBook, ServiceTier};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -278,6 +278,9 @@ pub struct Target {
     pub cancel_stops_billing: bool,
     /// Whether the target can be dialled at all: a base URL and, where needed, a credential are there.
     pub configured: bool,
+    /// Whether its provider has tiers of service, as far as prices say: then what was asked for counts where the answer is
+    /// silent.
+    pub tiered: bool,
     /// Whether only a credential may be missing: who brings one can go there.
     pub reachable: bool,
 }
@@ -287,6 +290,12 @@ impl Target {
     #[must_use]
     pub fn is_available(&self, at: UnixMillis) -> bool {
         self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
+    }
+
+    /// The tier in which a request is served that asks for one: where the provider has no tiers, it gets what everybody gets.
+    #[must_use]
+    pub fn served(&self, asked: ServiceTier) -> ServiceTier {
+        if self.tiered { asked } else { ServiceTier::Standard }
     }
 
     /// Whether it can be dialled, by a key of the gateway's or by one of the asking tenant's own.

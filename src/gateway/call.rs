@@ -13,6 +13,7 @@ use crate::domain::embed::EmbedRequest;
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 use crate::wire::splice::{Members, quote};
 
@@ -65,6 +66,14 @@ impl Call {
         let asked = self.envelope.model.as_str();
         let asked = asked.strip_prefix(&*target.provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(asked);
         asked.strip_suffix(&*target.endpoint).and_then(|rest| rest.strip_suffix('@')).unwrap_or(asked)
+    }
+
+    /// The tier of service that the request asks for, by whatever name its dialect has for it.
+    pub(super) fn service(&self) -> ServiceTier {
+        let names = self.ingress.parameters().iter().filter(|parameter| parameter.slot == Slot::ServiceTier);
+        let mut values = names.filter_map(|name| self.envelope.spans.value(&self.body, name.name));
+        let word = values.find_map(|value| serde_json::from_slice::<String>(value).ok());
+        word.as_deref().and_then(ServiceTier::read).unwrap_or_default()
     }
 
     /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.

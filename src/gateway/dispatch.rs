@@ -493,6 +493,7 @@ fn observed(response: &ChatResponse) -> Observed {
     Observed {
         usage: response.usage,
         model: Some(response.model.clone()),
+        service: response.served,
         finished: true,
         output_bytes: response.output_bytes(),
         ..Observed::default()

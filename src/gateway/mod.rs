@@ -340,6 +340,7 @@ impl Gateway {
             max_output: call.envelope.max_output,
             choices: call.envelope.choices,
             stream: call.envelope.stream,
+            service: call.service(),
             needs: call.envelope.needs,
             inexpressible: &inexpressible,
             user: user.as_deref(),

@@ -21,6 +21,7 @@ use crate::dialect::Observed;
 use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
+use crate::domain::price::ServiceTier;
 use crate::domain::receipt::{
     AttemptRecord, BaselineCharge, BaselineRecord, CacheRecord, ChargeRecord, Original, Outcome, Receipt, StoredKey,
 };
@@ -64,8 +65,9 @@ impl Pricer {
                 Charge::Unpriced(_) => None,
             }
         };
+        let standard = When { service: ServiceTier::Standard, ..self.when };
         let baseline = self.baseline.as_ref();
-        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(self.when, When::at)));
+        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(standard, When::at)));
         (at(self.target, self.when), baseline)
     }
 }
@@ -88,6 +90,8 @@ pub(super) struct Settlement {
     beside: Arc<Mutex<Vec<AttemptRecord>>>,
     /// Answers that were asked for.
     choices: u32,
+    /// The tier of service that was asked for.
+    service: ServiceTier,
 }
 
 /// The attempt in flight.
@@ -121,6 +125,7 @@ impl Settlement {
             spared: false,
             beside: Arc::default(),
             choices: 1,
+            service: ServiceTier::Standard,
             held: Held { bills_on: Arc::default(), abandoned: Arc::default(), permits, ending },
             shared,
             snapshot,
@@ -136,6 +141,7 @@ impl Settlement {
     /// The policy decided.
     pub(super) fn decided(&mut self, decision: &Decision, choices: u32, trail: Option<Box<Trail>>) {
         self.choices = choices;
+        self.service = decision.service;
         self.receipt.route = Some(Arc::clone(&decision.route));
         self.baseline.clone_from(&decision.baseline);
         self.trail = trail;
@@ -158,6 +164,7 @@ impl Settlement {
             held: Held { bills_on: Arc::default(), ..self.held.clone() },
             spared: false,
             choices: self.choices,
+            service: self.service,
             beside: Arc::clone(&self.beside),
         }
     }
@@ -200,7 +207,8 @@ impl Settlement {
     /// A pricer of the attempt in flight.
     pub(super) fn pricer(&self) -> Option<Pricer> {
         let attempt = self.attempt.as_ref()?;
-        let when = When { start: attempt.started, end: self.shared.now() };
+        let service = self.snapshot.catalogue.target(attempt.target).served(self.service);
+        let when = When { start: attempt.started, end: self.shared.now(), service };
         let (snapshot, baseline) = (Arc::clone(&self.snapshot), self.baseline.clone());
         Some(Pricer { snapshot, target: attempt.target, baseline, when })
     }
@@ -338,7 +346,9 @@ impl Settlement {
         let charge = if observed.unreported {
             ChargeRecord::Unpriced { reason: "usage_not_reported" }
         } else {
-            self.charge(target, &usage, When { start: attempt.started, end: ended })
+            // What the provider says it did counts, not what was asked of it.
+            let service = observed.service.unwrap_or_else(|| target.served(self.service));
+            self.charge(target, &usage, When { start: attempt.started, end: ended, service })
         };
         let before = attempt.in_flight.before();
         // What an account of the tenant's may not do says nothing of the target for others.
@@ -349,7 +359,8 @@ impl Settlement {
         // A saving is claimed for what was delivered, not for what nobody received.
         let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
         if success && delivered && !usage.is_zero() {
-            self.receipt.baseline = self.baseline_record(&usage, When { start: attempt.started, end: ended });
+            let when = When { start: attempt.started, end: ended, service: ServiceTier::Standard };
+            self.receipt.baseline = self.baseline_record(&usage, when);
         }
         let route = self.receipt.route.clone().unwrap_or_else(|| "direct".into());
         let handles = self.snapshot.target_metrics(&self.shared.metrics, &route, target);

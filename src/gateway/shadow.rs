@@ -21,6 +21,8 @@ use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::money::Money;
+use crate::domain::price::ServiceTier;
+use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
 use crate::ledger::shadow::{self, Outcome, Reservation};
 use crate::policy::{Decision, Lossy, Market, Shadowed, Ticket};
@@ -110,7 +112,7 @@ impl Shadow {
                 failure: None,
                 duration_ms,
                 usage: usage.unwrap_or(Usage::ZERO),
-                cost: usage.and_then(|usage| self.price(&usage, started)),
+                cost: usage.and_then(|usage| self.price(&usage, response.served, started)),
                 agreement: compare(&request, self.primary(answer).as_ref(), &response),
             },
             Err(failure) => Outcome {
@@ -207,9 +209,11 @@ impl Shadow {
         dialect::egress(self.dialect)?.transcode().decode_response(&answer?, &Quirks::default()).ok()
     }
 
-    fn price(&self, usage: &Usage, at: crate::domain::target::UnixMillis) -> Option<Money> {
+    fn price(&self, usage: &Usage, served: Option<ServiceTier>, at: UnixMillis) -> Option<Money> {
         let catalogue = &*self.snapshot.catalogue;
-        Market::price(catalogue, catalogue.target(self.planned.target), usage, at)
+        let target = catalogue.target(self.planned.target);
+        let service = served.unwrap_or_else(|| target.served(self.decision.service));
+        Market::price_in(catalogue, service, target, usage, at)
     }
 }
 

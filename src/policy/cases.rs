@@ -13,6 +13,7 @@ use crate::domain::error::ErrorKind;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
+use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::Usage;
 use crate::shape::Spanned;
@@ -281,6 +282,10 @@ impl Market for Ready<'_> {
 
     fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
         self.inner.price(target, usage, at)
+    }
+
+    fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        self.inner.price_in(service, target, usage, at)
     }
 }
 

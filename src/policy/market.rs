@@ -3,6 +3,7 @@
 use super::Market;
 use crate::catalogue::{Catalogue, TIERS, tier_rank};
 use crate::domain::money::Money;
+use crate::domain::price::ServiceTier;
 use crate::domain::target::{Target, UnixMillis};
 use crate::domain::usage::Usage;
 use crate::pricing::{self, When};
@@ -26,5 +27,9 @@ impl Market for Catalogue {
 
     fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
         pricing::price(usage, &target.prices, When::at(at), self.fx()).usd()
+    }
+
+    fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        pricing::price(usage, &target.prices, When { service, ..When::at(at) }, self.fx()).usd()
     }
 }

@@ -60,6 +60,7 @@ pub use zones::{Countries, ZONES, Zone};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::price::ServiceTier;
 use crate::domain::problem::Problem;
 use crate::domain::target::{Target, UnixMillis};
 use crate::domain::usage::Usage;
@@ -80,6 +81,11 @@ pub trait Market {
 
     /// What that usage costs in USD at that moment. None: not known.
     fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money>;
+
+    /// The same in a tier of service. What knows no tiers knows no price of one.
+    fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        (service == ServiceTier::Standard).then(|| self.price(target, usage, at)).flatten()
+    }
 }
 
 /// A compiled policy. Valid for the catalogue that it was compiled against.

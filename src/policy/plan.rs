@@ -17,6 +17,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 
@@ -37,6 +38,8 @@ pub struct Ask<'a> {
     pub choices: u32,
     /// Whether a stream is asked for.
     pub stream: bool,
+    /// The tier of service that is asked for.
+    pub service: ServiceTier,
     /// What the target must be able to do.
     pub needs: Capabilities,
     /// Parameters that change the answer and that a dialect cannot express. Asked at most once per dialect.
@@ -69,6 +72,7 @@ impl<'a> Ask<'a> {
             max_output: None,
             choices: 1,
             stream: false,
+            service: ServiceTier::Standard,
             needs: Capabilities::NONE,
             inexpressible: &|_| Vec::new(),
             user: None,
@@ -198,6 +202,8 @@ pub struct Decision {
     pub max_output: Option<u64>,
     /// Tokens of prompt that were expected.
     pub input_tokens: u64,
+    /// The tier of service that was asked for.
+    pub service: ServiceTier,
     /// Why nothing is admitted; none = something is.
     pub refusal: Option<Error>,
     /// The moment of the decision.
@@ -235,7 +241,8 @@ impl Decision {
             return Err(Some(Reason::NotConfigured));
         }
         if self.requirement.max_cost.is_some() {
-            let cost = expected_cost(market, target, candidate.expected_input, candidate.expected_output, now);
+            let cost =
+                expected_cost(market, (target, self.service), candidate.expected_input, candidate.expected_output, now);
             self.requirement.check_cost(cost)?;
         }
         if self.requirement.ttft_p95_ms.is_some() || self.requirement.measured_only {
@@ -399,6 +406,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         lossy: route.map_or_else(Lossy::default, |r| r.lossy),
         max_output: route.and_then(|r| r.max_output.or(r.output_cap)),
         input_tokens: ask.input_tokens,
+        service: ask.service,
         refusal: None,
         at: ask.at,
         dice,
@@ -434,7 +442,7 @@ impl Examiner<'_> {
         let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
         let input = per_million(ask.input_tokens, expected.input_ppm);
         let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
-        let expected_cost = expected_cost(market, target, expected_input, expected_output, ask.at);
+        let expected_cost = expected_cost(market, (target, ask.service), expected_input, expected_output, ask.at);
         self.requirement.check_cost(expected_cost)?;
         if !target.is_usable(signal.own_key) {
             return Err(Reason::NotConfigured);
@@ -512,7 +520,10 @@ impl Examiner<'_> {
         let Some(target) = self.market.targets().get(candidate.target.index()) else { return false };
         let output = candidate.expected_output;
         let usage = Usage::ZERO.with(Bucket::CacheRead, self.ask.input_tokens).with(Bucket::Output, output);
-        let cached = self.market.price(target, &usage, self.ask.at).or(candidate.expected_cost);
+        let cached = self
+            .market
+            .price_in(target.served(self.ask.service), target, &usage, self.ask.at)
+            .or(candidate.expected_cost);
         let score = cached.map(|cost| exchanged(cost, candidate.latency_ms, second));
         home == 0 || score.zip(best.score).is_some_and(|(score, best)| score <= best)
     }
@@ -542,14 +553,14 @@ fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
 /// `input`: tokens of prompt, and how many of them come from the cache.
 fn expected_cost(
     market: &dyn Market,
-    target: &Target,
+    (target, service): (&Target, ServiceTier),
     input: (u64, u64),
     output: u64,
     at: UnixMillis,
 ) -> Option<Money> {
     let (all, cached) = input;
     let usage = Usage::ZERO.with(Bucket::Input, all - cached.min(all)).with(Bucket::CacheRead, cached.min(all));
-    market.price(target, &usage.with(Bucket::Output, output), at)
+    market.price_in(target.served(service), target, &usage.with(Bucket::Output, output), at)
 }
 
 fn per_million(tokens: u64, ppm: u32) -> u64 {

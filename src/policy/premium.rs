@@ -33,7 +33,11 @@ pub fn premium(decision: &Decision, market: &dyn Market, ask: &Ask<'_>) -> Optio
     let usable = kept_out.filter(|target| {
         target.configured && quality.check(target, market, decision.at).is_ok() && carries(target, ask, decision.lossy)
     });
-    let cheapest = usable.filter_map(|target| Some((market.price(target, &usage, decision.at)?, target.id))).min();
+    let cheapest = usable
+        .filter_map(|target| {
+            Some((market.price_in(target.served(decision.service), target, &usage, decision.at)?, target.id))
+        })
+        .min();
     Some(match cheapest.filter(|(price, _)| *price < least) {
         Some((price, target)) => Premium { over: least.checked_sub(price)?, cheapest: Some(target) },
         None => Premium { over: Money::ZERO, cheapest: None },

@@ -38,7 +38,7 @@ const O1: &str = "openai/o1@global";
 fn the_ratios_are_exact() {
     let catalogue = catalogue();
     let when = at("2025-01-28T12:00:00Z").start;
-    let rates = |name| *target(&catalogue, name).prices.at(when, when, 0).unwrap().rates;
+    let rates = |name| *target(&catalogue, name).prices.at((when, when), 0, ServiceTier::Standard).unwrap().rates;
     let (r1, o1) = (rates(R1), rates(O1));
     let ratio = |bucket| {
         let nanos = |rates: &Rates| i128::from(rate(rates, bucket).unwrap().nanos_per_million());
@@ -76,7 +76,7 @@ fn the_worked_day_to_the_last_pico() {
     assert_eq!(o1.checked_sub(r1).unwrap().to_string(), "225.56305781");
     let moment = at(when).start;
     let book = &target(&catalogue, R1).prices;
-    let quote = book.at(moment, moment, 2_000_000).unwrap();
+    let quote = book.at((moment, moment), 2_000_000, ServiceTier::Standard).unwrap();
     let usage = worked_day();
     let parts: Vec<String> = lines(&usage, &quote).map(|(_, _, _, amount)| amount.unwrap().to_string()).collect();
     assert_eq!(parts, ["0.66", "0.112", "7.66500219"]);
@@ -193,8 +193,56 @@ proptest! {
         let cost = price(&usage, book, when, catalogue.fx()).usd().unwrap();
         let grown = price(&usage.with(Bucket::Reasoning, more), book, when, catalogue.fx()).usd().unwrap();
         prop_assert!(cost >= Money::ZERO && grown >= cost);
-        let quote = book.at(when.start, when.end, usage.input_tokens()).unwrap();
+        let quote = book.at((when.start, when.end), usage.input_tokens(), ServiceTier::Standard).unwrap();
         let sum = lines(&usage, &quote).map(|(_, _, _, amount)| amount.unwrap().pico()).sum::<i128>();
         prop_assert_eq!(sum, cost.pico());
     }
+}
+
+#[test]
+fn a_tier_of_service_has_its_own_price_or_none() {
+    let price_of = |more: &str| {
+        let service = "[[model.price.service]]\n    name = \"flex\"\n    input = \"1\"\n    output = \"2\"";
+        format!(
+            "name = \"x\"\ntitle = \"x\"\ndialect = \"openai-chat\"\nauth = {{ scheme = \"none\" }}\n[[endpoint]]\nname = \"e\"\n\
+             source = \"s\"\nchecked = 2026-01-01\n[[model]]\nid = \"m\"\n  [[model.price]]\n  from = 2026-01-01\n  input = \"10\"\n  \
+             cache_read = \"5\"\n  output = \"20\"\n  source = \"s\"\n  checked = 2026-01-01\n    {service}\n{more}"
+        )
+    };
+    let compiled = |text: &str| {
+        let file = crate::catalogue::SourceFile { name: "providers/x.toml".into(), text: text.to_owned() };
+        Catalogue::compile(&[file], &Surroundings { env: &|_| None, served: &[] })
+    };
+    let charge = |more: &str, service, usage: Usage| {
+        let catalogue = compiled(&price_of(more)).unwrap();
+        let when = When { service, ..at("2026-06-01T12:00:00Z") };
+        match price(&usage, &target(&catalogue, "x/m").prices, when, catalogue.fx()) {
+            Charge::Priced(priced) => Ok((priced.usd.to_string(), priced.price_id.to_string())),
+            Charge::Unpriced(why) => Err(why),
+        }
+    };
+    let million = |bucket| Usage::ZERO.with(bucket, 1_000_000);
+    let flex = |more: &str, usage| charge(more, ServiceTier::Flex, usage);
+    let named = |cost: &str, id: &str| Ok((Money::parse(cost).unwrap().to_string(), format!("x/m@e#2026-01-01{id}")));
+    assert_eq!(charge("", ServiceTier::Standard, million(Bucket::Input)), named("10", ""));
+    assert_eq!(flex("", million(Bucket::Input)), named("1", "+flex"));
+    assert_eq!(flex("", million(Bucket::Reasoning)), named("2", "+flex"), "thinking is output here too");
+    // The standard has a price of its own for it, so that of another tier is another one, and not known.
+    assert_eq!(flex("", million(Bucket::CacheRead)), Err(Unpriced::NoRate(Bucket::CacheRead)));
+    assert_eq!(flex("    cache_read = \"0.5\"", million(Bucket::CacheRead)), named("0.5", "+flex"));
+    for other in [ServiceTier::Priority, ServiceTier::Batch, ServiceTier::Fast, ServiceTier::Other] {
+        assert_eq!(charge("", other, million(Bucket::Input)), Err(Unpriced::NoServiceTier(other)));
+    }
+    let late = "    from = 2026-07-01";
+    assert_eq!(flex(late, million(Bucket::Input)), Err(Unpriced::NoServiceTier(ServiceTier::Flex)), "not known yet");
+    // Above a context tier only where it is given apart, and never in a window.
+    let above = "  [[model.price.tier]]\n  above_input = 1000\n  input = \"30\"\n";
+    assert_eq!(flex(above, million(Bucket::Input)), Err(Unpriced::NoServiceTier(ServiceTier::Flex)));
+    let apart = format!("      [[model.price.service.tier]]\n      above_input = 1000\n      input = \"3\"\n{above}");
+    assert_eq!(flex(&apart, million(Bucket::Input)), named("3", "+flex"));
+    let window = "  [[model.price.window]]\n  name = \"noon\"\n  utc = [\"11:00-13:00\"]\n  input = \"4\"\n";
+    assert_eq!(flex(window, million(Bucket::Input)), Err(Unpriced::NoServiceTier(ServiceTier::Flex)));
+    let twice = "    [[model.price.service]]\n    name = \"flex\"\n    [[model.price.service]]\n    name = \"flexx\"\n";
+    let told = compiled(&price_of(twice)).unwrap_err().iter().map(ToString::to_string).collect::<String>();
+    assert!(told.contains("two prices for `flex`") && told.contains("did you mean `flex`?"), "{told}");
 }

@@ -17,6 +17,7 @@ use crate::catalogue::{Catalogue, Target};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
+use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 use crate::ledger::decisions::Recorded;
@@ -81,6 +82,10 @@ impl Market for Past<'_> {
 
     fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
         Market::price(self.catalogue, target, usage, at)
+    }
+
+    fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
+        Market::price_in(self.catalogue, service, target, usage, at)
     }
 }
 

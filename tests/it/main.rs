@@ -34,6 +34,7 @@ mod shutdown;
 mod storm;
 mod stream;
 mod tidy;
+mod tiers;
 mod tokens;
 mod trail;
 mod upstream;

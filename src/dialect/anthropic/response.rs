@@ -7,6 +7,7 @@ use crate::dialect::Observed;
 use crate::domain::chat::{ChatResponse, Choice, FinishReason, Json, Part, Signature, ToolCall};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 
 /// Decodes a whole answer. An empty one is legal.
@@ -55,6 +56,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         }],
         usage: wire.usage.as_ref().map(usage),
         service_tier: None,
+        served: wire.usage.as_ref().and_then(service),
     })
 }
 
@@ -70,6 +72,7 @@ pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
     let Some(content) = wire.content else { return Err(no_answer()) };
     Ok(Observed {
         usage: wire.usage.as_ref().map(usage),
+        service: wire.usage.as_ref().and_then(service),
         model: wire.model,
         finished: wire.stop_reason.is_some(),
         began: content.get() != "[]",
@@ -77,6 +80,11 @@ pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
         output_bytes: content.get().len().saturating_sub(2) as u64,
         ..Observed::default()
     })
+}
+
+/// The tier of service of an answer.
+pub(super) fn service(wire: &WireUsage) -> Option<ServiceTier> {
+    wire.service_tier.as_deref().and_then(ServiceTier::read)
 }
 
 /// Disjoint buckets: `input_tokens` already excludes cached prompt, `output_tokens` includes thinking.

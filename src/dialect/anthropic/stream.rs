@@ -276,6 +276,7 @@ struct Meter {
 impl Meter {
     fn head(&mut self, report: Option<WireUsage>, model: Option<&str>) {
         if let Some(report) = report {
+            self.observed.service = super::response::service(&report).or(self.observed.service);
             self.usage.update(WireUsage { output_tokens: None, output_tokens_details: None, ..report });
             let prompt = WireUsage { output_tokens: None, output_tokens_details: None, ..self.usage.clone() };
             self.observed.prompt = Some(usage(&prompt).with(Bucket::Search, 0));
@@ -287,6 +288,7 @@ impl Meter {
 
     fn delta(&mut self, report: Option<WireUsage>) {
         if let Some(report) = report {
+            self.observed.service = super::response::service(&report).or(self.observed.service);
             self.usage.update(report);
             self.observed.usage = Some(usage(&self.usage));
         }

@@ -384,6 +384,8 @@ pub(super) struct WireUsage {
     pub(super) server_tool_use: Option<ServerToolUse>,
     #[serde(default)]
     pub(super) iterations: Option<Vec<Iteration>>,
+    #[serde(default)]
+    pub(super) service_tier: Option<String>,
 }
 
 /// More tokens than any request can have.

@@ -208,6 +208,8 @@ pub(super) struct Event<'a> {
     pub(super) usage: Option<WireUsage>,
     #[serde(default)]
     pub(super) trace: Option<Trace>,
+    #[serde(borrow, default)]
+    pub(super) service_tier: Option<Typed<'a>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,6 +9,7 @@ use crate::domain::chat::{
 };
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 
 /// Decodes a whole answer. An empty one is legal.
@@ -49,6 +50,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         created: None,
         choices: vec![choice],
         usage: wire.usage.as_ref().map(usage),
+        served: wire.service_tier.as_ref().and_then(|tier| ServiceTier::read(&tier.kind)),
         service_tier: wire.service_tier.map(|t| t.kind.into_owned()),
     })
 }

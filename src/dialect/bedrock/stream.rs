@@ -13,6 +13,7 @@ use crate::dialect::{DecodeStream, Observed};
 use crate::domain::chat::{ChatEvent, Signature};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::wire::eventstream::{BadFrame, EventStreamDecoder, Frame};
 
 /// Turns the provider's frames into canonical events.
@@ -126,6 +127,8 @@ impl Answer {
                 if let Some(model) = event.trace.and_then(Trace::model) {
                     self.observed.model = Some(model);
                 }
+                let tier = event.service_tier.as_ref().and_then(|tier| ServiceTier::read(&tier.kind));
+                self.observed.service = tier.or(self.observed.service);
                 if let Some(report) = &event.usage {
                     let report = usage(report);
                     self.observed.usage = Some(report);

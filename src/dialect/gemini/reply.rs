@@ -13,6 +13,7 @@ use crate::dialect::Observed;
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 use crate::wire::splice::quote;
 
@@ -67,6 +68,13 @@ impl State {
         }
         let reported = answer.usage_metadata.is_some();
         if let Some(usage) = answer.usage_metadata {
+            let service = match &usage.service_tier {
+                Some(Word::Text(word)) => ServiceTier::read(word),
+                // Zero is what says nothing.
+                Some(Word::Number(0)) | None => None,
+                Some(Word::Number(_)) => Some(ServiceTier::Other),
+            };
+            self.observed.service = service.or(self.observed.service);
             // Cumulative, and not every event repeats every member.
             self.usage.update(usage);
         }
@@ -454,6 +462,7 @@ impl WireUsage {
             prompt_tokens_details,
             cache_tokens_details,
             candidates_tokens_details,
+            service_tier,
         } = report;
         set(&mut self.prompt_token_count, prompt_token_count);
         set(&mut self.candidates_token_count, candidates_token_count);
@@ -463,6 +472,7 @@ impl WireUsage {
         set(&mut self.prompt_tokens_details, prompt_tokens_details);
         set(&mut self.cache_tokens_details, cache_tokens_details);
         set(&mut self.candidates_tokens_details, candidates_tokens_details);
+        set(&mut self.service_tier, service_tier);
     }
 
     /// Disjoint buckets: the prompt includes what was cached, the answer excludes thinking; the results of tools that

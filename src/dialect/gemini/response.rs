@@ -12,11 +12,12 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
     let (mut state, mut events) = (State::default(), Vec::new());
     state.answer(read(body)?, &mut events)?;
     state.finish(&mut events);
+    let served = state.observed.service;
     let mut collector = Collector::default();
     for event in events {
         collector.take(event)?;
     }
-    collector.finish()
+    Ok(ChatResponse { served, ..collector.finish()? })
 }
 
 /// Reads what metering needs from an answer that passes unchanged.

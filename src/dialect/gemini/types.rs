@@ -126,6 +126,7 @@ pub(super) struct WireUsage {
     pub(super) prompt_tokens_details: Option<Vec<Modality>>,
     pub(super) cache_tokens_details: Option<Vec<Modality>>,
     pub(super) candidates_tokens_details: Option<Vec<Modality>>,
+    pub(super) service_tier: Option<Word>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -16,6 +16,7 @@ use crate::domain::chat::{
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::Usage;
 use crate::wire::sse::{SseDecoder, SseEvent};
 use crate::wire::think::{Piece, ThinkSplitter};
@@ -41,6 +42,7 @@ pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Fai
         collector.take(event)?;
     }
     let mut response = collector.finish()?;
+    response.served = service_tier.as_deref().and_then(ServiceTier::read);
     response.service_tier = service_tier;
     Ok(response)
 }
@@ -175,6 +177,7 @@ impl State {
         if let Some(id) = answer.id.filter(|id| self.id.is_empty() && !id.is_empty()) {
             self.id = id.into_owned();
         }
+        self.observed.service = answer.service_tier.as_deref().and_then(ServiceTier::read).or(self.observed.service);
         if let Some(model) = answer.model.filter(|model| self.observed.model.is_none() && !model.is_empty()) {
             self.observed.model = Some(model.into_owned());
         }

@@ -13,6 +13,7 @@ use super::usage::WireUsage;
 use crate::dialect::{Observed, Quirks, Rendering};
 use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part};
 use crate::domain::error::{Failure, FailureKind};
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 
 #[derive(Deserialize)]
@@ -22,6 +23,8 @@ struct Answer<'a> {
     #[serde(borrow)]
     choices: Option<Vec<AnswerChoice<'a>>>,
     usage: Option<WireUsage>,
+    #[serde(default)]
+    service_tier: Option<String>,
     error: Option<InsideError>,
 }
 
@@ -53,6 +56,7 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
     Ok(Observed {
         usage: answer.usage.and_then(|usage| usage.buckets(quirks)),
         model: answer.model.map(Cow::into_owned),
+        service: answer.service_tier.as_deref().and_then(ServiceTier::read),
         finished: true,
         began: true,
         output_bytes: bytes,

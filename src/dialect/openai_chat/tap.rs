@@ -9,6 +9,7 @@ use super::types::{Chunk, Content};
 use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{Observed, Quirks, Tap};
 use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::price::ServiceTier;
 use crate::wire::cursor::Cursor;
 use crate::wire::splice::Members;
 use crate::wire::sse::SseEvent;
@@ -145,6 +146,8 @@ impl Watch {
         if self.observed.model.is_none() {
             self.observed.model = chunk.model.filter(|model| !model.is_empty()).map(|model| model.into_owned());
         }
+        // The last word counts: the first chunk may repeat what was asked.
+        self.observed.service = chunk.service_tier.as_deref().and_then(ServiceTier::read).or(self.observed.service);
         let choices = chunk.choices.unwrap_or_default();
         for choice in &choices {
             if choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty()) {

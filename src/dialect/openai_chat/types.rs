@@ -13,6 +13,8 @@ pub(super) struct Chunk<'a> {
     #[serde(borrow)]
     pub model: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
+    pub service_tier: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
     pub choices: Option<Vec<ChunkChoice<'a>>>,
     pub usage: Option<WireUsage>,
     /// Groq's second place for usage.

@@ -17,6 +17,7 @@ use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Media, MediaSou
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::wire::sse::{LineTooLong, SseDecoder};
 
 /// Decodes a whole answer.
@@ -36,6 +37,7 @@ pub(super) fn response(body: &[u8]) -> Result<ChatResponse, Failure> {
         collector.take(event)?;
     }
     let mut response = collector.finish()?;
+    response.served = service_tier.as_deref().and_then(ServiceTier::read);
     response.service_tier = service_tier;
     Ok(response)
 }
@@ -450,7 +452,7 @@ impl State {
     /// The end, with the whole answer: items that no event told are told now.
     fn last(&mut self, answer: WireResponse<'_>, out: &mut Vec<ChatEvent>) {
         self.head(&answer, out);
-        let WireResponse { status, incomplete_details, output, usage, .. } = answer;
+        let WireResponse { status, incomplete_details, output, usage, service_tier, .. } = answer;
         let nothing = self.items.is_empty();
         let (said, thought, called) = (self.said, self.thought, self.calls > 0);
         for (at, item) in (0..).zip(output.unwrap_or_default()) {
@@ -471,6 +473,7 @@ impl State {
         self.observed.finished = true;
         self.observed.ended = true;
         self.observed.began = true;
+        self.observed.service = service_tier.as_deref().and_then(ServiceTier::read);
         self.observed.usage = usage.and_then(|usage| usage.buckets(self.searches));
         let details = incomplete_details.and_then(Lenient::good);
         let reason = finish(status.as_deref(), details.as_ref(), self.calls > 0);

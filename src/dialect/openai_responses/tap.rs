@@ -13,6 +13,7 @@ use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{MOST_STORED, Observed, Tap};
 use crate::domain::chat::ChatRequest;
 use crate::domain::error::{Error, Failure, FailureKind};
+use crate::domain::price::ServiceTier;
 
 /// Lets whole events through and measures them.
 pub(super) struct Watch {
@@ -122,6 +123,9 @@ impl Meter {
                     #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
                     let created = response.created_at.map(|seconds| seconds as i64);
                     self.created = created.unwrap_or(self.created);
+                    if last {
+                        self.observed.service = response.service_tier.as_deref().and_then(ServiceTier::read);
+                    }
                     if let Some(usage) = response.usage.filter(|_| last) {
                         self.observed.usage = usage.buckets(self.searches);
                     }

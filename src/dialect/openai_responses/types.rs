@@ -248,6 +248,8 @@ pub(super) struct TapResponse<'a> {
     pub(super) error: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) usage: Option<WireUsage>,
+    #[serde(borrow, default)]
+    pub(super) service_tier: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Deserialize)]

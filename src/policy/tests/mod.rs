@@ -88,6 +88,7 @@ impl Shop {
             cancel_stops_billing: true,
             configured: true,
             reachable: true,
+            tiered: false,
         };
         edit(&mut target);
         self.targets.push(target);

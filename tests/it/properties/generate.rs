@@ -82,6 +82,7 @@ pub(super) fn answer() -> impl Strategy<Value = (ChatResponse, Vec<ChatEvent>)> 
                 choices: vec![choice],
                 usage: Some(usage),
                 service_tier: None,
+                served: None,
             };
             (response, events)
         },
