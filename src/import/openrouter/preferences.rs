@@ -180,16 +180,16 @@ impl Preferences {
         let today = from.today.to_string();
         let day = |price: &Table| price.get("from").map(Value::to_string).filter(|day| *day <= today);
         let prices = tables(Some(model), "price");
-        let newest = prices.iter().filter_map(|price| day(*price)).max();
+        let newest = prices.iter().filter_map(|price| day(price)).max();
         let now: Vec<&Table> =
-            prices.into_iter().filter(|price| day(*price).is_some() && day(*price) == newest).collect();
+            prices.into_iter().filter(|price| day(price).is_some() && day(price) == newest).collect();
         let usd = |price: &Table| text(price, "currency").is_none_or(|currency| currency == "USD");
         self.most.iter().all(|(member, most)| {
             let fits = |price: &Table| {
                 let rate = text(price, member).and_then(|rate| Rate::parse(rate).ok());
                 rate.is_some_and(|rate| rate.nanos_per_million() <= most.nanos_per_million())
             };
-            !now.is_empty() && now.iter().all(|price| usd(*price) && fits(*price))
+            !now.is_empty() && now.iter().all(|price| usd(price) && fits(price))
         })
     }
 }
