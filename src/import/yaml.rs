@@ -19,7 +19,7 @@ pub(super) fn read_json(text: &str) -> Result<Node, String> {
     read(&without_pairs(text))
 }
 
-/// JSON in which no character is escaped as two halves (`\\ud83d\\ude00`), which YAML does not know; lines stay as they are.
+/// JSON in which no character is escaped as two halves (`\ud83d\ude00`), which YAML does not know; lines stay as they are.
 fn without_pairs(text: &str) -> String {
     let half = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
