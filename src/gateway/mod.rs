@@ -23,6 +23,7 @@ mod retries;
 mod retry;
 mod settle;
 mod shadow;
+mod shown;
 mod snapshot;
 mod tenants;
 mod told;

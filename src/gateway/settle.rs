@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::detached::Held;
+use super::shown::Shown;
 use super::snapshot::Snapshot;
 use crate::catalogue::Target;
 use crate::dialect::Observed;
@@ -557,34 +558,6 @@ impl Drop for Settlement {
             self.receipt.status = 499;
             self.close(Outcome::Cancelled, &Observed::default(), None);
             self.finish();
-        }
-    }
-}
-
-/// What an attempt showed of its target.
-struct Shown {
-    took: Duration,
-    ttft: Option<Duration>,
-    usage: Usage,
-    basis: Basis,
-    /// Requests in flight there when it began.
-    before: u32,
-}
-
-impl Shown {
-    fn sample(&self, target: &Target) -> Sample {
-        let tokens = u32::try_from(self.usage.output_tokens()).unwrap_or(u32::MAX);
-        let later = tokens.checked_sub(1).filter(|later| *later > 0);
-        // The first token of a whole answer nobody saw: its time is what is left after the wait that is usual there.
-        let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
-        let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
-        Sample {
-            // Where the first token was seen, it has been told.
-            ttft: None,
-            per_token: later.map(|later| writing / later),
-            input_tokens: self.usage.input_tokens(),
-            in_flight: self.ttft.is_none().then_some(self.before),
-            took: Some(self.took),
         }
     }
 }

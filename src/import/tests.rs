@@ -92,12 +92,14 @@ fn addresses_with_passwords_are_not_copied() {
 
 #[test]
 fn preferences_that_nobody_can_keep_make_no_route() {
+    // Both versions of the family.
+    let both = Some(r#"["together/deepseek-ai/DeepSeek-R1", "together/deepseek-ai/DeepSeek-R1-0528"]"#);
     let import = |text: &str| openrouter::import(text, "request.json", "2026-11-29");
     for (preferences, targets) in [
         (r#"{"only": ["chutes"]}"#, None),
         (r#"{"max_price": {"prompt": 0.0001}}"#, None),
-        (r#"{"order": ["together"], "allow_fallbacks": false}"#, Some(r#"["together/deepseek-ai/DeepSeek-R1"]"#)),
-        (r#"{"only": ["Together"]}"#, Some(r#"["together/deepseek-ai/DeepSeek-R1"]"#)),
+        (r#"{"order": ["together"], "allow_fallbacks": false}"#, both),
+        (r#"{"only": ["Together"]}"#, both),
     ] {
         let text = format!(r#"{{"model": "deepseek/deepseek-r1", "provider": {preferences}}}"#);
         let imported = import(&text).unwrap();

@@ -1,0 +1,36 @@
+//! What an attempt showed of its target.
+
+use std::time::Duration;
+
+use crate::catalogue::Target;
+use crate::domain::usage::{Basis, Usage};
+use crate::forecast::Sample;
+
+/// What an attempt showed of its target.
+pub(super) struct Shown {
+    pub took: Duration,
+    pub ttft: Option<Duration>,
+    pub usage: Usage,
+    pub basis: Basis,
+    /// Requests in flight there when it began.
+    pub before: u32,
+}
+
+impl Shown {
+    /// What it teaches of the target's speed, now that it is over.
+    pub(super) fn sample(&self, target: &Target) -> Sample {
+        let tokens = u32::try_from(self.usage.output_tokens()).unwrap_or(u32::MAX);
+        let later = tokens.checked_sub(1).filter(|later| *later > 0);
+        // The first token of a whole answer nobody saw: its time is what is left after the wait that is usual there.
+        let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
+        let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
+        Sample {
+            // Where the first token was seen, it has been told.
+            ttft: None,
+            per_token: later.map(|later| writing / later),
+            input_tokens: self.usage.input_tokens(),
+            in_flight: self.ttft.is_none().then_some(self.before),
+            took: Some(self.took),
+        }
+    }
+}
