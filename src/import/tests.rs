@@ -99,7 +99,7 @@ fn preferences_that_nobody_can_keep_make_no_route() {
         (r#"{"only": ["chutes"]}"#, None),
         (r#"{"max_price": {"prompt": 0.0001}}"#, None),
         (r#"{"order": ["together"], "allow_fallbacks": false}"#, both),
-        (r#"{"only": ["Together"]}"#, both),
+        (r#"{"only": ["Together"]}"#, Some(r#"["together/{deepseek-ai/DeepSeek-R1,deepseek-ai/DeepSeek-R1-0528}"]"#)),
     ] {
         let text = format!(r#"{{"model": "deepseek/deepseek-r1", "provider": {preferences}}}"#);
         let imported = import(&text).unwrap();
