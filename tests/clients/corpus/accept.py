@@ -182,6 +182,8 @@ ALLOWED = {
         "chunks before the last have no reason yet, as in the provider's own streams; the type is that of whole answers",
     ("openai-chat", "Input should be 'function'"):
         "a call of a custom tool: the type of chunks has functions only, that of whole answers both",
+    ("openai-responses", "ResponseFailedEvent.response.error.code"):
+        "the provider's own code of an error; the type lists those of one provider",
     ("gemini", "Data should be valid base64"):
         "an image that whoever recorded it cut short, with dots in the middle",
 }
