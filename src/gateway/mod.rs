@@ -28,6 +28,7 @@ mod snapshot;
 mod tenants;
 mod told;
 mod trail;
+mod turns;
 mod views;
 
 use std::cell::RefCell;

@@ -23,6 +23,7 @@ use super::relay::Relay;
 use super::settle::{Settled, Settlement};
 use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
+use super::turns::Turns;
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
 use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
 use crate::domain::chat::Loss;
@@ -213,7 +214,9 @@ fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
 impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
         let (mut failures, mut refused, mut made) = (Failures::default(), None, 0);
-        'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
+        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.deadline);
+        'targets: while let Some(number) = turns.next(made == 0, self.load()).await {
+            let Some(candidate) = self.decision.candidate(number) else { continue };
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 let now = self.shared.now();
