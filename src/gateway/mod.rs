@@ -2,6 +2,7 @@
 //!
 //! accept → authenticate → parse the envelope → admit → plan → dispatch → translate → meter → settle → respond.
 
+mod batch;
 mod body;
 mod call;
 mod compare;
@@ -9,6 +10,7 @@ mod cost;
 mod credentials;
 mod detached;
 mod dispatch;
+mod errand;
 pub mod files;
 mod hedge;
 mod homes;
@@ -19,6 +21,7 @@ mod pass;
 mod pools;
 mod pump;
 mod relay;
+mod results;
 mod retries;
 mod retry;
 mod settle;
@@ -64,6 +67,7 @@ use settle::{Settled, Settlement};
 use trail::Seen;
 
 pub use body::Body;
+pub use errand::Asking;
 pub use keys::Load;
 pub use locals::LocalModels;
 pub use origin::asker;
@@ -92,6 +96,8 @@ pub struct Shared {
     retries: retries::Retries,
     /// Where conversations were answered.
     homes: homes::Homes,
+    /// Batches that are to be looked at.
+    looks: results::Looks,
     /// Shadow runs at once.
     shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
@@ -117,6 +123,7 @@ impl Shared {
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
+            looks: results::Looks::default(),
             shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
@@ -303,15 +310,7 @@ impl Gateway {
         if call.envelope.model.split('/').any(|part| matches!(part, "." | "..")) {
             return Err(Error::new(ErrorKind::UnknownModel, "no model has a name with such parts").param("model"));
         }
-        let mut own = Requirement::ANY;
-        for text in call.principal.requirements.iter() {
-            // A requirement that can't be read is not a requirement that holds: the key is refused.
-            let part = Requirement::parse(text, market).map_err(|error| {
-                let refused = Error::new(ErrorKind::Forbidden, "what this key requires can't be read");
-                refused.code("requirement_invalid").detail(error.to_string())
-            })?;
-            own = own.narrow(&part);
-        }
+        let own = origin::requirement(&call.principal, market)?;
         let mut header = Requirement::ANY;
         if let Some(text) = &call.require {
             header = Requirement::parse(text, market).map_err(|error| {

@@ -12,6 +12,7 @@ mod compile;
 mod condition;
 mod diff;
 mod embedded;
+mod errand;
 mod explain;
 mod market;
 mod notes;

@@ -161,6 +161,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// For [`Policy::errand`], which has looked.
+    pub(super) fn to(target: TargetId) -> Self {
+        Self { target }
+    }
+
     /// Where to.
     #[must_use]
     pub fn target(&self) -> TargetId {
