@@ -44,6 +44,8 @@ pub struct Asking {
     pub errand: Errand,
     /// Headers of the client's dialect, for a provider of the same.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `x-stellwerk-require`.
+    pub require: Option<String>,
     /// The body, where a batch is to begin.
     pub body: Bytes,
 }
@@ -149,13 +151,15 @@ impl Gateway {
     ) -> Result<Asked, Error> {
         let shared = self.shared();
         let batches = batch::written(object.dialect)?;
+        let own = origin::requirement(&asking.principal, &*snapshot.catalogue)?;
+        let header = origin::required(asking.require.as_deref(), &*snapshot.catalogue)?;
         let question = Question {
             shared,
             snapshot,
             object,
             own: shared.tenants.of(&asking.principal.tenant),
             policy: asking.principal.policy.as_deref().unwrap_or("default"),
-            require: origin::requirement(&asking.principal, &*snapshot.catalogue)?,
+            require: own.narrow(&header),
             deadline: asking.accepted + Timeouts::default().total,
         };
         let (target, wire) = question.place()?;

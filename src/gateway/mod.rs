@@ -57,7 +57,7 @@ use crate::domain::target::UnixMillis;
 use crate::health::Registry;
 use crate::ledger::Ledger;
 use crate::ledger::stored::StoredNames;
-use crate::policy::{self, Ask, Decision, Dice, Requirement};
+use crate::policy::{self, Ask, Decision, Dice};
 use crate::telemetry::Metrics;
 
 use call::Call;
@@ -311,12 +311,7 @@ impl Gateway {
             return Err(Error::new(ErrorKind::UnknownModel, "no model has a name with such parts").param("model"));
         }
         let own = origin::requirement(&call.principal, market)?;
-        let mut header = Requirement::ANY;
-        if let Some(text) = &call.require {
-            header = Requirement::parse(text, market).map_err(|error| {
-                Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
-            })?;
-        }
+        let header = origin::required(call.require.as_deref(), market)?;
         let inexpressible = |to: DialectId| match call.operation {
             _ if to == call.dialect => Vec::new(),
             Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),

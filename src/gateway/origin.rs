@@ -50,6 +50,16 @@ pub(super) fn requirement(principal: &admission::Principal, market: &dyn Market)
     })
 }
 
+/// What a request's own header requires.
+///
+/// # Errors
+/// What can't be read.
+pub(super) fn required(header: Option<&str>, market: &dyn Market) -> Result<Requirement, Error> {
+    header
+        .map_or(Ok(Requirement::ANY), |text| Requirement::parse(text, market))
+        .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require"))
+}
+
 /// The client's user, where the request names one.
 pub(super) fn user(call: &Call) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]

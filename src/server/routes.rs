@@ -63,6 +63,11 @@ impl DataPlane {
             }
             Asked::Errand(errand) => {
                 let (accepted, principal) = (Instant::now(), self.authenticate(&request, dialect)?);
+                let require = single(request.headers(), "x-stellwerk-require")?;
+                if dry_run(request.headers())? {
+                    let error = Error::new(ErrorKind::InvalidRequest, "what lies at one place has no plan to look at");
+                    return Err(error.param(DRY_RUN));
+                }
                 let headers = forwarded(request.headers(), dialect);
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = if errand.does == Does::Begin {
@@ -70,7 +75,8 @@ impl DataPlane {
                 } else {
                     Bytes::new()
                 };
-                self.gateway.errand(Asking { request: id, accepted, principal, dialect, errand, headers, body }).await
+                let asking = Asking { request: id, accepted, principal, dialect, errand, headers, require, body };
+                self.gateway.errand(asking).await
             }
             Asked::Work { operation, path, located } => {
                 self.work(request, id, Work { dialect, operation, path, located }).await

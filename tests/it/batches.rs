@@ -318,7 +318,16 @@ async fn what_lies_at_a_provider_is_the_tenants_own_and_policy_holds_at_every_qu
     }
     assert_eq!(as_key(&gateway, &other, "GET", "messages/batches", None).await.json()["data"], json!([]));
     assert_eq!(send(&gateway, "GET", "messages/batches/..%2F..%2Fmodels", None).await.status, 404);
-    // A key that requires another place, and a policy that does by now.
+    // A request that requires another place or only wants a plan, a key, and a policy that does by now.
+    for (name, value, status) in [
+        ("x-stellwerk-require", "processing=US", 403),
+        ("x-stellwerk-require", "nonsense", 400),
+        ("x-stellwerk-dry-run", "true", 400),
+    ] {
+        let url = format!("{}/{one}", gateway.base);
+        let got = gateway.client.get(url).bearer_auth(&gateway.key).header(name, value).send().await.unwrap();
+        assert_eq!(got.status().as_u16(), status, "{name}: {value}");
+    }
     let refused = as_key(&gateway, &mine, "GET", one, None).await;
     assert_eq!(refused.status, 403, "{}", refused.text);
     gateway.policy(&policy("[require]\nprocessing = [\"US\"]")).await;
