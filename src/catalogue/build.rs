@@ -226,6 +226,10 @@ fn models(
         let prices = prices(reader, model, &full_name, &names, &at);
         // Who has a price for batches takes them.
         let batches = prices.periods.iter().flat_map(|p| &p.services).any(|s| s.tier == ServiceTier::Batch);
+        let has = |tiers: &[ServiceTier]| {
+            let mut services = raw.models.iter().flat_map(|model| &model.prices).flat_map(|price| &price.services);
+            services.any(|service| tiers.iter().any(|tier| tier.name() == service.name.get_ref()))
+        };
         let target = Target {
             id: TargetId(u32::try_from(catalogue.targets.len()).unwrap_or(u32::MAX)),
             prices: Arc::new(prices),
@@ -250,7 +254,8 @@ fn models(
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
             reachable: *reachable,
-            tiered: raw.models.iter().flat_map(|model| &model.prices).any(|price| !price.services.is_empty()),
+            tiered: has(&[ServiceTier::Flex, ServiceTier::Priority]),
+            fast: has(&[ServiceTier::Fast]),
         };
         catalogue.targets.push(target);
         catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));
