@@ -8,15 +8,28 @@ use clap::Args;
 
 use super::{Common, Failed, past, running, say};
 use crate::admission::KeyRing;
-use crate::app::{self, DATABASE};
+use crate::app;
 use crate::config::Config;
 use crate::domain::target::{Expectation, Signal};
 use crate::gateway::{asker, now};
 use crate::policy::{Principal, Question, Requirement, explain};
-use crate::store::{Durability, Store};
+
+const HELP: &str = "\
+Every candidate of the route: the admitted ones in the order in which they would be tried, with expected cost and latency
+(`prior` = not measured), and why each other one is out. Asks the running gateway, which knows what is up; without one it
+decides from the files and says so. With --request: a past decision from the ledger, and what became of its attempts.
+
+Exit code: 0 explained, also where the answer is a refusal; 1 no such policy, key or request; 2 wrong command line.
+
+Examples:
+  stellwerk explain reasoning
+  stellwerk explain reasoning --down 'local/*' --require 'processing=EU,local; retention_days=0'
+  stellwerk explain gpt-4o --key key_... --input-tokens 20000 --stream
+  stellwerk explain --request req_0123456789abcdef0123456789abcdef";
 
 /// Show how a request would be decided, and why.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Explain {
     /// The model a client would ask for.
     #[arg(required_unless_present = "request", conflicts_with = "request")]
@@ -94,7 +107,7 @@ impl Explain {
         let (mut policy, mut require, mut key) = (self.policy.clone(), Requirement::ANY, None);
         if let Some(id) = &self.key {
             let text = |error: crate::store::StoreError| Failed::Message(error.to_string());
-            let store = Store::open(&config.data_dir.join(DATABASE), Durability::Process).map_err(text)?;
+            let store = past::ledger(config)?;
             let ring = KeyRing::open(&store, &config.data_dir).map_err(text)?;
             let principal = ring.by_id(id).ok_or_else(|| Failed::Message(format!("there is no active key `{id}`")))?;
             policy = policy.or_else(|| principal.policy.as_deref().map(str::to_owned));
@@ -107,7 +120,10 @@ impl Explain {
         let nobody = Principal { require: &require, ..Principal::ANONYMOUS };
         let principal = key.as_deref().map_or(nobody, |key| asker(key, &require));
         let name = policy.as_deref().unwrap_or("default");
-        let policy = compiled.policies.get(name).ok_or_else(|| format!("there is no policy `{name}`"))?;
+        let policy = compiled.policies.get(name).ok_or_else(|| {
+            let names: Vec<&str> = compiled.policies.keys().map(|name| &**name).collect();
+            format!("there is no policy `{name}`; there are {}", names.join(", "))
+        })?;
         let question = Question {
             model: self.model.unwrap_or_default(),
             input_tokens: self.input_tokens,

@@ -11,6 +11,18 @@ use super::{Failed, say};
 use crate::gateway::now;
 use crate::import::{self, Imported, MAX_SOURCE};
 
+const HELP: &str = "\
+Writes DIR/providers/*.toml, DIR/policies/default.toml and DIR/report.txt, and prints the report: a line for each member
+that is `left out`, that `differs` in meaning, that is `to do`, or that is `always so` here. Secrets are never copied: the
+report names the variable to set. Nothing is called, and nothing in force changes.
+
+Exit code: 0 written, 1 the file can't be read, or files are in the way (see --force), 2 wrong command line.
+
+Examples:
+  stellwerk import litellm config.yaml --out moved
+  stellwerk import openrouter request.json --out moved
+  stellwerk check --policies moved/policies --providers moved/providers";
+
 /// Turn another gateway's configuration into provider files and a policy.
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
@@ -22,6 +34,7 @@ pub(super) enum Import {
 
 /// What is read, and where it goes.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Source {
     /// The file to read.
     file: PathBuf,

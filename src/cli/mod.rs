@@ -36,6 +36,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Where things are")]
 struct Common {
     /// Configuration file; without it `stellwerk.toml` beside the working directory, if there is one.
     #[arg(long, global = true, env = "STELLWERK_CONFIG", value_name = "FILE")]
@@ -43,10 +44,10 @@ struct Common {
     /// Where the ledger, the keys and the secrets are.
     #[arg(long, global = true, env = "STELLWERK_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Policy files.
+    /// Policy files, instead of `policies.dir` of the configuration.
     #[arg(long, global = true, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Overlay of provider files.
+    /// Overlay of provider files, instead of `catalogue.dir` of the configuration.
     #[arg(long, global = true, value_name = "DIR")]
     providers: Option<PathBuf>,
     /// A local model to serve, `NAME=FILE.gguf`; may be given several times.

@@ -2,6 +2,7 @@
 
 use super::{Common, Failed};
 use crate::app::DATABASE;
+use crate::config::Config;
 use crate::domain::id::RequestId;
 use crate::ledger::{decisions, query};
 use crate::report;
@@ -28,7 +29,12 @@ pub(super) fn explain(common: &Common, id: &str, json: bool) -> Result<String, F
 
 /// The ledger of the data directory.
 pub(super) fn open(common: &Common) -> Result<Store, Failed> {
-    let file = common.load()?.data_dir.join(DATABASE);
+    ledger(&common.load()?)
+}
+
+/// The ledger where this configuration has it.
+pub(super) fn ledger(config: &Config) -> Result<Store, Failed> {
+    let file = config.data_dir.join(DATABASE);
     if !file.exists() {
         return Err(Failed::Message(format!("there is no ledger at {} yet", file.display())));
     }

@@ -1,5 +1,6 @@
 //! Whether two answers agree, as far as a machine can say.
 
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Part, ResponseFormat};
@@ -11,7 +12,7 @@ pub(super) fn compare(request: &ChatRequest, primary: Option<&ChatResponse>, sha
     let wanted = wanted(request);
     let json = |choice: &Choice| {
         let called = !choice.tool_calls.is_empty();
-        wanted.as_ref().filter(|_| !called).map(|schema| fits(&text(choice), schema))
+        wanted.as_ref().filter(|_| !called).and_then(|wanted| wanted.met(&text(choice)))
     };
     let mut agreement =
         Agreement { json_primary: first.and_then(json), json_shadow: second.and_then(json), ..Agreement::default() };
@@ -35,22 +36,48 @@ fn only(response: &ChatResponse) -> Option<&Choice> {
     Some(choice)
 }
 
-/// The names of members that JSON must have at least; none = JSON was not asked for.
-fn wanted(request: &ChatRequest) -> Option<Vec<String>> {
-    match request.response_format.as_ref()? {
-        ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => Some(Vec::new()),
-        ResponseFormat::JsonSchema { schema, .. } => {
-            let schema = schema.as_ref().and_then(|schema| parsed(schema.as_str()));
-            let required = schema.as_ref().and_then(|schema| schema.get("required")?.as_array());
-            Some(required.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect())
+/// Longest schema that is held against answers, in bytes.
+const SCHEMA: usize = 256 * 1024;
+
+/// What kind of JSON was asked for.
+enum Wanted {
+    /// An object.
+    Object,
+    /// What its schema says.
+    Schema(Box<Validator>),
+    /// What a schema says that can't be read.
+    Unreadable,
+}
+
+impl Wanted {
+    /// Whether a text is what was asked for; none = it can't be said.
+    fn met(&self, text: &str) -> Option<bool> {
+        let value = parsed(text);
+        match self {
+            Self::Object => Some(value.is_some_and(|value| value.is_object())),
+            Self::Schema(schema) => Some(value.is_some_and(|value| schema.is_valid(&value))),
+            Self::Unreadable => value.is_none().then_some(false),
         }
     }
 }
 
-/// Whether a text is a JSON object with these members.
-fn fits(text: &str, required: &[String]) -> bool {
-    parsed(text).is_some_and(|value| value.is_object() && required.iter().all(|name| value.get(name).is_some()))
+/// Which JSON was asked for; none = none was.
+fn wanted(request: &ChatRequest) -> Option<Wanted> {
+    match request.response_format.as_ref()? {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject | ResponseFormat::JsonSchema { schema: None, .. } => Some(Wanted::Object),
+        ResponseFormat::JsonSchema { schema: Some(schema), .. } => {
+            let schema = Some(schema.as_str()).filter(|text| text.len() <= SCHEMA).and_then(parsed);
+            Some(schema.and_then(|schema| validator(&schema)).map_or(Wanted::Unreadable, Wanted::Schema))
+        }
+    }
+}
+
+/// A schema of a client's, without what could take long (patterns that go back) or lead elsewhere (other documents: the
+/// crate is built without the means to fetch them).
+fn validator(schema: &Value) -> Option<Box<Validator>> {
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    options.build(schema).ok().map(Box::new)
 }
 
 fn parsed(text: &str) -> Option<Value> {
@@ -132,12 +159,51 @@ mod tests {
         assert_eq!(of(&does("f", "{}"), &says("f")), Some(false));
     }
 
+    fn asks_for(schema: &str) -> ChatRequest {
+        let schema = Some(Json::new(schema));
+        let format = ResponseFormat::JsonSchema { name: "n".to_owned(), description: None, schema, strict: None };
+        ChatRequest { response_format: Some(format), ..ChatRequest::default() }
+    }
+
+    #[test]
+    fn an_answer_is_held_against_the_whole_schema() {
+        let request = asks_for(
+            r##"{"type":"object","required":["name","ages"],"additionalProperties":false,"$defs":{"age":{"type":"integer","minimum":0}},
+                "properties":{"name":{"type":"string","pattern":"^[a-z]+$"},"ages":{"type":"array","items":{"$ref":"#/$defs/age"}}}}"##,
+        );
+        let met = |text: &str| compare(&request, None, &says(text)).json_shadow;
+        assert_eq!(met(r#"{"name":"ada","ages":[36]}"#), Some(true));
+        for bad in [
+            r#"{"name":"Ada","ages":[36]}"#,
+            r#"{"name":"ada","ages":["36"]}"#,
+            r#"{"name":"ada","ages":[-1]}"#,
+            r#"{"name":"ada","ages":[],"more":1}"#,
+            r#"{"name":"ada"}"#,
+            "name: ada",
+        ] {
+            assert_eq!(met(bad), Some(false), "{bad}");
+        }
+        let list = asks_for(r#"{"type":"array"}"#);
+        assert_eq!(compare(&list, None, &says("[1]")).json_shadow, Some(true), "not only objects");
+    }
+
+    #[test]
+    fn what_a_schema_leaves_open_is_not_said_and_nothing_is_fetched() {
+        for schema in [
+            r#"{"$ref":"http://127.0.0.1:9/schema.json"}"#,
+            r#"{"$ref":"file:///etc/passwd"}"#,
+            r#"{"type":"no such type"}"#,
+            r#"{"type":"string","pattern":"(a+)+\\1$"}"#,
+        ] {
+            let found = compare(&asks_for(schema), Some(&says(r#"{"a":1}"#)), &says(r#"{ "a": 1 }"#));
+            assert_eq!((found.json_primary, found.json_shadow, found.answer), (None, None, Some(true)), "{schema}");
+            assert_eq!(compare(&asks_for(schema), None, &says("no JSON")).json_shadow, Some(false), "{schema}");
+        }
+    }
+
     #[test]
     fn json_is_checked_where_it_was_asked_for() {
-        let schema = Json::new(r#"{"type":"object","required":["name"]}"#);
-        let format =
-            ResponseFormat::JsonSchema { name: "n".to_owned(), description: None, schema: Some(schema), strict: None };
-        let request = ChatRequest { response_format: Some(format), ..ChatRequest::default() };
+        let request = asks_for(r#"{"type":"object","required":["name"]}"#);
         let found = compare(&request, Some(&says(r#"{"name":"a"}"#)), &says(r#" {"name": "a"} "#));
         assert_eq!((found.json_primary, found.json_shadow, found.answer), (Some(true), Some(true), Some(true)));
         let found = compare(&request, Some(&says("{}")), &says("name: a"));

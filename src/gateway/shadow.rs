@@ -108,13 +108,14 @@ impl Shadow {
         let asked = asked.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")));
         let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
         let outcome = match asked {
-            Ok((request, response, usage)) => Outcome {
-                failure: None,
-                duration_ms,
-                usage: usage.unwrap_or(Usage::ZERO),
-                cost: usage.and_then(|usage| self.price(&usage, response.served, started)),
-                agreement: compare(&request, self.primary(answer).as_ref(), &response),
-            },
+            Ok((request, response, usage)) => {
+                let cost = usage.and_then(|usage| self.price(&usage, response.served, started));
+                let primary = self.primary(answer);
+                // A large answer and a large schema take their time.
+                let compared = tokio::task::spawn_blocking(move || compare(&request, primary.as_ref(), &response));
+                let agreement = compared.await.unwrap_or_default();
+                Outcome { failure: None, duration_ms, usage: usage.unwrap_or(Usage::ZERO), cost, agreement }
+            }
             Err(failure) => Outcome {
                 failure: Some(failure.kind.label()),
                 duration_ms,

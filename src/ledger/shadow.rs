@@ -1,5 +1,7 @@
 //! Shadow runs: money that is reserved before a call, and what came of it.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Row, TransactionBehavior, params};
 
 use super::query::Period;
@@ -140,6 +142,69 @@ pub struct Runs {
     pub output: (u64, u64),
     /// Milliseconds of both, where there was an answer.
     pub duration_ms: (u64, u64),
+    /// How cost (in pico-dollars), output tokens and milliseconds of the shadow differ from the first answer's.
+    pub changes: [Paired; 3],
+}
+
+/// Differences between two measurements of the same things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paired {
+    pairs: u64,
+    sum: i128,
+    /// None: more than fits.
+    squares: Option<i128>,
+}
+
+impl Paired {
+    fn take(&mut self, first: i64, second: i64) {
+        let difference = i128::from(second) - i128::from(first);
+        let squares = if self.pairs == 0 { Some(0) } else { self.squares };
+        self.squares = squares.and_then(|squares| squares.checked_add(difference.checked_mul(difference)?));
+        self.sum = self.sum.saturating_add(difference);
+        self.pairs += 1;
+    }
+
+    /// How many pairs.
+    #[must_use]
+    pub fn pairs(&self) -> u64 {
+        self.pairs
+    }
+
+    /// The interval in which the mean difference lies with 95 % confidence (Student, 1908), rounded outwards; whole numbers,
+    /// as money is. None: fewer than two pairs, or numbers beyond all measure.
+    #[must_use]
+    pub fn interval(&self) -> Option<(i128, i128)> {
+        let pairs = i128::from(self.pairs);
+        if pairs < 2 {
+            return None;
+        }
+        let spread = pairs.checked_mul(self.squares?)?.checked_sub(self.sum.checked_mul(self.sum)?)?.max(0);
+        let (by, of) = (student(self.pairs - 1), pairs.checked_mul(pairs)?.checked_mul(pairs - 1)?);
+        let by = by * by;
+        // Numbers that are large bear to be divided first.
+        let square = match spread.checked_mul(by) {
+            Some(product) => product / of.checked_mul(1_000_000)?,
+            None => (spread / of).checked_mul(by)? / 1_000_000,
+        };
+        let half = square.isqrt() + 1;
+        let mean = self.sum / pairs;
+        Some((mean - half, mean + half))
+    }
+}
+
+/// Student's two-sided 97.5 % quantile by degrees of freedom, in thousandths; never too small between those of the table.
+fn student(freedom: u64) -> i128 {
+    const UP_TO_30: [u16; 30] = [
+        12_706, 4_303, 3_182, 2_776, 2_571, 2_447, 2_365, 2_306, 2_262, 2_228, 2_201, 2_179, 2_160, 2_145, 2_131,
+        2_120, 2_110, 2_101, 2_093, 2_086, 2_080, 2_074, 2_069, 2_064, 2_060, 2_056, 2_052, 2_048, 2_045, 2_042,
+    ];
+    let at = usize::try_from(freedom.saturating_sub(1)).unwrap_or(usize::MAX);
+    let beyond = match freedom {
+        ..60 => 2_042,
+        60..120 => 2_000,
+        _ => 1_980,
+    };
+    i128::from(UP_TO_30.get(at).copied().unwrap_or(beyond))
 }
 
 /// Which runs belong together.
@@ -160,39 +225,76 @@ pub struct Pair {
 pub fn runs(store: &Store, period: &Period) -> Result<Vec<(Pair, Runs)>, StoreError> {
     let connection = store.connect()?;
     let mut statement = connection.prepare(
-        "SELECT s.route, a.target, s.target, count(*), sum(r.failure IS NOT NULL),
-                coalesce(sum(r.json_primary), 0), count(r.json_primary), coalesce(sum(r.json_shadow), 0), count(r.json_shadow),
-                coalesce(sum(r.calls_equal), 0), count(r.calls_equal), coalesce(sum(r.answer_equal), 0), count(r.answer_equal),
-                coalesce(sum(r.number_equal), 0), count(r.number_equal),
-                coalesce(sum(iif(r.failure IS NULL AND r.cost_pico IS NOT NULL, a.cost_pico, 0)), 0),
-                coalesce(sum(iif(r.failure IS NULL AND a.cost_pico IS NOT NULL, r.cost_pico, 0)), 0),
-                coalesce(sum(iif(r.failure IS NULL, a.output + a.reasoning, 0)), 0),
-                coalesce(sum(iif(r.failure IS NULL, r.output, 0)), 0),
-                coalesce(sum(iif(r.failure IS NULL, a.duration_ms, 0)), 0),
-                coalesce(sum(iif(r.failure IS NULL, r.duration_ms, 0)), 0)
+        "SELECT s.route, a.target, s.target, r.failure IS NOT NULL, r.json_primary, r.json_shadow, r.calls_equal,
+                r.answer_equal, r.number_equal, a.cost_pico, r.cost_pico, a.output + a.reasoning, r.output,
+                a.duration_ms, r.duration_ms
          FROM shadow s JOIN shadow_result r ON r.request_id = s.request_id
          JOIN attempt a ON a.request_id = s.request_id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = s.request_id)
-         WHERE s.at_ms >= ?1 AND s.at_ms < ?2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+         WHERE s.at_ms >= ?1 AND s.at_ms < ?2",
     )?;
-    let rows = statement.query_map([period.from.0, period.to.0], read)?;
-    rows.collect::<Result<_, _>>().map_err(StoreError::from)
+    let mut found: BTreeMap<Pair, Runs> = BTreeMap::new();
+    let mut rows = statement.query([period.from.0, period.to.0])?;
+    while let Some(row) = rows.next()? {
+        let pair = Pair { route: row.get(0)?, primary: row.get(1)?, shadow: row.get(2)? };
+        found.entry(pair).or_default().take(row)?;
+    }
+    Ok(found.into_iter().collect())
 }
 
-fn read(row: &Row<'_>) -> Result<(Pair, Runs), rusqlite::Error> {
-    let count = |at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
-    let money = |at: usize| row.get::<_, i64>(at).map(|pico| Money::from_pico(i128::from(pico)));
-    let share = |at: usize| Ok::<_, rusqlite::Error>((count(at)?, count(at + 1)?));
-    let runs = Runs {
-        runs: count(3)?,
-        failed: count(4)?,
-        json_primary: share(5)?,
-        json_shadow: share(7)?,
-        calls: share(9)?,
-        answers: share(11)?,
-        numbers: share(13)?,
-        cost: (money(15)?, money(16)?),
-        output: share(17)?,
-        duration_ms: share(19)?,
-    };
-    Ok((Pair { route: row.get(0)?, primary: row.get(1)?, shadow: row.get(2)? }, runs))
+impl Runs {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), rusqlite::Error> {
+        self.runs += 1;
+        let shares =
+            [&mut self.json_primary, &mut self.json_shadow, &mut self.calls, &mut self.answers, &mut self.numbers];
+        for (share, at) in shares.into_iter().zip(4..) {
+            if let Some(good) = row.get::<_, Option<bool>>(at)? {
+                *share = (share.0 + u64::from(good), share.1 + 1);
+            }
+        }
+        if row.get(3)? {
+            self.failed += 1;
+            return Ok(());
+        }
+        let number = |at: usize| row.get::<_, Option<i64>>(at);
+        let [cost, output, duration] = &mut self.changes;
+        if let Some((first, second)) = number(9)?.zip(number(10)?) {
+            let plus = |sum: Money, pico: i64| sum.checked_add(Money::from_pico(i128::from(pico))).unwrap_or(sum);
+            self.cost = (plus(self.cost.0, first), plus(self.cost.1, second));
+            cost.take(first, second);
+        }
+        for (sums, change, at) in [(&mut self.output, output, 11), (&mut self.duration_ms, duration, 13)] {
+            let (first, second) = (number(at)?.unwrap_or(0), number(at + 1)?.unwrap_or(0));
+            let plus = |sum: u64, more: i64| sum.saturating_add(u64::try_from(more).unwrap_or(0));
+            *sums = (plus(sums.0, first), plus(sums.1, second));
+            change.take(first, second);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(i64, i64)]) -> Paired {
+        let mut paired = Paired::default();
+        pairs.iter().for_each(|(first, second)| paired.take(*first, *second));
+        paired
+    }
+
+    #[test]
+    fn intervals_of_differences_are_students() {
+        assert_eq!((of(&[]).interval(), of(&[(1, 5)]).interval()), (None, None), "one says nothing of the spread");
+        assert_eq!(of(&[(1, 5), (2, 6), (3, 7)]).interval(), Some((3, 5)), "four each time, rounded outwards");
+        // Differences 10, 20, 30, 40: mean 25, standard error 6.455, three degrees of freedom: 25 +- 20.5.
+        assert_eq!(of(&[(0, 10), (0, 20), (0, 30), (0, 40)]).interval(), Some((4, 46)));
+        // The same in pico-dollars of a dollar each.
+        let dollars = 1_000_000_000_000;
+        let (low, high) =
+            of(&[(0, 10 * dollars), (0, 20 * dollars), (0, 30 * dollars), (0, 40 * dollars)]).interval().unwrap();
+        assert_eq!((low / 1_000_000_000, high / 1_000_000_000), (4_460, 45_539), "25 +- 20.540 dollars");
+        assert!(of(&[(0, -5), (0, -7)]).interval().is_some_and(|(low, high)| low < -6 && high > -6));
+        let huge = of(&[(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (0, 0)]);
+        assert!(huge.interval().is_none_or(|(low, high)| low <= high), "no overflow: {huge:?}");
+    }
 }

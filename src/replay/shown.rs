@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::advise::wilson;
 use super::{Advice, Advised, Backtest, Line, minus};
+use crate::domain::money::Money;
 use crate::domain::target::UnixMillis;
-use crate::ledger::shadow::{Runs, Share};
+use crate::ledger::shadow::{Paired, Runs, Share};
 use crate::report::{amount, count, places, span, table};
 
 /// What a backtest rests on.
@@ -289,6 +290,24 @@ fn shadows(out: &mut String, primary: &str, shadow: &str, runs: &Runs) {
         mean(runs.duration_ms.0),
         mean(runs.duration_ms.1)
     );
+    let [cost, output, duration] = &runs.changes;
+    if let Some((low, high)) = cost.interval() {
+        let (low, high) = (Money::from_pico(low), Money::from_pico(high));
+        let digits = places(plain(low).max(plain(high)));
+        let (low, high) = (amount(low, digits), amount(high, digits));
+        let _ = writeln!(out, "    cost of an answer changes by {low} to {high} USD ({} pairs)", count(cost.pairs()));
+    }
+    for (what, unit, change) in [("output", "tokens", output), ("time", "ms", duration)] {
+        if let Some((low, high)) = change.interval() {
+            let pairs = count(change.pairs());
+            let _ = writeln!(out, "    {what} of an answer changes by {low} to {high} {unit} ({pairs} pairs)");
+        }
+    }
+}
+
+/// Without its sign.
+fn plain(money: Money) -> Money {
+    Money::from_pico(money.pico().saturating_abs())
 }
 
 fn shadows_json(((primary, shadow), runs): (&(String, String), &Runs)) -> Value {
@@ -303,7 +322,17 @@ fn shadows_json(((primary, shadow), runs): (&(String, String), &Runs)) -> Value 
         })
     });
     let answered = runs.runs - runs.failed;
+    let [cost, output, duration] = &runs.changes;
+    let usd = |pico: i128| Value::from(Money::from_pico(pico).to_string());
+    let whole = |number: i128| i64::try_from(number).map_or(Value::Null, Value::from);
+    let change = |of: &Paired, shown: &dyn Fn(i128) -> Value| {
+        let interval = of.interval();
+        json!({ "pairs": of.pairs(), "low": interval.map(|(low, _)| shown(low)), "high": interval.map(|(_, high)| shown(high)) })
+    };
     json!({
+        "cost_change_usd": change(cost, &usd),
+        "output_tokens_change": change(output, &whole),
+        "duration_ms_change": change(duration, &whole),
         "primary": primary,
         "shadow": shadow,
         "runs": runs.runs,

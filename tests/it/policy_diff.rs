@@ -1,14 +1,14 @@
-//! `stellwerk policy diff` as people run it.
+//! `stellwerk policy diff` and `policy test` as people run them, and what the commands say of themselves.
 
 use std::path::Path;
 use std::process::Command;
 
 fn diff(arguments: &[&str]) -> (Option<i32>, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_stellwerk"))
-        .current_dir("/")
-        .args(["policy", "diff"])
-        .args(arguments)
-        .output();
+    stellwerk(&[&["policy", "diff"], arguments].concat())
+}
+
+fn stellwerk(arguments: &[&str]) -> (Option<i32>, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_stellwerk")).current_dir("/").args(arguments).output();
     let out = out.unwrap();
     (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
 }
@@ -55,4 +55,60 @@ fn directories_and_files_are_compared_and_a_widening_fails_where_asked() {
     assert!(code == Some(1) && text.contains("did you mean `route`?"), "{text}");
     let (code, text) = diff(&[&path("old"), &path("new/default.toml")]);
     assert!(code == Some(1) && text.contains("a directory with a directory"), "{text}");
+}
+
+#[test]
+fn the_tests_of_a_directory_run_before_it_is_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = |target: &str| {
+        format!(
+            "[[route]]\nname = \"r\"\nmatch = {{ model = [\"r\"] }}\ntargets = [\"openai/o3@global\"]\n\
+             [[test]]\nname = \"goes there\"\ngiven = {{ model = \"r\" }}\nexpect = {{ first = \"{target}\" }}\n"
+        )
+    };
+    let file = dir.path().join("shop.toml");
+    let shown = dir.path().display().to_string();
+    std::fs::write(&file, test("openai/o3@global")).unwrap();
+    let (code, told) = stellwerk(&["policy", "test", &shown]);
+    assert_eq!((code, told.contains("1 passed, 0 failed")), (Some(0), true), "those of the directory alone: {told}");
+    std::fs::write(&file, test("openai/o4-mini@global")).unwrap();
+    let (code, told) = stellwerk(&["policy", "test", &shown, "--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &rows[0]["policy"], &rows[0]["passed"]), (Some(1), &"shop".into(), &false.into()), "{told}");
+    std::fs::remove_file(&file).unwrap();
+    let (code, told) = stellwerk(&["policy", "test", &shown]);
+    assert_eq!((code, told.contains("has no policy files")), (Some(1), true), "nothing was tested: {told}");
+}
+
+#[test]
+fn commands_say_what_they_do_how_they_end_and_an_example() {
+    for command in [
+        "explain",
+        "advise",
+        "policy test",
+        "policy diff",
+        "policy backtest",
+        "policy apply",
+        "policy rollback",
+        "import litellm",
+        "import openrouter",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let (code, told) = stellwerk(&arguments);
+        assert_eq!(code, Some(0));
+        for part in ["Exit code: 0 ", "2 wrong command line", "\n  stellwerk "] {
+            assert!(told.contains(part), "{command} lacks {part}:\n{told}");
+        }
+    }
+}
+
+#[test]
+fn what_explain_cannot_find_is_told_with_what_there_is() {
+    let (code, told) = stellwerk(&["explain", "auto", "--offline", "--policy", "eu"]);
+    assert_eq!((code, told.contains("there is no policy `eu`; there are default, eu-only")), (Some(1), true), "{told}");
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let (code, told) = stellwerk(&["explain", "auto", "--offline", "--key", "key_1", "--data-dir", &data]);
+    assert_eq!((code, told.contains("there is no ledger at ")), (Some(1), true), "{told}");
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "and none is made");
 }

@@ -15,8 +15,20 @@ use crate::policy::{
     Change, MemberDiff, Moved, Policy, PolicyDiff, RequirementDiff, RouteDiff, Side, TargetFacts, diff,
 };
 
+const HELP: &str = "\
+Tells, route by route, which targets may now be reached that could not be before and the other way round, which
+requirements became laxer or stricter, and every other member that changed. Comments and spelling are no difference.
+
+Exit code: 0 compared, 1 with `--fail-on widening` where the change widens (an added policy is no widening by itself:
+keys must name it), or files that can't be read, 2 wrong command line.
+
+Examples:
+  stellwerk policy diff policies/ new/
+  stellwerk policy diff old/eu-only.toml new/eu-only.toml --fail-on widening      a gate for CI";
+
 /// Compare two policies, or two directories of them, by what they mean for the catalogue's targets.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(in crate::cli) struct Diff {
     /// A policy file or a directory of policy files.
     old: PathBuf,

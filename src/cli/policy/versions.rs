@@ -13,8 +13,29 @@ use crate::gateway::{files, now};
 use crate::store::{Durability, Store};
 use crate::versions::{self, PolicySet, Refused, State, Version, Versions};
 
+const APPLY_HELP: &str = "\
+Checks the files as `stellwerk check` does, runs their tests, looks whether keys name a policy that would go, and writes
+all files or none, also over a crash. A running gateway is asked to reload and is waited for. The version that was in force
+can be had back: `stellwerk policy versions`, `stellwerk policy rollback`.
+
+Exit code: 0 in force (or written, where no gateway runs), 1 refused or failed, with why, 2 wrong command line.
+
+Examples:
+  stellwerk policy apply new/ --message 'EU only for the shop'
+  stellwerk policy apply new/ --expect 3fa9c1        only if that is what is in force";
+
+const ROLLBACK_HELP: &str = "\
+The files of that version are checked and put in force like any others, as a new version.
+
+Exit code: 0 in force (or written, where no gateway runs), 1 refused or failed, with why, 2 wrong command line.
+
+Examples:
+  stellwerk policy versions
+  stellwerk policy rollback 12 --message 'too dear'";
+
 /// Check a directory of policies, run its tests, and put it in force as a whole.
 #[derive(Debug, Args)]
+#[command(after_help = APPLY_HELP)]
 pub(in crate::cli) struct Apply {
     /// The policy files, all of them: what the configured directory has beside them is removed, and can be had back.
     dir: PathBuf,
@@ -24,6 +45,7 @@ pub(in crate::cli) struct Apply {
 
 /// Put an earlier version in force again.
 #[derive(Debug, Args)]
+#[command(after_help = ROLLBACK_HELP)]
 pub(in crate::cli) struct Rollback {
     /// Its number, or the beginning of its hash (at least six digits).
     version: String,
