@@ -73,8 +73,12 @@ async fn a_sampled_request_is_answered_by_one_and_compared_with_the_other() {
     came(&gateway, "compared", 2).await;
     let shadow = &self::advice(&gateway)["routes"][0]["shadow"][0];
     let change = |name: &str| ["pairs", "low", "high"].map(|member| shadow[name][member].clone());
-    assert_eq!(change("output_tokens_change"), [2.into(), 9.into(), 11.into()], "ten each time, rounded outwards");
-    assert_eq!(change("cost_change_usd"), [2.into(), "0.001279999999".into(), "0.001280000001".into()], "{shadow}");
+    assert_eq!(change("output_tokens_change"), [2, 9, 11].map(Value::from), "ten each time, rounded outwards");
+    assert_eq!(
+        change("cost_change_usd"),
+        [Value::from(2), "0.001279999999".into(), "0.001280000001".into()],
+        "{shadow}"
+    );
     assert_eq!(change("duration_ms_change")[0], 2, "{shadow}");
 }
 
