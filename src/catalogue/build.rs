@@ -202,6 +202,10 @@ fn models(
     if raw.quirks.json_schema_in_words && supports.has(Capability::Json) {
         supports = supports.with(Capability::JsonSchema);
     }
+    // Who keeps to a schema can be asked for any object.
+    if supports.has(Capability::JsonSchema) {
+        supports = supports.with(Capability::Json);
+    }
     let from = model.available.from.as_ref().and_then(|at| reader.moment(at));
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();

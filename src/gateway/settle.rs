@@ -482,8 +482,11 @@ impl Settlement {
     /// Tells health, and what expects the next request's speed and tokens.
     fn judge(&self, target: &Target, outcome: Outcome, failure: Option<&Failure>, now: UnixMillis, shown: &Shown) {
         let health = self.snapshot.health(target.id);
-        // A name that a client mistyped says nothing of an endpoint that takes any name.
-        let mistyped = failure.is_some_and(|f| f.kind == FailureKind::NoModel) && &*target.model == "*";
+        // A name that a client mistyped says nothing of an endpoint that takes any name, and a limit of one model nothing
+        // of the others: the key remembers it.
+        let keyed = || self.snapshot.any_pool(target.id).is_some_and(|pool| pool.keys().next().is_some());
+        let one_models = |f: &Failure| f.kind == FailureKind::NoModel || (matches!(f.scope(), Scope::Limit) && keyed());
+        let one_models = &*target.upstream_model == "*" && failure.is_some_and(one_models);
         match (outcome, failure) {
             (Outcome::Completed, _) => {
                 health.succeeded(now, shown.sample(target));
@@ -497,7 +500,7 @@ impl Settlement {
                     request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
                     status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
-                if self.spared || mistyped {
+                if self.spared || one_models {
                     health.said_nothing(now);
                 } else {
                     health.failed(now, failure);
