@@ -1,6 +1,7 @@
 //! What every decoder must stand: any bytes, in any pieces. The fuzz targets and the stable tests call the same.
 
 use bytes::{Bytes, BytesMut};
+use stellwerk::dialect::batch::{Batch, State};
 use stellwerk::dialect::{
     self, Destination, Egress, Ingress, Located, Observed, Quirks, Rendering, StreamUsage, Watching,
 };
@@ -34,6 +35,12 @@ pub(crate) fn request(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     let quirks = Quirks::default();
     let to = Destination { model: "m", default_max_output: 100, max_output: None, quirks: &quirks };
+    for batches in providers().filter_map(|(_, provider)| provider.batches()) {
+        let Ok(batch) = Batch::read(batches, &body, 0..body.len()) else { continue };
+        let sent = Bytes::from(batch.renamed(&body, "another \"name\"").concat());
+        let again = Batch::read(batches, &sent, 0..sent.len());
+        assert_eq!(again.map(|batch| batch.model), Ok("another \"name\"".to_owned()), "only the name is another");
+    }
     for (from, client) in clients() {
         let model = (from == DialectId::Gemini).then(|| "m".to_owned());
         let _ = client.envelope_of_other(&body);
@@ -53,6 +60,12 @@ pub(crate) fn request(data: &[u8]) {
 
 /// A whole answer: read by every provider dialect, and what is understood written for every client dialect.
 pub(crate) fn answer(data: &[u8]) {
+    for batches in providers().filter_map(|(_, provider)| provider.batches()) {
+        let shown = batches.shown(&Bytes::copy_from_slice(data));
+        let id = |state: Option<State>| state.map(|state| (state.id, state.ended));
+        assert_eq!(id(batches.state(&shown)), id(batches.state(data)), "it is shown as it is");
+        let _ = batches.result(data);
+    }
     for quirks in [Quirks::default(), peculiar()] {
         for (_, provider) in providers() {
             if let Some(passes) = provider.passthrough() {

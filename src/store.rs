@@ -57,6 +57,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/006.sql"),
     include_str!("store/007.sql"),
     include_str!("store/008.sql"),
+    include_str!("store/009.sql"),
 ];
 
 impl Store {

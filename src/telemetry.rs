@@ -36,6 +36,8 @@ pub struct Metrics {
     reloads: IntCounterVec,
     /// Number of the snapshot in force.
     pub generation: IntGauge,
+    /// Batches at providers whose results are not in the ledger yet.
+    pub open_batches: IntGauge,
     /// 1 while the ledger accepts rows.
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
@@ -202,16 +204,14 @@ impl Metrics {
             overhead: add(
                 &registry,
                 Histogram::with_opts(
-                    HistogramOpts::new(
-                        "stellwerk_overhead_seconds",
-                        "The gateway's own time before the first dispatch.",
-                    )
-                    .buckets(OVERHEAD.to_vec()),
+                    HistogramOpts::new("stellwerk_overhead_seconds", "Our own time before the first dispatch.")
+                        .buckets(OVERHEAD.to_vec()),
                 )?,
             )?,
             in_flight: gauge("stellwerk_in_flight_requests", "Requests not yet settled.")?,
             reloads: ints("stellwerk_reloads_total", "Reloads of config, catalogue and policies.", &["outcome"])?,
             generation: gauge("stellwerk_generation", "Number of the snapshot in force.")?,
+            open_batches: gauge("stellwerk_batches_open", "Batches whose results are not in the ledger yet.")?,
             ledger_healthy: gauge("stellwerk_ledger_healthy", "1 while the ledger accepts rows.")?,
             local_up: add(
                 &registry,

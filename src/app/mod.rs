@@ -135,6 +135,7 @@ impl App {
         servers.spawn(watch::keys(keys, store.clone(), drain()));
         servers.spawn(watch::tenants(vault, Arc::clone(&gateway), drain()));
         servers.spawn(watch::measurements(Arc::clone(&gateway), store, drain()));
+        servers.spawn(Arc::clone(&gateway).account_batches(drain()));
         servers.close();
         let app = Self { gateway, facts, stop, servers, locals, writer, reloads };
         Ok(app)

@@ -227,9 +227,12 @@ fn models(
             .or(model.upstream.as_ref())
             .map_or_else(|| Arc::clone(&id), |id| id.as_str().into());
         let served = dialect != DialectId::Native || around.served.contains(&&*id);
+        let prices = prices(reader, model, &full_name, &names, &at);
+        // Who has a price for batches takes them.
+        let batches = prices.periods.iter().flat_map(|p| &p.services).any(|s| s.tier == ServiceTier::Batch);
         let target = Target {
             id: TargetId(u32::try_from(catalogue.targets.len()).unwrap_or(u32::MAX)),
-            prices: Arc::new(prices(reader, model, &full_name, &names, &at)),
+            prices: Arc::new(prices),
             name,
             full_name,
             provider: Arc::clone(&provider),
@@ -244,7 +247,7 @@ fn models(
             available_to: to,
             context: model.context,
             max_output: model.max_output,
-            supports,
+            supports: if batches { supports.with(Capability::Batch) } else { supports },
             residency: Arc::clone(residency),
             token_residency: token_residency.clone(),
             prior: prior(&model.prior),

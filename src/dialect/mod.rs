@@ -5,6 +5,7 @@
 //! any size; any cut of the same bytes gives the same output.
 
 mod anthropic;
+pub mod batch;
 mod bedrock;
 mod cohere;
 mod common;
@@ -28,6 +29,7 @@ pub mod paths;
 mod read;
 mod unread;
 
+pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
@@ -383,6 +385,11 @@ pub trait Egress: Send + Sync {
 
     /// Vectors for clients of other dialects; none = the dialect has no such operation.
     fn embeddings(&self) -> Option<&dyn EmbedProvider> {
+        None
+    }
+
+    /// Batches, for clients of the same dialect; none = the dialect has none here.
+    fn batches(&self) -> Option<&'static dyn Batches> {
         None
     }
 

@@ -19,6 +19,8 @@ pub enum Asked {
         /// What the request line says of it.
         located: Located,
     },
+    /// Something that lies at a provider: a batch, a file of one.
+    Errand(Errand),
     /// The list of models.
     ListModels,
     /// One of them.
@@ -27,6 +29,58 @@ pub enum Asked {
     Health,
     /// What a browser asks before it sends anything.
     Preflight,
+}
+
+/// A question about something that lies at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// What it is.
+    pub kind: Lies,
+    /// Its id; empty for a list, and where the body names it.
+    pub id: String,
+    /// What is wanted.
+    pub does: Does,
+    /// How many of a list, if it is told.
+    pub limit: Option<usize>,
+    /// Which of a list they come after.
+    pub after: Option<String>,
+}
+
+/// What lies at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lies {
+    /// A file.
+    File,
+    /// A batch.
+    Batch,
+}
+
+impl Lies {
+    /// The word in messages and in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// What is wanted of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// All there are.
+    List,
+    /// What it is and how far.
+    Show,
+    /// What a batch is made of, or has made.
+    Results,
+    /// That it stops.
+    Cancel,
+    /// That it goes.
+    Remove,
+    /// That a batch begins, of a file that the body names.
+    Begin,
 }
 
 /// A path taken apart: the dialect is known even where the path is not, so that errors are told in it.
@@ -58,7 +112,7 @@ const WORK: [(&str, Operation, DialectId); 15] = [
 ];
 
 /// APIs of providers that keep state there: passing them on would be a hole in metering and residency.
-const STATEFUL: [&str; 12] = [
+const STATEFUL: [&str; 11] = [
     "files",
     "uploads",
     "batches",
@@ -70,7 +124,6 @@ const STATEFUL: [&str; 12] = [
     "containers",
     "realtime",
     "cachedContents",
-    "messages/batches",
 ];
 
 /// Takes a request line apart. `header`: whether the request has a header of that name.
@@ -87,6 +140,9 @@ pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&st
     }
     if let Some((model, name)) = method_of(&path) {
         return Target { dialect: DialectId::Gemini, asked: gemini(method, model, name, query) };
+    }
+    if let Some((dialect, asked)) = lying(method, &path, query, header).filter(|_| !of_gemini) {
+        return Target { dialect, asked };
     }
     let found = WORK.iter().find(|(known, ..)| *known == path);
     if let Some((path, operation, dialect)) = found {
@@ -111,6 +167,56 @@ pub fn target(method: &str, path: &str, query: Option<&str>, header: &dyn Fn(&st
         return Target { dialect, asked: Err(error) };
     }
     Target { dialect, asked: other(method, &path) }
+}
+
+/// Batches and their files. Files of Anthropic's are for prompts, not for batches.
+fn lying(
+    method: &str,
+    path: &str,
+    query: Option<&str>,
+    header: &dyn Fn(&str) -> bool,
+) -> Option<(DialectId, Result<Asked, Error>)> {
+    let roots = [("messages/batches", Lies::Batch), ("batches", Lies::Batch), ("files", Lies::File)];
+    let (rest, kind, root) = roots.iter().find_map(|(root, kind)| {
+        let rest = path.strip_prefix(root)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((rest, *kind, *root))
+    })?;
+    let dialect = if root == "messages/batches" { DialectId::Anthropic } else { by_headers(header) };
+    let own = if root == "messages/batches" { DialectId::Anthropic } else { DialectId::OpenAiChat };
+    if dialect != own {
+        return None;
+    }
+    let mut parts = rest.split('/').filter(|part| !part.is_empty());
+    let (id, tail, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let told = |name: &str| {
+        let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next()
+    };
+    let errand = |does| {
+        let limit = told("limit").and_then(|limit| limit.parse().ok());
+        let after = told("after").or_else(|| told("after_id"));
+        Asked::Errand(Errand { kind, id: id.to_owned(), does, limit, after })
+    };
+    let upload = |path| Asked::Work { operation: Operation::Batch, path, located: Located::default() };
+    let get = if method == "HEAD" { GET } else { method };
+    let asked = match (get, id, tail, own, kind) {
+        (GET, "", ..) => errand(Does::List),
+        (POST, "", _, DialectId::Anthropic, _) => upload("messages/batches"),
+        (POST, "", _, _, Lies::File) => upload("files"),
+        (POST, "", ..) => errand(Does::Begin),
+        (_, "", ..) => return Some((dialect, only(method, "GET and POST", errand(Does::List)))),
+        (GET, _, None, ..) => errand(Does::Show),
+        (DELETE, _, None, DialectId::Anthropic, _) | (DELETE, _, None, _, Lies::File) => errand(Does::Remove),
+        (POST, _, Some("cancel"), _, Lies::Batch) => errand(Does::Cancel),
+        (GET, _, Some("results"), DialectId::Anthropic, _) | (GET, _, Some("content"), _, Lies::File) => {
+            errand(Does::Results)
+        }
+        _ => return Some((dialect, Err(Error::new(ErrorKind::UnknownPath, "no such path")))),
+    };
+    if more.is_some() {
+        return Some((dialect, Err(Error::new(ErrorKind::UnknownPath, "no such path"))));
+    }
+    Some((dialect, Ok(asked)))
 }
 
 fn other(method: &str, path: &str) -> Result<Asked, Error> {
@@ -139,6 +245,7 @@ fn unknown(path: &str) -> Error {
 
 const GET: &str = "GET";
 const POST: &str = "POST";
+const DELETE: &str = "DELETE";
 
 fn only(method: &str, allowed: &str, asked: Asked) -> Result<Asked, Error> {
     if method == allowed || (allowed == GET && method == "HEAD") {
@@ -305,9 +412,51 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_told_with_a_code() {
         let code = |path: &str| target(POST, path, None, &|_| false).asked.unwrap_err().code_str();
-        assert_eq!(code("/v1/files"), "api_not_offered");
-        assert_eq!(code("/v1/batches/b_1/cancel"), "api_not_offered");
+        assert_eq!(code("/v1/uploads"), "api_not_offered");
+        assert_eq!(code("/v1/vector_stores/vs_1/files"), "api_not_offered");
+        assert_eq!(code("/v1beta/files"), "api_not_offered");
+        let of_anthropic = target(POST, "/v1/files", None, &|name| name == "anthropic-version");
+        assert_eq!(
+            (of_anthropic.dialect, of_anthropic.asked.unwrap_err().code_str()),
+            (DialectId::Anthropic, "api_not_offered")
+        );
         assert_eq!(code("/v1/responses/resp_1"), "response_not_kept");
         assert_eq!(code("/v1/filesystem"), "unknown_path");
+    }
+
+    #[test]
+    fn batches_and_their_files() {
+        let errand = |method: &str, path: &str| match asked(method, path) {
+            (dialect, Ok(Asked::Errand(errand))) => (dialect, errand.kind, errand.does, errand.id),
+            other => panic!("{method} {path}: {other:?}"),
+        };
+        let (openai, anthropic) = (DialectId::OpenAiChat, DialectId::Anthropic);
+        let id = |id: &str| id.to_owned();
+        for (method, path, expected) in [
+            (GET, "/v1/files", (openai, Lies::File, Does::List, id(""))),
+            (GET, "/v1/files/file-1", (openai, Lies::File, Does::Show, id("file-1"))),
+            ("HEAD", "/files/file-1/content", (openai, Lies::File, Does::Results, id("file-1"))),
+            (DELETE, "/openai/v1/files/file-1", (openai, Lies::File, Does::Remove, id("file-1"))),
+            (POST, "/v1/batches", (openai, Lies::Batch, Does::Begin, id(""))),
+            (POST, "/v1/batches/b_1/cancel", (openai, Lies::Batch, Does::Cancel, id("b_1"))),
+            (GET, "/v1/messages/batches", (anthropic, Lies::Batch, Does::List, id(""))),
+            (GET, "/v1/messages/batches/m/results", (anthropic, Lies::Batch, Does::Results, id("m"))),
+            (DELETE, "/v1/messages/batches/m?beta=true", (anthropic, Lies::Batch, Does::Remove, id("m"))),
+        ] {
+            assert_eq!(errand(method, path), expected, "{method} {path}");
+        }
+        assert_eq!(post("/v1/messages/batches?beta=true").1, Operation::Batch);
+        assert_eq!(post("/v1/files").1, Operation::Batch);
+        for (method, path) in [
+            (DELETE, "/v1/batches/b_1"),
+            (GET, "/v1/batches/b_1/results"),
+            (GET, "/v1/files/f/content/more"),
+            ("PUT", "/v1/messages/batches/m"),
+        ] {
+            assert_eq!(asked(method, path).1, Err(ErrorKind::UnknownPath), "{method} {path}");
+        }
+        assert_eq!(asked(DELETE, "/v1/files").1, Err(ErrorKind::MethodNotAllowed));
+        let Ok(Asked::Errand(list)) = asked(GET, "/v1/batches?limit=3&after=b%5F1").1 else { panic!() };
+        assert_eq!((list.limit, list.after.as_deref()), (Some(3), Some("b_1")));
     }
 }

@@ -26,11 +26,13 @@ pub enum Operation {
     Speech,
     /// Words from sound.
     Transcription,
+    /// Many requests in one, done within a day, and what belongs to that: uploads, questions, results.
+    Batch,
 }
 
 impl Operation {
     /// All, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chat,
         Self::Completions,
         Self::CountTokens,
@@ -40,6 +42,7 @@ impl Operation {
         Self::Images,
         Self::Speech,
         Self::Transcription,
+        Self::Batch,
     ];
 
     /// The name in policies, the ledger and metrics.
@@ -55,6 +58,7 @@ impl Operation {
             Self::Images => "images",
             Self::Speech => "speech",
             Self::Transcription => "transcription",
+            Self::Batch => "batch",
         }
     }
 
@@ -75,6 +79,7 @@ impl Operation {
             Self::Images => Capability::Images,
             Self::Speech => Capability::Speech,
             Self::Transcription => Capability::Transcription,
+            Self::Batch => Capability::Batch,
         }
     }
 }

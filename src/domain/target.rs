@@ -131,11 +131,13 @@ pub enum Capability {
     Speech = 32_768,
     /// Words from sound.
     Transcription = 65_536,
+    /// Many requests in one, done within a day: what a model does that has a price for it.
+    Batch = 131_072,
 }
 
 impl Capability {
     /// All, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Stream,
         Self::Tools,
         Self::Json,
@@ -153,6 +155,7 @@ impl Capability {
         Self::Images,
         Self::Speech,
         Self::Transcription,
+        Self::Batch,
     ];
 
     /// Those that are operations of their own.
@@ -187,6 +190,7 @@ impl Capability {
             Self::Images => "images",
             Self::Speech => "speech",
             Self::Transcription => "transcription",
+            Self::Batch => "batch",
         }
     }
 }
@@ -198,7 +202,7 @@ pub struct Capabilities(u32);
 impl Capabilities {
     /// None.
     pub const NONE: Self = Self(0);
-    /// All: for endpoints whose models the catalogue cannot know.
+    /// All but batches, which few take: for endpoints whose models the catalogue cannot know.
     pub const ALL: Self = Self(131_071);
 
     /// The set with one more.

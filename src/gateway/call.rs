@@ -65,6 +65,9 @@ impl Call {
 
     /// The tier of service that the request asks for, by whatever name its dialect has for it.
     pub(super) fn service(&self) -> ServiceTier {
+        if self.operation == Operation::Batch {
+            return ServiceTier::Batch;
+        }
         let names = self.ingress.parameters().iter().filter(|parameter| parameter.slot == Slot::ServiceTier);
         let mut values = names.filter_map(|name| self.envelope.spans.value(&self.body, name.name));
         let word = values.find_map(|value| serde_json::from_slice::<String>(value).ok());

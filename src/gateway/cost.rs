@@ -9,8 +9,43 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::settle::Pricer;
+use super::snapshot::Snapshot;
+use crate::domain::id::TargetId;
+use crate::domain::money::Money;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::Usage;
+use crate::policy::Baseline;
+use crate::pricing::{self, Charge, When};
+
+/// Prices the current attempt's usage before the request is settled.
+pub(super) struct Pricer {
+    snapshot: Arc<Snapshot>,
+    target: TargetId,
+    baseline: Option<Baseline>,
+    when: When,
+}
+
+impl Pricer {
+    /// For an attempt at a target.
+    pub(super) fn new(snapshot: Arc<Snapshot>, target: TargetId, baseline: Option<Baseline>, when: When) -> Self {
+        Self { snapshot, target, baseline, when }
+    }
+
+    /// What so much usage costs at the target and at the baseline, where known.
+    pub(super) fn price(&self, usage: &Usage) -> (Option<Money>, Option<Money>) {
+        let at = |target: TargetId, when: When| {
+            let prices = &self.snapshot.catalogue.target(target).prices;
+            match pricing::price(usage, prices, when, self.snapshot.fx()) {
+                Charge::Priced(priced) => Some(priced.usd),
+                Charge::Unpriced(_) => None,
+            }
+        };
+        let standard = When { service: ServiceTier::Standard, ..self.when };
+        let baseline = self.baseline.as_ref();
+        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(standard, When::at)));
+        (at(self.target, self.when), baseline)
+    }
+}
 
 /// Members that hold usage in the client dialects. Inside a JSON string the quotes would be escaped, so these texts
 /// occur as members only.

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,6 +18,7 @@ use super::pump::{Pump, Render, Step};
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
+use super::turns::Turns;
 use crate::cache::Items;
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
@@ -26,16 +26,13 @@ use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::plan::Timeouts;
-use crate::domain::target::{Health, UnixMillis};
+use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
 use crate::upstream;
 
 /// The media type of events.
 const EVENTS: &str = "text/event-stream";
-
-/// No provider answers within less.
-const SHORTEST: Duration = Duration::from_millis(20);
 
 /// An attempt that answered.
 pub(super) enum Answer {
@@ -84,10 +81,9 @@ impl Dispatch {
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
         let (mut failures, mut refused, mut made, mut second) = (Failures::default(), None, 0, None);
-        'targets: for number in 0..self.decision.admitted.len() {
-            if second == Some(number) || made > 0 && !self.worth_trying(number) {
-                continue;
-            }
+        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.deadline);
+        'targets: while let Some(number) = turns.next(made == 0, self.load()).await {
+            let Some(candidate) = self.decision.candidate(number).filter(|_| second != Some(number)) else { continue };
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 // Facts may have turned stale since the decision: asked again before every attempt.
@@ -99,14 +95,14 @@ impl Dispatch {
                     break 'targets;
                 }
                 let left = usize::from(self.decision.max_attempts - made) - 1;
-                let after = left.min(self.decision.admitted.len() - number - 1);
-                let tried = self.tried(number, ticket, (made, after), second.is_none(), settlement).await;
+                let after = left.min(turns.after(number));
+                let hedged = second.is_none();
+                let tried = self.tried((number, candidate), ticket, (made, after), hedged, settlement).await;
                 made += u8::from(tried.second.is_some());
                 second = second.or(tried.second);
                 match tried.outcome {
                     Ok((answer, dropped)) => {
-                        let target = self.decision.admitted[tried.number].target;
-                        let target = Arc::clone(&self.snapshot.catalogue.target(target).name);
+                        let target = Arc::clone(&self.snapshot.catalogue.target(tried.target).name);
                         return Ok(Dispatched { answer, target, dropped });
                     }
                     // Wrong in the client's own dialect: no target changes that.
@@ -158,25 +154,6 @@ impl Dispatch {
             self.shared.metrics.retry_refused("budget");
         }
         may
-    }
-
-    /// Whether a further target is worth an attempt: it is not known to rest by now, and a first frame can come in the
-    /// time that is left. A prior is no knowledge and forbids nothing.
-    fn worth_trying(&self, number: usize) -> bool {
-        let Some(candidate) = self.decision.admitted.get(number) else { return false };
-        let now = self.shared.now();
-        if let Health::Down { until, .. } = self.snapshot.signal(candidate.target, self.load(), now).state
-            && until.is_none_or(|until| until > now)
-        {
-            self.shared.metrics.retry_refused("down");
-            return false;
-        }
-        let first = Duration::from_millis(u64::from(candidate.ttft_ms.unwrap_or(0))).max(SHORTEST);
-        let in_time = self.deadline.saturating_duration_since(Instant::now()) >= first;
-        if !in_time {
-            self.shared.metrics.retry_refused("deadline");
-        }
-        in_time
     }
 
     /// Until when the first sign of an answer must be there. A stream shows its first token. Another answer shows

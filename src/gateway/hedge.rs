@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::dispatch::{Answer, Dispatch, Failed, Stop};
 use super::settle::Settlement;
+use crate::domain::id::TargetId;
 use crate::domain::target::Health;
 use crate::policy::{Candidate, HedgeAfter, Ticket};
 
@@ -15,6 +16,8 @@ use crate::policy::{Candidate, HedgeAfter, Ticket};
 pub(super) struct Tried {
     /// The admitted target that answered; where none did, the first.
     pub number: usize,
+    /// Which that is.
+    pub target: TargetId,
     /// The admitted target that was asked as well.
     pub second: Option<usize>,
     pub outcome: Outcome,
@@ -31,29 +34,30 @@ impl Dispatch {
     /// Makes an attempt; `hedged`: whether another may be made beside it. `made`: attempts before it.
     pub(super) async fn tried(
         &self,
-        number: usize,
+        (number, candidate): (usize, &Candidate),
         ticket: Ticket,
         (made, after): (u8, usize),
         hedged: bool,
         settlement: &mut Settlement,
     ) -> Tried {
-        let candidate = &self.decision.admitted[number];
+        let target = candidate.target;
         let Some(delay) = self.hedge_delay(candidate).filter(|_| hedged) else {
             let outcome = self.attempt(candidate, ticket, after, settlement).await;
-            return Tried { number, second: None, outcome };
+            return Tried { number, target, second: None, outcome };
         };
         let mut twin = settlement.twin();
         let mut first = Box::pin(self.attempt(candidate, ticket, after, settlement));
         tokio::select! {
             biased;
-            outcome = &mut first => return Tried { number, second: None, outcome },
+            outcome = &mut first => return Tried { number, target, second: None, outcome },
             () = tokio::time::sleep(delay) => {}
         }
         let Some((other, ticket)) = self.second(number, made + 1) else {
             let outcome = first.await;
-            return Tried { number, second: None, outcome };
+            return Tried { number, target, second: None, outcome };
         };
-        let mut second = Box::pin(self.attempt(&self.decision.admitted[other], ticket, 0, &mut twin));
+        let twins = &self.decision.admitted[other];
+        let mut second = Box::pin(self.attempt(twins, ticket, 0, &mut twin));
         let raced = tokio::select! {
             biased;
             outcome = &mut first => Raced::First(outcome),
@@ -86,7 +90,8 @@ impl Dispatch {
             }
         };
         self.shared.metrics.hedged(if number == other && outcome.is_ok() { "won" } else { "lost" });
-        Tried { number, second: Some(other), outcome }
+        let target = if number == other { twins.target } else { target };
+        Tried { number, target, second: Some(other), outcome }
     }
 
     fn hedge_delay(&self, candidate: &Candidate) -> Option<Duration> {

@@ -117,6 +117,21 @@ pub(super) fn lease(
     })
 }
 
+/// The key of that label, for what was made with it; where there is none of that label, any.
+///
+/// # Errors
+/// No key may be used: the provider limits its rate.
+pub(super) fn lease_again(
+    pool: &Pool,
+    load: Load<'_>,
+    target: &Target,
+    (label, shared): (Option<&str>, &Shared),
+) -> Result<Lease, Failure> {
+    let Some(label) = label else { return lease(pool, load, target, (None, shared)) };
+    let found = pool.lease_again(load.wanted(target, shared.now()), label, shared.dice());
+    found.map_err(|_| Failure::new(FailureKind::RateLimited, "the key that it was made with rests"))
+}
+
 /// Takes what the head of an answer tells of the provider's limits. A wildcard's models have limits of their own.
 pub(super) fn answered(lease: &mut Lease, wire: &Wire, target: &Target, headers: &HeaderMap, now: UnixMillis) {
     let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

@@ -2,6 +2,7 @@
 //!
 //! accept → authenticate → parse the envelope → admit → plan → dispatch → translate → meter → settle → respond.
 
+mod batch;
 mod body;
 mod call;
 mod compare;
@@ -9,6 +10,7 @@ mod cost;
 mod credentials;
 mod detached;
 mod dispatch;
+mod errand;
 pub mod files;
 mod hedge;
 mod homes;
@@ -19,6 +21,7 @@ mod pass;
 mod pools;
 mod pump;
 mod relay;
+mod results;
 mod retries;
 mod retry;
 mod settle;
@@ -28,6 +31,7 @@ mod snapshot;
 mod tenants;
 mod told;
 mod trail;
+mod turns;
 mod views;
 
 use std::cell::RefCell;
@@ -53,7 +57,7 @@ use crate::domain::target::UnixMillis;
 use crate::health::Registry;
 use crate::ledger::Ledger;
 use crate::ledger::stored::StoredNames;
-use crate::policy::{self, Ask, Decision, Dice, Requirement};
+use crate::policy::{self, Ask, Decision, Dice};
 use crate::telemetry::Metrics;
 
 use call::Call;
@@ -63,6 +67,7 @@ use settle::{Settled, Settlement};
 use trail::Seen;
 
 pub use body::Body;
+pub use errand::Asking;
 pub use keys::Load;
 pub use locals::LocalModels;
 pub use origin::asker;
@@ -91,6 +96,8 @@ pub struct Shared {
     retries: retries::Retries,
     /// Where conversations were answered.
     homes: homes::Homes,
+    /// Batches that are to be looked at.
+    looks: results::Looks,
     /// Shadow runs at once.
     shadows: Arc<tokio::sync::Semaphore>,
     /// Answers that are read on after their client has gone.
@@ -116,6 +123,7 @@ impl Shared {
             pools: pools::Pools::default(),
             retries: retries::Retries::default(),
             homes: homes::Homes::default(),
+            looks: results::Looks::default(),
             shadows: Arc::new(tokio::sync::Semaphore::new(shadow::AT_ONCE)),
             drains: Arc::new(tokio::sync::Semaphore::new(64)),
             ending: CancellationToken::new(),
@@ -302,21 +310,8 @@ impl Gateway {
         if call.envelope.model.split('/').any(|part| matches!(part, "." | "..")) {
             return Err(Error::new(ErrorKind::UnknownModel, "no model has a name with such parts").param("model"));
         }
-        let mut own = Requirement::ANY;
-        for text in call.principal.requirements.iter() {
-            // A requirement that can't be read is not a requirement that holds: the key is refused.
-            let part = Requirement::parse(text, market).map_err(|error| {
-                let refused = Error::new(ErrorKind::Forbidden, "what this key requires can't be read");
-                refused.code("requirement_invalid").detail(error.to_string())
-            })?;
-            own = own.narrow(&part);
-        }
-        let mut header = Requirement::ANY;
-        if let Some(text) = &call.require {
-            header = Requirement::parse(text, market).map_err(|error| {
-                Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require")
-            })?;
-        }
+        let own = origin::requirement(&call.principal, market)?;
+        let header = origin::required(call.require.as_deref(), market)?;
         let inexpressible = |to: DialectId| match call.operation {
             _ if to == call.dialect => Vec::new(),
             Operation::Chat | Operation::Completions => dialect::inexpressible(&call.envelope, call.dialect, to),

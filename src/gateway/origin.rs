@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::call::Call;
 use crate::admission;
-use crate::policy::{Principal, Requirement};
+use crate::domain::error::{Error, ErrorKind};
+use crate::policy::{Market, Principal, Requirement};
 
 /// Names that say which conversation a request is of, or whose cached prompt it shares, as clients send them.
 const SESSIONS: [&str; 3] = ["prompt_cache_key", "session_id", "conversation"];
@@ -33,6 +34,30 @@ pub fn asker<'a>(principal: &'a admission::Principal, require: &'a Requirement) 
         tags: &principal.tags,
         require,
     }
+}
+
+/// What tenant, team and key require together.
+///
+/// # Errors
+/// A part that can't be read is not one that holds: the key is refused.
+pub(super) fn requirement(principal: &admission::Principal, market: &dyn Market) -> Result<Requirement, Error> {
+    principal.requirements.iter().try_fold(Requirement::ANY, |all, text| {
+        let part = Requirement::parse(text, market).map_err(|error| {
+            let refused = Error::new(ErrorKind::Forbidden, "what this key requires can't be read");
+            refused.code("requirement_invalid").detail(error.to_string())
+        })?;
+        Ok(all.narrow(&part))
+    })
+}
+
+/// What a request's own header requires.
+///
+/// # Errors
+/// What can't be read.
+pub(super) fn required(header: Option<&str>, market: &dyn Market) -> Result<Requirement, Error> {
+    header
+        .map_or(Ok(Requirement::ANY), |text| Requirement::parse(text, market))
+        .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.to_string()).param("x-stellwerk-require"))
 }
 
 /// The client's user, where the request names one.

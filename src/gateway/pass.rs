@@ -14,6 +14,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::batch;
 use super::body::Body;
 use super::call::Call;
 use super::detached::Detached;
@@ -23,15 +24,19 @@ use super::relay::Relay;
 use super::settle::{Settled, Settlement};
 use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
+use super::turns::Turns;
 use super::{Gateway, Incoming, Shared, head, ingress, insert, overloaded, receipt};
+use crate::catalogue::Target;
+use crate::dialect::batch::Batch;
 use crate::dialect::{EmbedProvider, Envelope, Observed, Tap};
 use crate::domain::chat::Loss;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::domain::usage::Usage;
+use crate::ledger::objects::{Kind, Object};
 use crate::policy::{Candidate, Decision, Lossy, Ticket};
-use crate::upstream;
+use crate::upstream::{self, Lease};
 use crate::wire::multipart;
 use crate::wire::splice::quote;
 
@@ -43,6 +48,8 @@ enum Form {
     Multipart(Range<usize>),
     /// In the path.
     Path,
+    /// In each request of a batch.
+    Batch(Box<Batch>),
 }
 
 /// Everything that one such request needs.
@@ -113,8 +120,17 @@ impl Gateway {
         let accepted = incoming.accepted;
         let content_type = incoming.content_type.clone();
         let dry_run = incoming.dry_run;
-        let (mut call, form) = read(incoming)?;
+        let (mut call, form) = if incoming.operation == Operation::Batch {
+            // Thousands of requests are read.
+            let read = tokio::task::spawn_blocking(move || read(incoming)).await;
+            read.map_err(|error| Error::new(ErrorKind::Internal, "the batch can't be read").detail(error.to_string()))??
+        } else {
+            read(incoming)?
+        };
         call.own = self.shared().tenants.of(&call.principal.tenant);
+        if let Form::Batch(batch) = &form {
+            batch::owned(self.shared(), &call, batch)?;
+        }
         let shared = Arc::clone(self.shared());
         let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
         if dry_run {
@@ -161,6 +177,10 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
     let ingress = ingress(incoming.dialect)?;
     let media = incoming.content_type.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (envelope, form) = match (&incoming.located.model, multipart::boundary(media)) {
+        _ if incoming.operation == Operation::Batch => {
+            let (envelope, batch) = batch::upload(incoming.dialect, media, &incoming.body)?;
+            (envelope, Form::Batch(Box::new(batch)))
+        }
         (Some(model), _) => (by_path(model, &incoming.body)?, Form::Path),
         (None, Some(boundary)) => by_field(&incoming.body, boundary)?,
         (None, None) => (ingress.envelope_of_other(&incoming.body)?, Form::Json),
@@ -213,7 +233,9 @@ fn by_field(body: &Bytes, boundary: &str) -> Result<(Envelope, Form), Error> {
 impl Pass {
     async fn answer(self, mut settlement: Settlement) -> Result<Response<Body>, Error> {
         let (mut failures, mut refused, mut made) = (Failures::default(), None, 0);
-        'targets: for (number, candidate) in self.decision.admitted.iter().enumerate() {
+        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.deadline);
+        'targets: while let Some(number) = turns.next(made == 0, self.load()).await {
+            let Some(candidate) = self.decision.candidate(number) else { continue };
             // More than once only with another key.
             while made < self.decision.max_attempts {
                 let now = self.shared.now();
@@ -224,7 +246,9 @@ impl Pass {
                     self.shared.metrics.retry_refused("budget");
                     break 'targets;
                 }
-                match self.attempt(candidate, ticket, &mut settlement).await {
+                let mut begun = None;
+                let outcome = self.attempt(candidate, ticket, &mut begun, &mut settlement).await;
+                match self.begun_at(begun, outcome).await {
                     Ok(passed) => return Ok(self.respond(passed, settlement)),
                     Err(Stop::Wrong(error)) => {
                         settlement.failed(&error);
@@ -241,7 +265,9 @@ impl Pass {
                     Err(Stop::Failed { failure, other_key }) => {
                         made += 1;
                         settlement.attempt_failed(&failure, &Observed::default(), other_key);
-                        let fail_over = failure.fail_over();
+                        // A batch that may have begun is not begun again elsewhere.
+                        let twice = matches!(self.form, Form::Batch(_)) && batch::is_uncertain(&failure);
+                        let fail_over = failure.fail_over() && !twice;
                         failures.add(failure);
                         match (fail_over, other_key) {
                             (false, _) => break 'targets,
@@ -290,6 +316,7 @@ impl Pass {
         &self,
         candidate: &Candidate,
         ticket: Ticket,
+        begun: &mut Option<Object>,
         settlement: &mut Settlement,
     ) -> Result<Passed, Stop> {
         let target = self.snapshot.catalogue.target(candidate.target);
@@ -300,7 +327,7 @@ impl Pass {
         let forwarded = if translated.is_some() { &[] } else { self.call.headers.as_slice() };
         let mut line = wire.line_to(&path, forwarded)?;
         if let Some(media) = &self.content_type
-            && matches!(self.form, Form::Multipart(_))
+            && matches!(self.form, Form::Multipart(_) | Form::Batch(_))
         {
             line.headers.insert(CONTENT_TYPE, media.clone());
         }
@@ -308,6 +335,11 @@ impl Pass {
         let pool = pool.ok_or_else(|| Failure::new(FailureKind::Connect, "the target has no connections"))?;
         let lease = keys::lease(pool, self.load(), target, (None, &self.shared));
         let mut lease = lease.map_err(Stop::NoRoom)?;
+        if let Form::Batch(batch) = &self.form {
+            let object = self.object(target, batch, &lease)?;
+            batch::announce(&self.shared, &object).await.map_err(|error| Stop::Wrong(Box::new(error)))?;
+            *begun = Some(object);
+        }
         settlement.attempt(target.id, dropped.clone(), lease.own());
         let late = |_| Failure::new(FailureKind::Timeout, "no answer within the limit");
         let sent = timeout_at(self.deadline, pool.send(ticket, &mut lease, line, pieces)).await;
@@ -336,12 +368,52 @@ impl Pass {
             return self.rendered(provider, &body, dropped);
         }
         let mut observed = wire.egress.observe_other(self.call.operation, &body);
-        if self.call.operation == Operation::CountTokens {
-            // Providers count for nothing.
+        if matches!(self.call.operation, Operation::CountTokens | Operation::Batch) {
+            // Providers count for nothing; what a batch uses stands in its results.
             observed.usage = Some(Usage::ZERO);
         }
         observed.finished = true;
         Ok(Passed { answer: Answer::Whole { body, observed: Box::new(observed) }, content_type, dropped })
+    }
+
+    /// What will lie at a target, before it has a name.
+    fn object(&self, target: &Target, batch: &Batch, lease: &Lease) -> Result<Object, Stop> {
+        let batches = batch::written(self.call.dialect).map_err(|error| Stop::Wrong(Box::new(error)))?;
+        Ok(Object {
+            tenant: self.call.principal.tenant.to_string(),
+            id: batch::ours(self.call.request),
+            kind: if batches.by_file() { Kind::File } else { Kind::Batch },
+            dialect: self.call.dialect,
+            target: target.name.to_string(),
+            account: batch::account(&self.call, &self.decision, batch, lease),
+            made: self.shared.now(),
+            shown: None,
+        })
+    }
+
+    /// What came of an upload: it lies there now, by the provider's name, or it does not.
+    async fn begun_at(&self, begun: Option<Object>, outcome: Result<Passed, Stop>) -> Result<Passed, Stop> {
+        let Some(begun) = begun else { return outcome };
+        let failed = match outcome {
+            Ok(Passed { answer: Answer::Whole { body, observed }, content_type, dropped }) => match batch::id_of(&body)
+            {
+                Ok(id) => {
+                    let wrong = |error| Stop::Wrong(Box::new(error));
+                    let body = batch::written(self.call.dialect).map_err(wrong)?.shown(&body);
+                    let shown = std::str::from_utf8(&body).ok().map(ToOwned::to_owned);
+                    let (ours, object) = (begun.id.clone(), Object { id, shown, ..begun });
+                    batch::named(&self.shared, ours, object).await.map_err(wrong)?;
+                    return Ok(Passed { answer: Answer::Whole { body, observed }, content_type, dropped });
+                }
+                Err(failure) => Stop::from(failure),
+            },
+            Ok(_) => Stop::from(Failure::new(FailureKind::Malformed, "the provider's answer is none")),
+            Err(stop) => stop,
+        };
+        let nothing = Failure::new(FailureKind::Rejected, "nothing was sent");
+        let failure = if let Stop::Failed { failure, .. } = &failed { failure } else { &nothing };
+        batch::given_up(&self.shared, &begun, failure).await;
+        Err(failed)
     }
 
     /// What watches an answer that is passed on as it comes; none = it is read whole.
@@ -427,6 +499,7 @@ impl Pass {
     fn body(&self, wire: &Wire, model: &str) -> Vec<Bytes> {
         let body = &self.call.body;
         match &self.form {
+            Form::Batch(batch) => batch.renamed(body, model),
             Form::Path if self.call.envelope.model == model => vec![body.clone()],
             Form::Path => vec![wire.egress.rename_other(body, model)],
             Form::Json => {

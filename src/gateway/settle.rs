@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::cost::Pricer;
 use super::detached::Held;
 use super::shown::Shown;
 use super::snapshot::Snapshot;
@@ -46,31 +47,6 @@ pub(super) struct Settled {
     pub target: Option<Arc<str>>,
     /// Whether its usage is our estimate.
     pub estimated: bool,
-}
-
-/// Prices the current attempt's usage before the request is settled.
-pub(super) struct Pricer {
-    snapshot: Arc<Snapshot>,
-    target: TargetId,
-    baseline: Option<Baseline>,
-    when: When,
-}
-
-impl Pricer {
-    /// What so much usage costs at the target and at the baseline, where known.
-    pub(super) fn price(&self, usage: &Usage) -> (Option<Money>, Option<Money>) {
-        let at = |target: TargetId, when: When| {
-            let prices = &self.snapshot.catalogue.target(target).prices;
-            match pricing::price(usage, prices, when, self.snapshot.fx()) {
-                Charge::Priced(priced) => Some(priced.usd),
-                Charge::Unpriced(_) => None,
-            }
-        };
-        let standard = When { service: ServiceTier::Standard, ..self.when };
-        let baseline = self.baseline.as_ref();
-        let baseline = baseline.and_then(|b| at(b.target, b.price_as_of.map_or(standard, When::at)));
-        (at(self.target, self.when), baseline)
-    }
 }
 
 /// A request on its way to its end.
@@ -107,7 +83,8 @@ struct Attempt {
     counted: Option<Usage>,
     /// What the provider says of its limits, in the client's headers.
     limits: Vec<(HeaderName, HeaderValue)>,
-    in_flight: InFlight,
+    /// None: it was made elsewhere and in its own time, and says nothing of speed or health.
+    in_flight: Option<InFlight>,
     /// By a key of the tenant's own.
     own_key: bool,
 }
@@ -190,10 +167,20 @@ impl Settlement {
     /// An attempt begins.
     pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>, own_key: bool) {
         let (started, began) = (self.shared.now(), Instant::now());
-        let in_flight = self.snapshot.health(target).enter(started);
+        let in_flight = Some(self.snapshot.health(target).enter(started));
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
         let (first, status, counted, limits) = (None, None, None, Vec::new());
+        self.attempt =
+            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
+    }
+
+    /// A question begins, about something that lies at a target since `started`: it says nothing of the target's speed or
+    /// health.
+    pub(super) fn errand(&mut self, target: TargetId, started: UnixMillis, own_key: bool) {
+        self.held.bills_on.store(false, Ordering::Relaxed);
+        let (began, first, status, counted) = (Instant::now(), None, None, None);
+        let (dropped, limits, in_flight) = (Vec::new(), Vec::new(), None);
         self.attempt =
             Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
     }
@@ -211,7 +198,7 @@ impl Settlement {
         let service = self.snapshot.catalogue.target(attempt.target).served(self.service);
         let when = When { start: attempt.started, end: self.shared.now(), service };
         let (snapshot, baseline) = (Arc::clone(&self.snapshot), self.baseline.clone());
-        Some(Pricer { snapshot, target: attempt.target, baseline, when })
+        Some(Pricer::new(snapshot, attempt.target, baseline, when))
     }
 
     /// What decides whether the request outlives its client.
@@ -249,7 +236,7 @@ impl Settlement {
                 ttft: Some(first.duration_since(attempt.began)),
                 per_token: None,
                 input_tokens: self.receipt.input_estimate,
-                in_flight: Some(attempt.in_flight.before()),
+                in_flight: attempt.in_flight.as_ref().map(InFlight::before),
                 took: None,
             };
             self.snapshot.health(attempt.target).answers(self.shared.now(), sample);
@@ -302,6 +289,12 @@ impl Settlement {
         self.finish()
     }
 
+    /// What holds for all answers of a batch.
+    pub(super) fn accounted(&mut self, baseline: Option<Baseline>) {
+        self.service = ServiceTier::Batch;
+        self.baseline = baseline;
+    }
+
     /// A whole answer arrived.
     pub(super) fn completed(mut self, observed: &Observed) -> Settled {
         // Finished for the sake of its usage alone.
@@ -351,11 +344,13 @@ impl Settlement {
             let service = observed.service.unwrap_or_else(|| target.served(self.service));
             self.charge(target, &usage, When { start: attempt.started, end: ended, service })
         };
-        let before = attempt.in_flight.before();
+        let before = attempt.in_flight.as_ref().map(InFlight::before);
         // What an account of the tenant's may not do says nothing of the target for others.
         let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
         self.spared |= attempt.own_key && apart;
-        self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
+        if let Some(before) = before {
+            self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
+        }
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
         let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
@@ -374,7 +369,9 @@ impl Settlement {
             ChargeRecord::Nothing => None,
         };
         handles.settled(&usage, cost, self.receipt.baseline.as_ref().and_then(|b| b.charge.usd()));
-        handles.timed(ttft.map(|t| t.as_secs_f64()), took.as_secs_f64());
+        if before.is_some() {
+            handles.timed(ttft.map(|t| t.as_secs_f64()), took.as_secs_f64());
+        }
         let label = match outcome {
             Outcome::Failed(kind) => kind.label(),
             other => other.label(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use sha2::{Digest, Sha256};
 
 use super::credentials;
@@ -374,7 +374,7 @@ impl Wire {
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         let accept = if stream { self.egress.accept() } else { "application/json" };
         headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
-        Ok(Line { to, headers })
+        Ok(Line { method: Method::POST, to, headers })
     }
 
     /// The line to another path of the same place.
@@ -382,7 +382,7 @@ impl Wire {
         let to = self.address.joined(path).map_err(|e| Failure::new(FailureKind::Connect, e))?;
         let mut headers = self.address.headers.clone();
         headers.extend(forwarded.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
-        Ok(Line { to, headers })
+        Ok(Line { method: Method::POST, to, headers })
     }
 
     /// The connections with this connect timeout.

@@ -7,6 +7,7 @@
 pub mod decisions;
 pub mod feedback;
 mod insert;
+pub mod objects;
 pub mod query;
 pub mod residency;
 mod rows;

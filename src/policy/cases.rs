@@ -218,7 +218,7 @@ impl Expect {
         {
             wrong.push(format!("the first target is {}, not {}", ready.name(first.target), pattern.as_str()));
         }
-        for candidate in &decision.admitted {
+        for candidate in decision.admitted.iter().chain(&decision.reserve) {
             let target = ready.targets.get(candidate.target.index());
             for pattern in self.never.iter().filter(|p| target.is_some_and(|t| p.matches(t))) {
                 wrong.push(format!("{} is admitted ({})", ready.name(candidate.target), pattern.as_str()));

@@ -129,7 +129,8 @@ fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> Str
     }
     for rejection in &decision.rejected {
         let name = &market.targets()[rejection.target.index()].name;
-        let _ = writeln!(out, "      {name:<wide$}  {}", rejection.reason);
+        let late = if decision.is_reserve(rejection.target) { "; tried when all else has failed" } else { "" };
+        let _ = writeln!(out, "      {name:<wide$}  {}{late}", rejection.reason);
     }
     out
 }
@@ -146,7 +147,8 @@ fn as_json(market: &dyn Market, question: &Question, decision: &Decision) -> Val
     });
     let rejected = decision.rejected.iter().map(|r| {
         let target = &market.targets()[r.target.index()].name;
-        json!({"target": &**target, "reason": r.reason.label(), "why": r.reason.to_string()})
+        let late = decision.is_reserve(r.target);
+        json!({"target": &**target, "reason": r.reason.label(), "why": r.reason.to_string(), "tried_last": late})
     });
     json!({
         "model": question.model,

@@ -12,13 +12,14 @@ use super::order::{Lead, explored, order};
 use super::reason::{Reason, Rejection};
 use super::{
     Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse,
+    reserve,
 };
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::price::ServiceTier;
-use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, Target, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 
 /// What a request asks for, as far as deciding needs to know.
@@ -160,6 +161,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// For [`Policy::errand`], which has looked.
+    pub(super) fn to(target: TargetId) -> Self {
+        Self { target }
+    }
+
     /// Where to.
     #[must_use]
     pub fn target(&self) -> TargetId {
@@ -180,6 +186,9 @@ pub struct Decision {
     pub admitted: Vec<Candidate>,
     /// Why the first of them is the first.
     pub lead: Lead,
+    /// Those of the rejected that rest by our own guess alone, or no longer than [`PATIENCE_MS`](super::PATIENCE_MS), guesses and the
+    /// shortest rests first: tried when all that is admitted has failed.
+    pub reserve: Vec<Candidate>,
     /// All other candidates, in the order of the route's list.
     pub rejected: Vec<Rejection>,
     /// Most attempts.
@@ -219,7 +228,7 @@ impl Decision {
         &self.admitted[..self.admitted.len().min(usize::from(self.max_attempts))]
     }
 
-    /// Leave to go to the admitted target of that number, from 0, after so many attempts. Looks at the target again: a
+    /// Leave to go to the [candidate](Self::candidate) of that number, after so many attempts. Looks at the target again: a
     /// retry may come minutes after the decision, when the model has been retired, its facts have turned stale, its price
     /// has changed or it has become slow.
     ///
@@ -233,7 +242,7 @@ impl Decision {
         signals: &dyn Fn(TargetId) -> Signal,
         now: UnixMillis,
     ) -> Result<Ticket, Option<Reason>> {
-        let candidate = self.admitted.get(number).filter(|_| made < self.max_attempts).ok_or(None)?;
+        let candidate = self.candidate(number).filter(|_| made < self.max_attempts).ok_or(None)?;
         let target = market.targets().get(candidate.target.index()).ok_or(None)?;
         in_service(target, now)?;
         self.requirement.check(target, market, now)?;
@@ -312,8 +321,9 @@ pub fn plan(
         inexpressible: Default::default(),
     };
     let chosen = choose(&mut examiner, route, picks, signals, dice);
-    let Chosen { admitted, rejected, lead } = chosen;
+    let Chosen { admitted, reserve, rejected, lead } = chosen;
     (decision.admitted, decision.rejected, decision.lead) = (admitted, rejected, lead);
+    decision.reserve = reserve;
     if decision.admitted.is_empty() {
         decision.refusal = Some(refuse::refusal(&decision, market, ask, route.is_some()));
     }
@@ -324,6 +334,7 @@ pub fn plan(
 /// Candidates, examined and ordered.
 struct Chosen {
     admitted: Vec<Candidate>,
+    reserve: Vec<Candidate>,
     rejected: Vec<Rejection>,
     lead: Lead,
 }
@@ -362,28 +373,20 @@ fn choose(
         admitted[..=first].rotate_right(1);
         lead = why;
     }
-    if admitted.is_empty()
-        && let Some(soonest) = soonest_of_own_rests(&rejected)
-    {
-        let target = rejected[soonest].target;
+    let mut reserve = Vec::new();
+    for (target, guessed) in reserve::rests(&rejected, examiner.ask.at) {
         let pick = picks.iter().chain(&outside).find(|pick| pick.target == target);
         let up = Signal { state: Health::Up, ..signals(target) };
-        if let Some(candidate) = pick.and_then(|pick| examiner.examine(*pick, &up).ok()) {
-            admitted.push(candidate);
-            rejected.remove(soonest);
-            lead = Lead::LastResort;
-        }
+        reserve.extend(pick.and_then(|pick| Some((examiner.examine(*pick, &up).ok()?, guessed))));
     }
-    Chosen { admitted, rejected, lead }
-}
-
-/// Which of these rests by our own guess alone and is the first to be up again: better tried than refused.
-fn soonest_of_own_rests(rejected: &[Rejection]) -> Option<usize> {
-    let resting = rejected.iter().enumerate().filter_map(|(number, rejection)| match rejection.reason {
-        Reason::Down { until: Some(until), rest: Rest::Breaker } => Some((until, number)),
-        _ => None,
-    });
-    resting.min().map(|(_, number)| number)
+    if let Some(soonest) = reserve.iter().position(|(_, guessed)| *guessed).filter(|_| admitted.is_empty()) {
+        let (soonest, _) = reserve.remove(soonest);
+        rejected.retain(|rejection| rejection.target != soonest.target);
+        admitted.push(soonest);
+        lead = Lead::LastResort;
+    }
+    let reserve = reserve.into_iter().map(|(candidate, _)| candidate).collect();
+    Chosen { admitted, reserve, rejected, lead }
 }
 
 /// A decision without targets yet.
@@ -395,6 +398,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         requirement: own.narrow(ask.principal.require).narrow(ask.require),
         admitted: Vec::new(),
         lead: Lead::Best,
+        reserve: Vec::new(),
         rejected: Vec::new(),
         max_attempts: route.map_or(ATTEMPTS, |r| r.attempts),
         timeouts: route.map_or_else(Timeouts::default, |r| r.timeouts),

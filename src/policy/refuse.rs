@@ -142,7 +142,8 @@ fn member(capability: Capability) -> &'static str {
         | Capability::Moderations
         | Capability::Images
         | Capability::Speech
-        | Capability::Transcription => "model",
+        | Capability::Transcription
+        | Capability::Batch => "model",
     }
 }
 

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::ids::Ids;
 use super::{Plane, body, credentials};
 use crate::admission::{KeyRing, Principal};
-use crate::dialect::paths::{self, Asked};
+use crate::dialect::paths::{self, Asked, Does};
 use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
-use crate::gateway::{Body, Gateway, Incoming};
+use crate::gateway::{Asking, Body, Gateway, Incoming};
 
 /// What clients reach.
 pub struct DataPlane {
@@ -60,6 +60,23 @@ impl DataPlane {
             Asked::Model(model) => {
                 let principal = self.authenticate(&request, dialect)?;
                 self.gateway.model(&principal, &model, dialect).map(json)
+            }
+            Asked::Errand(errand) => {
+                let (accepted, principal) = (Instant::now(), self.authenticate(&request, dialect)?);
+                let require = single(request.headers(), "x-stellwerk-require")?;
+                if dry_run(request.headers())? {
+                    let error = Error::new(ErrorKind::InvalidRequest, "what lies at one place has no plan to look at");
+                    return Err(error.param(DRY_RUN));
+                }
+                let headers = forwarded(request.headers(), dialect);
+                let config = Arc::clone(&self.gateway.snapshot().config);
+                let body = if errand.does == Does::Begin {
+                    body::read(request, config.max_body, config.body_timeout).await?
+                } else {
+                    Bytes::new()
+                };
+                let asking = Asking { request: id, accepted, principal, dialect, errand, headers, require, body };
+                self.gateway.errand(asking).await
             }
             Asked::Work { operation, path, located } => {
                 self.work(request, id, Work { dialect, operation, path, located }).await
@@ -169,7 +186,8 @@ impl Browser {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
         if preflight {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+            headers
+                .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
             if let Some(wants) = self.wants {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wants);

@@ -193,6 +193,22 @@ impl CredentialPool {
         Err(self.standing(wanted).err().unwrap_or(blind))
     }
 
+    /// The one of that label, where it is still there: what was made with one account is not known to another.
+    ///
+    /// # Errors
+    /// The provider lets nothing through until then.
+    pub fn choose_again(&self, wanted: Wanted<'_>, label: &str, dice: u64) -> Result<Lease, Rested> {
+        let groups = self.groups(wanted);
+        let Some(credential) = groups.iter().copied().flatten().find(|c| **c.state.label() == *label) else {
+            return self.choose(wanted, dice);
+        };
+        let hold = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now)
+            .map_err(|until| Rested { until, rest: Rest::Limited })?;
+        let own = groups[0].iter().any(|own| Arc::ptr_eq(own, credential));
+        let credential = Some(Arc::clone(credential));
+        Ok(Lease { placement: Arc::clone(&self.placement), credential, hold: Some(hold), own })
+    }
+
     /// A tenant's own credentials, then those of the pool, as far as each may be taken.
     fn groups<'s>(&'s self, wanted: Wanted<'s>) -> [&'s [Arc<Credential>]; 2] {
         match wanted.own {

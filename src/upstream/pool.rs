@@ -26,6 +26,8 @@ pub struct EndpointSpec {
 /// Where one request goes at an endpoint, and with which headers.
 #[derive(Debug)]
 pub struct Line {
+    /// What is to be done there.
+    pub method: Method,
     /// The whole address.
     pub to: Uri,
     /// All headers but the credential.
@@ -100,6 +102,14 @@ impl Pool {
         self.credentials.choose(wanted, dice)
     }
 
+    /// The credential of that label, or where it is gone another.
+    ///
+    /// # Errors
+    /// The provider lets nothing through until then.
+    pub fn lease_again(&self, wanted: Wanted<'_>, label: &str, dice: u64) -> Result<Lease, Rested> {
+        self.credentials.choose_again(wanted, label, dice)
+    }
+
     /// Whether a credential may be used.
     ///
     /// # Errors
@@ -130,7 +140,7 @@ impl Pool {
             return Err(Failure::new(FailureKind::Connect, "the address is not the endpoint's"));
         }
         let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = line.method;
         *request.uri_mut() = line.to;
         *request.headers_mut() = line.headers;
         let pieces = if lease.signs() { vec![Bytes::from(pieces.concat())] } else { pieces };

@@ -142,6 +142,44 @@ async fn a_single_target_is_tried_though_it_rests_unless_it_asked_for_the_rest()
     assert_eq!(alpha.seen().len(), 1, "it was asked for rest and has it");
 }
 
+#[tokio::test]
+async fn what_rests_is_tried_when_all_else_has_failed() {
+    let failing = json(500, "{}");
+    let mut ill = vec![failing.clone(); 3];
+    ill.push(json(200, &completion("well again", 1, 1)));
+    let (alpha, beta) = (Upstream::start(ill).await, Upstream::start(vec![failing]).await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let route = |targets: &str| {
+        format!(
+            "[[route]]\nname = \"r\"\nmatch = {{ model = [\"auto\"] }}\ntargets = [{targets}]\nprefer = {{ order = \"listed\" }}\n"
+        )
+    };
+    gateway.policy(&route("\"alpha/*\"")).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.chat(&hello("auto")).await.status, 502);
+    }
+    gateway.policy(&route("\"alpha/*\", \"beta/*\"")).await;
+    let plan = gateway.chat_with(&hello("auto"), &[("x-stellwerk-dry-run", "true")]).await.json();
+    assert_eq!(
+        (&plan["admitted"][0]["target"], &plan["rejected"][0]["tried_last"]),
+        (&"beta/m-1".into(), &true.into())
+    );
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-target")), (200, "alpha/m-1"), "{}", got.text);
+    assert_eq!((alpha.seen().len(), beta.seen().len()), (4, 1));
+
+    let limited = json_with(429, &["retry-after-ms: 400"], r#"{"error":{"message":"slow down"}}"#);
+    let alpha = Upstream::start(vec![limited, json(200, &completion("rested", 1, 1))]).await;
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway.policy(&route("\"alpha/*\", \"beta/*\"")).await;
+    let began = std::time::Instant::now();
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-target")), (502, ""), "once it was asked: {}", got.text);
+    let got = gateway.chat(&hello("auto")).await;
+    assert_eq!((got.status, got.header("x-stellwerk-target")), (200, "alpha/m-1"), "{}", got.text);
+    assert!(began.elapsed() >= Duration::from_millis(400), "not before it had rested");
+}
+
 const HEDGED: &str = r#"
 [[route]]
 name = "hedged"

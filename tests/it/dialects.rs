@@ -167,7 +167,7 @@ async fn errors_are_told_in_the_clients_own_words() {
     let unknown = gateway.client.post(format!("{root}/v1/messages")).body("{}").send().await.unwrap();
     let unknown = Answer::read(unknown).await;
     assert_eq!((unknown.status, unknown.json()["error"]["type"].as_str()), (401, Some("authentication_error")));
-    let files = gateway.client.post(format!("{root}/v1/files")).body("{}").send().await.unwrap();
+    let files = gateway.client.post(format!("{root}/v1/uploads")).body("{}").send().await.unwrap();
     let files = Answer::read(files).await;
     assert_eq!((files.status, files.json()["error"]["code"].as_str()), (404, Some("api_not_offered")));
 }

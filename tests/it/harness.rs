@@ -170,6 +170,11 @@ impl Gateway {
         }
     }
 
+    /// Another process with the same directory, after this one has been shut down.
+    pub(crate) async fn again(self) -> Self {
+        Self::start_in(self.dir).await
+    }
+
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         Path::new(self.dir.path()).join(name)
     }

@@ -3,6 +3,7 @@
 //! The version is `2023-06-01`: newer ones refuse sampling parameters even at their default values, and a translated
 //! request may carry them. All bodies, streams and errors of newer versions are read as well.
 
+mod batch;
 mod client;
 mod error;
 mod params;
@@ -21,8 +22,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{
-    Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Observed, Passthrough, Quirks, Slot,
-    Tap, Transcode, Watching,
+    Batches, Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Observed, Passthrough,
+    Quirks, Slot, Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -84,7 +85,15 @@ impl Egress for Anthropic {
     }
 
     fn path_of_other(&self, operation: Operation, _path: &'static str, _model: &str) -> Option<Cow<'static, str>> {
-        (operation == Operation::CountTokens).then_some(Cow::Borrowed("/v1/messages/count_tokens"))
+        match operation {
+            Operation::CountTokens => Some(Cow::Borrowed("/v1/messages/count_tokens")),
+            Operation::Batch => Some(Cow::Borrowed("/v1/messages/batches")),
+            _ => None,
+        }
+    }
+
+    fn batches(&self) -> Option<&'static dyn Batches> {
+        Some(&batch::MessageBatches)
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {

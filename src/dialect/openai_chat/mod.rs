@@ -3,6 +3,7 @@
 //! Format: OpenAI API reference, "Chat Completions"; what imitators do differently is data in their catalogue files
 //! (`Quirks`) or tolerated here where it is harmless.
 
+mod batch;
 mod crossed;
 mod decode;
 mod embeddings;
@@ -29,7 +30,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress,
+    Batches, Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress,
     LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode,
     Watching, Weight, limits, unread,
 };
@@ -135,6 +136,10 @@ impl Egress for OpenAiChat {
 
     fn embeddings(&self) -> Option<&dyn EmbedProvider> {
         Some(self)
+    }
+
+    fn batches(&self) -> Option<&'static dyn Batches> {
+        Some(&batch::FileBatches)
     }
 
     fn observe_other(&self, operation: Operation, body: &[u8]) -> Observed {

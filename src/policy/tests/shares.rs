@@ -145,10 +145,24 @@ fn our_own_rest_ends_when_nothing_else_is_left() {
     let own = |id: TargetId| rest(10_000 - i64::from(id.0), Rest::Breaker);
     let decision = plan(&policy, &shop, &ask("m"), &own, Dice(3));
     assert_eq!((names(&shop, &decision), decision.lead), (vec!["c/one"], Lead::LastResort));
-    assert_eq!((decision.rejected.len(), decision.refusal), (3, None));
-    // One that is up is enough to leave the others alone.
+    assert_eq!((decision.rejected.len(), &decision.refusal), (3, &None));
+    let reserve = |decision: &Decision| -> Vec<String> {
+        decision.reserve.iter().map(|c| shop.targets[c.target.index()].name.to_string()).collect()
+    };
+    assert_eq!(reserve(&decision), ["b/one", "a/two", "a/one"], "the others after it, the first to be up again first");
+    // One that is up is enough to leave the others alone until it has failed.
     let one = |id: TargetId| if id.0 == 0 { Signal::COLD } else { own(id) };
-    assert_eq!(names(&shop, &plan(&policy, &shop, &ask("m"), &one, Dice(3))), ["a/one"]);
+    let decision = plan(&policy, &shop, &ask("m"), &one, Dice(3));
+    assert_eq!((names(&shop, &decision), reserve(&decision).len()), (vec!["a/one"], 3));
+    assert!(decision.rejected.iter().all(|r| decision.is_reserve(r.target)), "they are told as resting all the same");
+    // A short rest that was asked for is waited for at last; a longer one is kept.
+    let asked = |id: TargetId| match id.0 {
+        0 => Signal::COLD,
+        1 => rest(1_500, Rest::Limited),
+        2 => rest(2_500, Rest::Firm),
+        _ => own(id),
+    };
+    assert_eq!(reserve(&plan(&policy, &shop, &ask("m"), &asked, Dice(3))), ["c/one", "a/two"]);
     // What the providers asked for is obeyed, and told as what it is.
     let limited = |id: TargetId| rest(9_000 + i64::from(id.0), if id.0 == 3 { Rest::Firm } else { Rest::Limited });
     let error = plan(&policy, &shop, &ask("m"), &limited, Dice(3)).refusal.unwrap();

@@ -12,6 +12,7 @@ import threading
 import time
 
 from .anthropic import Anthropic
+from .batches import Kept
 from .bedrock import Bedrock
 from .cohere import Cohere
 from .gemini import Gemini, Gemini3
@@ -68,11 +69,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/seen/"):
             tag = self.path.removeprefix("/seen/")
             self.reply(200, json.dumps([seen for seen in self.server.seen if seen["tag"] == tag]).encode())
-        else:
+        elif not self.kept(b""):
             self.reply(404, b"{}")
+
+    def do_DELETE(self):
+        if not self.kept(b""):
+            self.reply(404, b"{}")
+
+    def kept(self, raw: bytes) -> bool:
+        """Answers what is asked about batches and their files."""
+        provider, path = self.path.partition("?")[0].lstrip("/").split("/", 1)
+        provider = provider.partition("-")[0]
+        speaks = Anthropic() if provider == "anthropic" else OpenAi()
+        kind = self.headers.get("content-type") or ""
+        try:
+            answer = self.server.batches.asked(self.command, "/" + path, raw, kind, speaks)
+            if answer is not None:
+                self.authorised(speaks, provider)
+        except Refusal as refusal:
+            self.fault(speaks, refusal.status, refusal.message, refusal.code, refusal.param)
+            return True
+        if answer is not None:
+            status, body, media = answer
+            self.reply(status, body, {"content-type": media})
+        return answer is not None
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.kept(raw):
+            return None
         path, _, query = self.path.partition("?")
         provider, path = path.lstrip("/").split("/", 1)
         provider = provider.partition("-")[0]
@@ -242,6 +267,7 @@ class Providers(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[dict] = []
+        self.batches = Kept()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property

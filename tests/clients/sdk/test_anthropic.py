@@ -367,3 +367,28 @@ def test_models(client):
     assert client.models.retrieve("anthropic/claude-sonnet-4-5").id == "anthropic/claude-sonnet-4-5"
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("nothing")
+
+
+@pytest.mark.skipif(not hasattr(anthropic.resources.messages, "Batches"), reason="this client has no batches")
+def test_batches(client):
+    model = "anthropic/claude-sonnet-4-5"
+    asks = [{"custom_id": name, "params": options(model, f"scenario={name}")} for name in ("plain", "parallel")]
+    made = client.messages.batches.create(requests=asks)
+    assert (made.processing_status, made.request_counts.processing) == ("in_progress", 2)
+    while client.messages.batches.retrieve(made.id).processing_status != "ended":
+        pass
+    results = {line.custom_id: line.result for line in client.messages.batches.results(made.id)}
+    assert {name: result.type for name, result in results.items()} == {"plain": "succeeded", "parallel": "succeeded"}
+    assert text_of(results["plain"].message) == story("plain").text
+    usage_of(results["plain"].message.usage, "plain")
+    assert len([block for block in results["parallel"].message.content if block.type == "tool_use"]) == len(story("parallel").calls)
+    assert made.id in [batch.id for batch in client.messages.batches.list(limit=100)]
+    other = client.messages.batches.create(requests=asks[:1])
+    assert client.messages.batches.cancel(other.id).processing_status == "ended"
+    # Nothing is removed before it is accounted; the client tries again where it is told to.
+    assert client.with_options(max_retries=9).messages.batches.delete(made.id).type == "message_batch_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.batches.retrieve(made.id)
+    mixed = [asks[0], {"custom_id": "x", "params": options("anthropic/claude-haiku-4-5", "scenario=plain")}]
+    with pytest.raises(anthropic.BadRequestError, match="one model"):
+        client.messages.batches.create(requests=mixed)

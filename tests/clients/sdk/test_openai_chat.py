@@ -544,3 +544,28 @@ def test_documents(client, mark, model):
     answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": parts}])
     assert answer.choices[0].message.content == story("plain").text
     assert "JVBERi0xLjQK" in mark.seen()["raw"] and "refused" not in mark.seen()
+
+
+def test_batches(client):
+    def line(name):
+        body = {"model": "openai/gpt-5-mini", "messages": [{"role": "user", "content": f"scenario={name}"}]}
+        return json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body})
+
+    lines = "\n".join(line(name) for name in ("plain", "parallel"))
+    file = client.files.create(file=("asks.jsonl", lines.encode()), purpose="batch")
+    assert (file.object, client.files.retrieve(file.id).id) == ("file", file.id)
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"run": "1"})
+    assert (batch.status, batch.metadata) == ("validating", {"run": "1"})
+    while (batch := client.batches.retrieve(batch.id)).status != "completed":
+        pass
+    answers = {told["custom_id"]: told["response"]["body"] for told in map(json.loads, client.files.content(batch.output_file_id).text.splitlines())}
+    assert answers["plain"]["choices"][0]["message"]["content"] == story("plain").text
+    assert len(answers["parallel"]["choices"][0]["message"]["tool_calls"]) == len(story("parallel").calls)
+    assert batch.id in [known.id for known in client.batches.list(limit=100)]
+    assert file.id in [known.id for known in client.files.list()]
+    # The input goes when all that came of it is accounted.
+    assert client.with_options(max_retries=9).files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+    with pytest.raises(openai.BadRequestError, match="batches"):
+        client.files.create(file=("notes.txt", b"hello"), purpose="user_data")
