@@ -202,8 +202,7 @@ impl CredentialPool {
         let Some(credential) = groups.iter().copied().flatten().find(|c| **c.state.label() == *label) else {
             return self.choose(wanted, dice);
         };
-        let hold = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now)
-            .map_err(|until| Rested { until, rest: Rest::Limited })?;
+        let hold = Hold::take(&credential.state, wanted).map_err(|until| Rested { until, rest: Rest::Limited })?;
         let own = groups[0].iter().any(|own| Arc::ptr_eq(own, credential));
         let credential = Some(Arc::clone(credential));
         Ok(Lease { placement: Arc::clone(&self.placement), credential, hold: Some(hold), own })

@@ -87,7 +87,7 @@ impl KeyState {
         let until = self.rests_until.load(Ordering::Relaxed).max(self.account.rests_until.load(Ordering::Relaxed));
         let mut rested = (until > now.0).then_some(Rested { until: UnixMillis(until), rest: Rest::Breaker });
         let limited = self.allowances.find(target).and_then(|allowance| lock(&allowance).standing(need, now).err());
-        let named = named.and_then(|model| self.allowances.limited(target, model)).filter(|until| *until > now);
+        let named = named.and_then(|model| self.allowances.limited(target, model, now));
         // All must be over.
         for until in limited.into_iter().chain(named) {
             if rested.is_none_or(|known| known.until < until) {
@@ -134,9 +134,10 @@ impl Allowances {
     }
 
     /// Until when a model of a target that takes any is limited.
-    fn limited(&self, target: &str, model: &str) -> Option<UnixMillis> {
+    fn limited(&self, target: &str, model: &str, now: UnixMillis) -> Option<UnixMillis> {
         let named = lock(&self.named);
-        if named.is_empty() { None } else { named.get(&*name(target, model)).copied().map(UnixMillis) }
+        let until = if named.is_empty() { None } else { named.get(&*name(target, model)).copied() };
+        until.map(UnixMillis).filter(|until| *until > now)
     }
 
     /// It is, until then. Where there is no place left, the limit that ends first is forgotten.
@@ -209,6 +210,9 @@ impl Hold {
     /// When there will be.
     pub(super) fn take(key: &KeyState, wanted: Wanted<'_>) -> Result<Self, UnixMillis> {
         let Wanted { target, named, need, now, .. } = wanted;
+        if let Some(until) = named.and_then(|model| key.allowances.limited(target, model, now)) {
+            return Err(until);
+        }
         let allowance = key.allowance(target);
         let named = named.map(|model| (Arc::clone(&key.allowances), name(target, model)));
         let number = {
