@@ -63,6 +63,13 @@ impl Call {
         if &*target.upstream_model == "*" { model_at(&self.envelope.model, target) } else { &target.upstream_model }
     }
 
+    /// What keeps an operation that is not translated from a dialect: nothing where it has the same one, whose body then
+    /// is the same as well, under whatever path.
+    pub(super) fn passing_missing(&self, to: DialectId) -> Vec<String> {
+        let path = |to| dialect::egress(to)?.path_of_other(self.operation, self.path, &self.envelope.model);
+        if path(to).is_some() { Vec::new() } else { vec!["model".to_owned()] }
+    }
+
     /// The tier of service that the request asks for, by whatever name its dialect has for it.
     pub(super) fn service(&self) -> ServiceTier {
         if self.operation == Operation::Batch {

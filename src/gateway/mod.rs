@@ -318,11 +318,8 @@ impl Gateway {
             // Counting is done here where nobody else can.
             Operation::CountTokens => Vec::new(),
             Operation::Embeddings => call.vectors_missing(to).0,
-            // The others are not translated. One whose body is the same everywhere passes to whoever has it.
-            operation => {
-                let has = |to| dialect::egress(to)?.path_of_other(operation, call.path, &call.envelope.model);
-                if has(to).is_some() { Vec::new() } else { vec!["model".to_owned()] }
-            }
+            // The others are not translated.
+            _ => call.passing_missing(to),
         };
         let user = origin::user(call);
         seen.user = user.as_deref().filter(|user| !user.is_empty()).map(ToOwned::to_owned);
