@@ -58,6 +58,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/007.sql"),
     include_str!("store/008.sql"),
     include_str!("store/009.sql"),
+    include_str!("store/010.sql"),
 ];
 
 impl Store {
