@@ -224,11 +224,8 @@ fn models(
             .map_or_else(|| Arc::clone(&id), |id| id.as_str().into());
         let served = dialect != DialectId::Native || around.served.contains(&&*id);
         let prices = prices(reader, model, &full_name, &names, &at);
-        // Who has a price for batches takes them.
-        let batches = prices.periods.iter().flat_map(|p| &p.services).any(|s| s.tier == ServiceTier::Batch);
         let target = Target {
             id: TargetId(u32::try_from(catalogue.targets.len()).unwrap_or(u32::MAX)),
-            prices: Arc::new(prices),
             name,
             full_name,
             provider: Arc::clone(&provider),
@@ -243,14 +240,16 @@ fn models(
             available_to: to,
             context: model.context,
             max_output: model.max_output,
-            supports: if batches { supports.with(Capability::Batch) } else { supports },
+            supports: able(supports, &prices),
+            prices: Arc::new(prices),
             residency: Arc::clone(residency),
             token_residency: token_residency.clone(),
             prior: prior(&model.prior),
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
             reachable: *reachable,
-            tiered: raw.models.iter().flat_map(|model| &model.prices).any(|price| !price.services.is_empty()),
+            tiered: sells(raw, &[ServiceTier::Flex, ServiceTier::Priority]),
+            fast: sells(raw, &[ServiceTier::Fast]),
         };
         catalogue.targets.push(target);
         catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));
@@ -510,6 +509,18 @@ fn context_tiers(reader: &mut Reader<'_>, raw: &[raw::Tier]) -> Vec<Tier> {
     let mut tiers: Vec<_> = tiers.collect();
     tiers.sort_by_key(|tier| tier.above_input);
     tiers
+}
+
+/// Who has a price for batches takes them.
+fn able(supports: Capabilities, prices: &PriceBook) -> Capabilities {
+    let batches = prices.periods.iter().flat_map(|p| &p.services).any(|s| s.tier == ServiceTier::Batch);
+    if batches { supports.with(Capability::Batch) } else { supports }
+}
+
+/// Whether the provider has a price for one of these tiers of service, of whatever model.
+fn sells(raw: &raw::Provider, tiers: &[ServiceTier]) -> bool {
+    let mut services = raw.models.iter().flat_map(|model| &model.prices).flat_map(|price| &price.services);
+    services.any(|service| tiers.iter().any(|tier| tier.name() == service.name.get_ref()))
 }
 
 /// Rates of other tiers of service.

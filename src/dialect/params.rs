@@ -107,6 +107,14 @@ pub struct Parameter {
     pub neutral: &'static [&'static str],
 }
 
+impl Parameter {
+    /// Whether it asks for a tier of service: some call one of them a speed.
+    #[must_use]
+    pub fn asks_for_service(&self) -> bool {
+        self.slot == Slot::ServiceTier || self.name == "speed"
+    }
+}
+
 /// A row of a table.
 pub(super) const fn row(name: &'static str, slot: Slot) -> Parameter {
     Parameter { name, slot, neutral: &[] }

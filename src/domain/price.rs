@@ -74,6 +74,13 @@ impl ServiceTier {
         }
     }
 
+    /// By its stable name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Standard, Self::Flex, Self::Priority, Self::Batch, Self::Fast, Self::Other];
+        all.into_iter().find(|tier| tier.name() == name)
+    }
+
     /// By the word of a request or an answer, as the providers say it; none = it says nothing (`auto`).
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {

@@ -285,6 +285,8 @@ pub struct Target {
     /// Whether its provider has tiers of service, as far as prices say: then what was asked for counts where the answer is
     /// silent.
     pub tiered: bool,
+    /// The same of the faster mode, which some offer that have no other tiers.
+    pub fast: bool,
     /// Whether only a credential may be missing: who brings one can go there.
     pub reachable: bool,
 }
@@ -297,9 +299,15 @@ impl Target {
     }
 
     /// The tier in which a request is served that asks for one: where the provider has no tiers, it gets what everybody gets.
+    /// A batch is one everywhere.
     #[must_use]
     pub fn served(&self, asked: ServiceTier) -> ServiceTier {
-        if self.tiered { asked } else { ServiceTier::Standard }
+        match asked {
+            ServiceTier::Batch => asked,
+            ServiceTier::Fast if self.fast => asked,
+            _ if self.tiered => asked,
+            _ => ServiceTier::Standard,
+        }
     }
 
     /// Whether it can be dialled, by a key of the gateway's or by one of the asking tenant's own.

@@ -73,10 +73,11 @@ impl Call {
         if self.operation == Operation::Batch {
             return ServiceTier::Batch;
         }
-        let names = self.ingress.parameters().iter().filter(|parameter| parameter.slot == Slot::ServiceTier);
-        let mut values = names.filter_map(|name| self.envelope.spans.value(&self.body, name.name));
-        let word = values.find_map(|value| serde_json::from_slice::<String>(value).ok());
-        word.as_deref().and_then(ServiceTier::read).unwrap_or_default()
+        let names = self.ingress.parameters().iter().filter(|parameter| parameter.asks_for_service());
+        let values = names.filter_map(|name| self.envelope.spans.value(&self.body, name.name));
+        let words = values.filter_map(|value| serde_json::from_slice::<String>(value).ok());
+        let mut tiers = words.filter_map(|word| ServiceTier::read(&word));
+        tiers.find(|tier| *tier != ServiceTier::Standard).unwrap_or_default()
     }
 
     /// Tokens of the prompt, estimated: four bytes each, the common mean of English text and JSON.

@@ -323,7 +323,18 @@ impl Gateway {
             _ => vec!["model".to_owned()],
         };
         let user = origin::user(call);
+        seen.user = user.as_deref().filter(|user| !user.is_empty()).map(ToOwned::to_owned);
         let seen = RefCell::new(seen);
+        let session = || {
+            let session = origin::session(call);
+            seen.borrow_mut().session = session;
+            session
+        };
+        let home = || {
+            let home = self.home(call, session()?, snapshot, now);
+            seen.borrow_mut().home = home;
+            home
+        };
         let inexpressible = |to| {
             let names = inexpressible(to);
             seen.borrow_mut().inexpressible.push((to, names.first().cloned()));
@@ -341,8 +352,8 @@ impl Gateway {
             needs: call.envelope.needs,
             inexpressible: &inexpressible,
             user: user.as_deref(),
-            session: &|| origin::session(call),
-            home: &|| self.home(call, snapshot, now),
+            session: &session,
+            home: &home,
             principal: asker(&call.principal, &own),
             require: &header,
             expect: &|route, target| snapshot.expectation(route, target),
@@ -362,8 +373,8 @@ impl Gateway {
     }
 
     /// The target that answered the call's conversation last.
-    fn home(&self, call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Option<TargetId> {
-        let name = self.shared.homes.find(&call.principal.tenant, origin::session(call)?, now)?;
+    fn home(&self, call: &Call, session: u64, snapshot: &Snapshot, now: UnixMillis) -> Option<TargetId> {
+        let name = self.shared.homes.find(&call.principal.tenant, session, now)?;
         snapshot.catalogue.exactly(&name).map(|target| target.id)
     }
 

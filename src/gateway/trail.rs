@@ -23,6 +23,12 @@ pub(super) struct Seen {
     pub signals: Vec<(TargetId, Signal)>,
     /// Dialects, with the first parameter that each can't express.
     pub inexpressible: Vec<(DialectId, Option<String>)>,
+    /// The client's user.
+    pub user: Option<String>,
+    /// The conversation.
+    pub session: Option<u64>,
+    /// The target that answered it last.
+    pub home: Option<TargetId>,
 }
 
 /// What the ledger keeps of a decision; nothing where it keeps none.
@@ -40,6 +46,9 @@ pub(super) fn of(call: &Call, snapshot: &Snapshot, decision: &Arc<Decision>, see
             request_requires: call.require.clone(),
             signals: seen.signals,
             inexpressible: seen.inexpressible,
+            user: seen.user,
+            session: seen.session,
+            home: seen.home,
         })
     })
 }

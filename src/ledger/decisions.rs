@@ -67,6 +67,14 @@ pub struct DecisionRow {
     pub signals: Vec<Seen>,
     /// Candidates that the row had no room for.
     pub left_out: u32,
+    /// The tier of service that was asked for.
+    pub service: String,
+    /// The client's user, where the request named one; the empty text for one that was too long to be kept.
+    pub user: Option<String>,
+    /// The conversation, where the plan asked for it.
+    pub session: Option<u64>,
+    /// The target that answered the conversation last, where the plan asked for it.
+    pub home: Option<String>,
 }
 
 impl Admitted {
@@ -92,7 +100,7 @@ pub fn decision(store: &Store, id: RequestId) -> Result<Option<DecisionRow>, Sto
 pub(super) const COLUMNS: &str = "d.request_id, d.at_ms, d.dice, d.snapshot, d.policy AS d_policy, d.route AS d_route, \
     d.operation, d.dialect AS d_dialect, d.input_tokens, d.max_output, d.choices, d.stream AS d_stream, d.needs, \
     d.inexpressible, d.key_requires, d.request_requires, d.requires, d.lossy, d.max_attempts, d.refusal, \
-    d.premium_pico, d.premium_target, d.admitted, d.rejected, d.signals, d.left_out";
+    d.premium_pico, d.premium_target, d.admitted, d.rejected, d.signals, d.left_out, d.service, d.user, d.session, d.home";
 
 pub(super) fn read(row: &Row<'_>) -> Result<DecisionRow, StoreError> {
     let id: Vec<u8> = row.get("request_id")?;
@@ -127,6 +135,10 @@ pub(super) fn read(row: &Row<'_>) -> Result<DecisionRow, StoreError> {
         rejected: json(row, "rejected")?,
         signals: json(row, "signals")?,
         left_out: row.get("left_out")?,
+        service: row.get("service")?,
+        user: row.get("user")?,
+        session: row.get::<_, Option<i64>>("session")?.map(i64::cast_unsigned),
+        home: row.get("home")?,
     })
 }
 

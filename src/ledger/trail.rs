@@ -22,6 +22,8 @@ use crate::policy::{self, Ask, Decision, Lossy};
 const CANDIDATES: usize = 48;
 /// Longest text of a reason, in bytes.
 const WHY: usize = 160;
+/// Longest name of a client's user, in bytes. For a longer one stands the empty text.
+const USER: usize = 256;
 /// Longest text of a requirement, in bytes. One that is longer is not kept, and its request can't be planned again.
 const REQUIREMENT: usize = 2_000;
 
@@ -50,6 +52,12 @@ pub struct Trail {
     pub signals: Vec<(TargetId, Signal)>,
     /// Dialects that the plan asked about, with the first parameter that each can't express.
     pub inexpressible: Vec<(DialectId, Option<String>)>,
+    /// The client's user, where the request named one.
+    pub user: Option<String>,
+    /// The conversation, where the plan asked for it.
+    pub session: Option<u64>,
+    /// The target that answered the conversation last, where the plan asked for it and there was one.
+    pub home: Option<TargetId>,
 }
 
 /// An admitted target in a row. The short names are the column's.
@@ -64,6 +72,12 @@ pub struct Admitted<S = String> {
     /// Output tokens that were expected.
     #[serde(rename = "o")]
     pub output: u64,
+    /// Tokens of prompt that were expected to be counted there; none = as many as were estimated.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// How many of them were expected to come from the provider's cache.
+    #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
+    pub cached: u64,
     /// Milliseconds until the whole answer was expected.
     #[serde(rename = "l")]
     pub latency_ms: u64,
@@ -116,6 +130,9 @@ pub struct Seen<S = String> {
     /// Requests in flight.
     #[serde(rename = "n", default)]
     pub in_flight: u32,
+    /// By how much a crowd stretched its latency, in thousandths; none = not at all.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub crowd_permille: Option<u32>,
     /// Whether the tenant had a key of its own for it.
     #[serde(rename = "k", default, skip_serializing_if = "std::ops::Not::not")]
     pub own_key: bool,
@@ -177,6 +194,8 @@ impl Trail {
             target: self.name(c.target),
             cost: c.expected_cost.and_then(pico),
             output: c.expected_output,
+            input: Some(c.expected_input.0).filter(|input| *input != self.input_tokens),
+            cached: c.expected_input.1,
             latency_ms: c.latency_ms,
             measured: c.measured,
             score: c.score.and_then(|score| i64::try_from(score).ok()),
@@ -209,6 +228,7 @@ impl Trail {
                 ttft_ms: signal.ttft_ms,
                 tpot_us: signal.tpot_us,
                 in_flight: signal.in_flight,
+                crowd_permille: Some(signal.crowd_permille).filter(|permille| *permille > 1_000),
                 own_key: signal.own_key,
             }
         };
@@ -224,6 +244,7 @@ impl Trail {
             max_output: self.envelope.max_output,
             choices: self.envelope.choices,
             stream: self.envelope.stream,
+            service: self.decision.service,
             needs: self.envelope.needs,
             inexpressible: &inexpressible,
             ..Ask::of(&self.envelope.model, self.decision.at)
@@ -272,6 +293,10 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
             rejected: text(&trail.rejected()),
             signals: text(&trail.seen()),
             left_out: over(decision.admitted.len()) + over(decision.rejected.len()),
+            service: decision.service.name(),
+            user: trail.user.as_deref().map(|user| if user.len() <= USER { user } else { "" }),
+            session: trail.session.map(u64::cast_signed),
+            home: trail.home.map(|id| trail.name(id)),
         }
     )?;
     Ok(())
@@ -286,6 +311,11 @@ pub(super) fn prune(connection: &Connection, before: UnixMillis) -> Result<bool,
     )?;
     let dropped = statement.execute(rusqlite::params![before.0, i64::try_from(STEP).unwrap_or(0)])?;
     Ok(dropped == STEP)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn text(value: &impl Serialize) -> String {

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use super::{Past, minus, plus};
 use crate::catalogue::Catalogue;
 use crate::domain::money::Money;
-use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Bucket, Usage};
-use crate::ledger::decisions::{Recorded, each};
+use crate::ledger::decisions::{DecisionRow, Recorded, each};
 use crate::ledger::feedback::{self, Verdicts};
 use crate::ledger::query::{AttemptRow, Period};
 use crate::ledger::shadow::{self, Runs};
@@ -113,13 +112,13 @@ impl Advice {
         let failed = |name: &str| recorded.attempts.iter().any(|a| a.outcome == "failed" && a.target == name);
         let others = row.admitted.iter().filter(|a| a.target != answered.target && !failed(&a.target));
         let priced = others.filter_map(|other| {
-            let price = past.moved(past.named(&other.target)?, &answered.usage, row.at)?;
+            let price = past.moved(past.named(&other.target)?, &answered.usage, row)?;
             Some((price, other))
         });
         let Some((price, other)) = priced.min_by_key(|(price, _)| *price).filter(|(price, _)| *price < cost) else {
             return;
         };
-        let Some((low, high)) = range(past, row.at, answered, &row.admitted, other, cost) else { return };
+        let Some((low, high)) = range(past, row, answered, other, cost) else { return };
         let move_ = self.moves.entry((answered.target.clone(), other.target.clone())).or_default();
         move_.requests += 1;
         move_.cost = plus(move_.cost, cost);
@@ -144,15 +143,14 @@ impl Advice {
 /// that the planner expected of the two, each a quarter more or less.
 fn range(
     past: &Past<'_>,
-    at: UnixMillis,
+    row: &DecisionRow,
     answered: &AttemptRow,
-    admitted: &[Admitted],
     other: &Admitted,
     cost: Money,
 ) -> Option<(Money, Money)> {
     let target = past.named(&other.target)?;
-    let here = admitted.iter().find(|a| a.target == answered.target).map_or(other.output, |a| a.output);
-    let price = |by: u64, of: u64| past.moved(target, &talkative(&answered.usage, by, of), at);
+    let here = row.admitted.iter().find(|a| a.target == answered.target).map_or(other.output, |a| a.output);
+    let price = |by: u64, of: u64| past.moved(target, &talkative(&answered.usage, by, of), row);
     let (here, there) = (here.max(1), other.output.max(1));
     let most = price(there.max(here).saturating_mul(100 + SPREAD), here.saturating_mul(100))?;
     let least = price(there.min(here).saturating_mul(100 - SPREAD), here.saturating_mul(100))?;

@@ -194,7 +194,7 @@ impl Backtest {
         };
         let at = recorded.decision.at;
         let stays = *target.name == *answered.target;
-        let price = if stays { answered.cost } else { past.moved(target, &answered.usage, at) };
+        let price = if stays { answered.cost } else { past.moved(target, &answered.usage, &recorded.decision) };
         let after = price.zip(paid).and_then(|(price, paid)| price.checked_add(paid));
         let Some((before, after)) = recorded.cost().zip(after) else {
             self.unpriced += 1;

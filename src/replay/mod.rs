@@ -18,9 +18,9 @@ use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::price::ServiceTier;
-use crate::domain::target::{Capabilities, Capability, Health, Rest, Signal, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
-use crate::ledger::decisions::Recorded;
+use crate::ledger::decisions::{DecisionRow, Recorded};
 use crate::ledger::trail::Seen;
 use crate::policy::{Ask, Decision, Dice, Market, Policy, Principal, Requirement, plan};
 
@@ -36,6 +36,8 @@ const FRESH_MS: i64 = 10 * 60_000;
 pub enum Unplannable {
     /// The policies have none of the name that was in force.
     NoPolicy,
+    /// The name of the client's user was too long to be kept.
+    User,
     /// A requirement was too long to be kept, or can't be read with today's catalogue.
     Requirement,
     /// It names an operation or dialect that this version does not know.
@@ -48,6 +50,7 @@ impl Unplannable {
     pub fn why(self) -> &'static str {
         match self {
             Self::NoPolicy => "no policy of the name that was in force",
+            Self::User => "the name of the client's user was too long to be kept",
             Self::Requirement => "a requirement that can't be read again",
             Self::Unknown => "an operation or dialect that is not known",
         }
@@ -150,6 +153,11 @@ impl<'a> Past<'a> {
             // Nobody asked then, so nobody knows.
             None => vec!["model".to_owned()],
         };
+        let service = ServiceTier::by_name(&row.service).ok_or(Unplannable::Unknown)?;
+        if row.user.as_deref() == Some("") {
+            return Err(Unplannable::User);
+        }
+        let home = row.home.as_deref().and_then(|name| Some(self.named(name)?.id));
         let tags: Vec<Arc<str>> = recorded.tags.iter().map(|tag| tag.as_str().into()).collect();
         let (key, team, tenant) = (&recorded.key_id, &recorded.team, &recorded.tenant);
         let principal = Principal { key, team, tenant, tags: &tags, require: &own };
@@ -160,19 +168,26 @@ impl<'a> Past<'a> {
             max_output: row.max_output,
             choices: row.choices,
             stream: row.stream,
+            service,
             needs,
             inexpressible: &inexpressible,
+            user: row.user.as_deref(),
+            session: &|| row.session,
+            home: &|| home,
             principal,
             require: &of_request,
+            expect: &|_, target| expectation(row, target),
             ..Ask::of(&recorded.model_asked, row.at)
         };
         Ok(plan(policy, self, &ask, &|id| self.signal(id, row.at), Dice(row.dice)))
     }
 
     /// What measured tokens would have cost at another target at that moment. A move begins without the provider's
-    /// prompt cache: cached tokens count as plain ones.
-    pub(crate) fn moved(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
-        self.price(target, &uncached(usage), at)
+    /// prompt cache: cached tokens count as plain ones. The tier of service is the one that was asked for, where the target
+    /// has tiers.
+    pub(crate) fn moved(&self, target: &Target, usage: &Usage, row: &DecisionRow) -> Option<Money> {
+        let service = ServiceTier::by_name(&row.service)?;
+        self.price_in(target.served(service), target, &uncached(usage), row.at)
     }
 }
 
@@ -189,6 +204,24 @@ fn needs(names: &[String]) -> Option<Capabilities> {
     })
 }
 
+/// What was expected of a target's tokens then: of those that were admitted it is known.
+fn expectation(row: &DecisionRow, target: &Target) -> Expectation {
+    let Some(known) = row.admitted.iter().find(|admitted| *admitted.target == *target.name) else {
+        return Expectation::UNKNOWN;
+    };
+    // Rounded up, since what is made of it is rounded down.
+    let ppm = |part: u64, of: u64| {
+        let ppm = (u128::from(part) * 1_000_000).div_ceil(u128::from(of.max(1)));
+        u32::try_from(ppm).unwrap_or(u32::MAX)
+    };
+    let input = known.input.unwrap_or(row.input_tokens);
+    Expectation {
+        output_tokens: u32::try_from(known.output / u64::from(row.choices.max(1))).ok(),
+        input_ppm: ppm(input, row.input_tokens),
+        cached_ppm: ppm(known.cached, input),
+    }
+}
+
 fn signal(seen: &Seen) -> Signal {
     let mut signal = Signal::COLD;
     if seen.down {
@@ -199,6 +232,7 @@ fn signal(seen: &Seen) -> Signal {
     signal.ttft_p95_ms = seen.ttft_p95_ms;
     signal.tpot_us = seen.tpot_us;
     signal.in_flight = seen.in_flight;
+    signal.crowd_permille = seen.crowd_permille.unwrap_or(1_000);
     signal.own_key = seen.own_key;
     signal
 }

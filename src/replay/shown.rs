@@ -12,13 +12,15 @@ use crate::ledger::shadow::{Runs, Share};
 use crate::report::{amount, count, places, span, table};
 
 /// What a backtest rests on.
-const ASSUMPTIONS: [&str; 6] = [
+const ASSUMPTIONS: [&str; 8] = [
     "the tokens that were measured are unchanged between targets; how talkative another target is, is not guessed",
     "a request that moves begins without the provider's prompt cache",
     "the first target of the new plan that did not fail for this very request answers; failed attempts before it are paid again",
     "prices, service dates and residency facts are those of today's catalogue for the moment of each request",
     "targets are up or down, and as fast, as the trail says for that moment; without a word of the last ten minutes they are up",
-    "requirements, key, team, tenant and tags are those of that moment; the client's user and the session are not known to conditions and shares",
+    "a request for another tier of service is priced at that tier where the target has tiers, and left out where it has no price there",
+    "requirements, key, team, tenant, tags and the client's user are those of that moment, and so are the expected tokens of each target that was admitted then",
+    "the conversation, and the target that had its prompt cached, are known where the plan of that moment asked for them; else sticky shares are drawn anew",
 ];
 
 /// For people.

@@ -41,8 +41,9 @@ fn provider(name: &str, country: &str, spring: &str, autumn: &str) -> SourceFile
 
 fn catalogue(with_keys: bool) -> Arc<Catalogue> {
     // USD per million tokens: `cheap` is at 1, then at 30; `dear` at 10, `far` at 5.
-    let files =
+    let mut files =
         [provider("cheap", "DE", "1", "30"), provider("dear", "FR", "10", "10"), provider("far", "US", "5", "5")];
+    files[2].text.push_str("    [[model.price.service]]\n    name = \"flex\"\n    input = \"2\"\n    output = \"2\"\n");
     let env = |_: &str| with_keys.then(|| "key".to_owned());
     Arc::new(Catalogue::compile(&files, &Surroundings { env: &env, served: &[] }).unwrap())
 }
@@ -60,6 +61,16 @@ fn route(order: &str, more: &str) -> String {
 }
 
 const LISTED: &str = r#""dear/*", "cheap/*", "far/*""#;
+
+/// How a recorded request was asked, besides.
+#[derive(Clone, Copy, Default)]
+struct Manner {
+    service: ServiceTier,
+    user: Option<&'static str>,
+    session: Option<u64>,
+    /// Output tokens that were expected of `far/m`.
+    expected: Option<u32>,
+}
 
 /// A ledger with recorded requests.
 struct Recordings {
@@ -81,13 +92,29 @@ impl Recordings {
 
     /// A request of 1,000,000 tokens in, 100,000 of them cached, and 500,000 out, that these targets were tried for.
     async fn record(&self, id: u128, at: UnixMillis, require: &str, tried: &[(&str, Outcome)], down: &[&str]) {
+        self.record_as(id, at, require, tried, down, Manner::default()).await;
+    }
+
+    async fn record_as(
+        &self,
+        id: u128,
+        at: UnixMillis,
+        require: &str,
+        tried: &[(&str, Outcome)],
+        down: &[&str],
+        manner: Manner,
+    ) {
         let policy = policies(&self.catalogue, &route(LISTED, "")).remove("default").unwrap();
         let requirement = Requirement::parse(require, &*self.catalogue).unwrap();
         let state =
             |name: &str| if down.contains(&name) { Health::Down { until: None, rest: Rest::Firm } } else { Health::Up };
         let signals: Vec<(TargetId, Signal)> =
             self.catalogue.targets().iter().map(|t| (t.id, Signal { state: state(&t.name), ..Signal::COLD })).collect();
-        let ask = Ask { require: &requirement, ..Ask::of("auto", at) };
+        let expect = |_: &str, target: &Target| Expectation {
+            output_tokens: manner.expected.filter(|_| &*target.name == "far/m"),
+            ..Expectation::UNKNOWN
+        };
+        let ask = Ask { require: &requirement, service: manner.service, expect: &expect, ..Ask::of("auto", at) };
         let seen = |id: TargetId| signals[id.index()].1;
         let decision = plan(&policy, &*self.catalogue, &ask, &seen, Dice(1));
         let refused = decision.refusal.is_some();
@@ -103,6 +130,9 @@ impl Recordings {
             request_requires: Some(require.to_owned()),
             signals,
             inexpressible: Vec::new(),
+            user: manner.user.map(ToOwned::to_owned),
+            session: manner.session,
+            home: None,
         };
         let attempts =
             tried.iter().enumerate().map(|(n, (name, outcome))| self.attempt(n, at, name, *outcome)).collect();
@@ -238,6 +268,63 @@ async fn the_limit_takes_the_newest_and_another_machine_needs_no_keys() {
     assert_eq!(found.total().requests, 1, "what was dialable then is so here: {found:?}");
     let other = backtest(&past.store, &ALL, None, &keyless, &same, Some("other")).unwrap();
     assert_eq!(other.looked_at, 0);
+}
+
+#[tokio::test]
+async fn another_tier_of_service_has_its_own_price_or_none() {
+    let past = Recordings::new();
+    let asked = |service| Manner { service, ..Manner::default() };
+    past.record_as(1, AUTUMN, "", &[("dear/m", OK)], &[], asked(ServiceTier::Flex)).await;
+    past.record_as(2, AUTUMN, "", &[("dear/m", OK)], &[], asked(ServiceTier::Priority)).await;
+    let far = past.backtest(&route(r#""far/*", "dear/*""#, ""));
+    let total = far.total();
+    assert_eq!((total.requests, total.after.to_string()), (1, "3.00".to_owned()), "1.5 million tokens at 2, not at 5");
+    assert_eq!(far.unpriced, 1, "`far` has tiers and no price for this one");
+    // `cheap` has no tiers: it gives everybody the same.
+    let cheap = past.backtest(&route(r#""cheap/*", "dear/*""#, "")).total();
+    assert_eq!((cheap.requests, cheap.after.to_string()), (2, "90.00".to_owned()));
+    let advice = advise(&past.store, &ALL, &past.catalogue, None).unwrap();
+    let advised = &advice["main"].moves[&("dear/m".to_owned(), "far/m".to_owned())];
+    assert_eq!((advised.requests, advised.saving.to_string()), (1, "12.00".to_owned()));
+}
+
+#[tokio::test]
+async fn the_clients_user_and_the_conversation_are_those_of_then() {
+    let past = Recordings::new();
+    for (id, user) in [(1, Some("vip")), (2, Some("other")), (3, None)] {
+        past.record_as(id, SPRING, "", &[("dear/m", OK)], &[], Manner { user, ..Manner::default() }).await;
+    }
+    let long = Manner { user: Some(Box::leak("x".repeat(300).into_boxed_str())), ..Manner::default() };
+    past.record_as(4, SPRING, "", &[("dear/m", OK)], &[], long).await;
+    let vip = route(r#""far/*""#, "").replace("name = \"main\"", "name = \"vip\"\nwhen = 'request.user == \"vip\"'");
+    let found = past.backtest(&format!("{vip}{}", route(LISTED, "")));
+    let key = |route: &str| (route.to_owned(), "t/web".to_owned());
+    assert_eq!((found.lines[&key("vip")].moved, found.lines[&key("main")].requests), (1, 2));
+    assert_eq!(found.unplannable, [(Unplannable::User, 1)].into(), "what was not kept is not guessed");
+
+    // All requests of a conversation are in one share, whatever was thrown.
+    let prefer =
+        "prefer = { order = \"weighted\", sticky = \"session\", weights = { \"cheap/*\" = 1, \"far/*\" = 1 } }";
+    let past = Recordings::new();
+    for id in 0..40 {
+        let manner = Manner { session: Some(u64::try_from(id / 10).unwrap()), ..Manner::default() };
+        past.record_as(id, SPRING, "", &[("dear/m", OK)], &[], manner).await;
+    }
+    let text = route(r#""cheap/*", "far/*""#, "").replace("prefer = { order = \"listed\" }", prefer);
+    let moves = past.backtest(&text).moves;
+    assert_eq!(moves.values().sum::<u64>(), 40);
+    assert!(moves.len() == 2 && moves.values().all(|requests| requests % 10 == 0), "{moves:?}");
+}
+
+#[tokio::test]
+async fn what_was_expected_of_a_target_then_is_expected_again() {
+    let past = Recordings::new();
+    // A thousand tokens in at 5 a million, and a hundred out instead of five hundred.
+    past.record_as(1, SPRING, "", &[("dear/m", OK)], &[], Manner { expected: Some(100), ..Manner::default() }).await;
+    past.record(2, SPRING, "", &[("dear/m", OK)], &[]).await;
+    let capped = route(r#""far/*", "cheap/*""#, "require = { max_cost = \"0.006 USD\" }\n");
+    let pair = |to: &str| (("dear/m".to_owned(), to.to_owned()), 1);
+    assert_eq!(past.backtest(&capped).moves, [pair("cheap/m"), pair("far/m")].into());
 }
 
 #[tokio::test]

@@ -140,6 +140,39 @@ async fn another_dialect_says_it_in_its_usage() {
 }
 
 #[tokio::test]
+async fn a_faster_mode_is_a_tier_by_another_name() {
+    let usage =
+        |speed: &str| object!({ "input_tokens": 10, "output_tokens": 10, "service_tier": "standard", "speed": speed });
+    let whole = |speed: &str| {
+        let body = object!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
+            "stop_sequence": null, "content": [{ "type": "text", "text": "hi" }], "usage": usage(speed)
+        });
+        json(200, &body.to_string())
+    };
+    let other = Upstream::start(vec![answer(None)]).await;
+    let gamma = Upstream::start(vec![whole("fast"), whole("standard"), whole("fast")]).await;
+    let dir = Gateway::files(Some(&other), Some(&other), Some(&gamma));
+    let file = dir.path().join("providers/gamma.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let fast = "    [[model.price.service]]\n    name = \"fast\"\n    input = \"1000\"\n    output = \"2000\"\n";
+    fs::write(&file, format!("{text}\n{fast}")).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    let mut body = asked("gamma/m-1", None);
+    body["speed"] = "fast".into();
+    for (cost, require) in [(Some("0.03"), None), (Some("0.003"), None), (None, Some("max_cost=0.02 USD"))] {
+        let request = gateway.client.post(format!("{}/messages", gateway.base)).bearer_auth(&gateway.key);
+        let request = require.into_iter().fold(request, |request, limit| request.header("x-stellwerk-require", limit));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let got = Answer::read(request.send().await.unwrap()).await;
+        match cost {
+            Some(cost) => assert_eq!(charged(&gateway, &got).await.0, cost, "as the answer says"),
+            None => assert_eq!(got.status, 403, "it is expected at its own price: {}", got.text),
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_tier_that_is_asked_for_is_expected_where_there_are_tiers() {
     let (alpha, beta) = (Upstream::start(vec![answer(Some("flex"))]).await, Upstream::start(vec![answer(None)]).await);
     let gateway = start(&alpha, &beta, None).await;

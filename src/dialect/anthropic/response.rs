@@ -82,9 +82,10 @@ pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
     })
 }
 
-/// The tier of service of an answer.
+/// The tier of service of an answer. A speed that is not the usual one decides what it costs.
 pub(super) fn service(wire: &WireUsage) -> Option<ServiceTier> {
-    wire.service_tier.as_deref().and_then(ServiceTier::read)
+    let read = |word: &Option<String>| word.as_deref().and_then(ServiceTier::read);
+    read(&wire.speed).filter(|speed| *speed != ServiceTier::Standard).or_else(|| read(&wire.service_tier))
 }
 
 /// Disjoint buckets: `input_tokens` already excludes cached prompt, `output_tokens` includes thinking.

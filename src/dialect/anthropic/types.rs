@@ -386,6 +386,8 @@ pub(super) struct WireUsage {
     pub(super) iterations: Option<Vec<Iteration>>,
     #[serde(default)]
     pub(super) service_tier: Option<String>,
+    /// `standard` or `fast`: a mode with a price of its own.
+    pub(super) speed: Option<String>,
 }
 
 /// More tokens than any request can have.

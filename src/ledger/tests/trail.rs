@@ -43,6 +43,9 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
         request_requires: Some("processing=CN".to_owned()),
         signals: vec![(first, Signal { in_flight: 3, ttft_ms: Some(70), ..Signal::COLD }), (TargetId(0), Signal::COLD)],
         inexpressible: Vec::new(),
+        user: Some("u-1".to_owned()),
+        session: Some(u64::MAX),
+        home: Some(first),
     }
 }
 
@@ -67,6 +70,8 @@ async fn a_decision_comes_back_with_every_candidate() {
     assert!(!row.inexpressible.contains_key("openai-chat"));
     assert_eq!(row.signals.len(), 1, "what is not known is not written");
     assert_eq!((row.signals[0].in_flight, row.signals[0].ttft_ms, row.signals[0].down), (3, Some(70), false));
+    assert_eq!((row.user.as_deref(), row.session, row.service.as_str()), (Some("u-1"), Some(u64::MAX), "standard"));
+    assert_eq!(row.home.as_ref(), Some(&row.admitted[0].target));
     assert!(row.premium.is_some() && row.left_out == 0);
     assert_eq!(decisions::decision(&store, RequestId(8)).unwrap(), None);
 }

@@ -89,6 +89,7 @@ impl Shop {
             configured: true,
             reachable: true,
             tiered: false,
+            fast: false,
         };
         edit(&mut target);
         self.targets.push(target);
