@@ -5,6 +5,7 @@
 mod batch;
 mod body;
 mod call;
+mod charge;
 mod compare;
 mod cost;
 mod credentials;
@@ -559,6 +560,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         status: 0,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }
 
