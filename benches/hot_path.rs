@@ -121,6 +121,7 @@ fn receipt(catalogue: &Catalogue, id: u128) -> Receipt {
         status: 200,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }
 

@@ -59,6 +59,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/008.sql"),
     include_str!("store/009.sql"),
     include_str!("store/010.sql"),
+    include_str!("store/011.sql"),
 ];
 
 impl Store {

@@ -198,10 +198,7 @@ fn models(
         }
     });
     let tier: Option<Arc<str>> = tier.map(|t| t.get_ref().as_str().into());
-    let mut supports = capabilities(reader, model.supports.as_ref());
-    if raw.quirks.json_schema_in_words && supports.has(Capability::Json) {
-        supports = supports.with(Capability::JsonSchema);
-    }
+    let supports = supported(reader, raw, model);
     let from = model.available.from.as_ref().and_then(|at| reader.moment(at));
     let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
     let id: Arc<str> = model.id.get_ref().as_str().into();
@@ -390,6 +387,18 @@ fn place(
         retention_days: Fact::Unknown,
         training: Fact::Unknown,
         expires: None,
+    }
+}
+
+/// What a model can do, with what follows from it.
+fn supported(reader: &mut Reader<'_>, raw: &raw::Provider, model: &raw::Model) -> Capabilities {
+    let supports = capabilities(reader, model.supports.as_ref());
+    let in_words = raw.quirks.json_schema_in_words && supports.has(Capability::Json);
+    // Who keeps to a schema can be asked for any object.
+    match (in_words, supports.has(Capability::JsonSchema)) {
+        (true, _) => supports.with(Capability::JsonSchema),
+        (false, true) => supports.with(Capability::Json),
+        (false, false) => supports,
     }
 }
 

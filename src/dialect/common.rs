@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::params;
-use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, ToolCall, ToolKind};
+use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Part, ToolCall, ToolKind};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
 
@@ -33,6 +33,32 @@ const CUSTOM_SCHEMA: &str =
 
 /// The schema of a function without arguments.
 const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{}}"#;
+
+/// Part of a model's id and member of an entry of `quirks.takes` or `quirks.drop`; without a slash it is every model's.
+pub(super) fn part_and_member(entry: &str) -> (&str, &str) {
+    entry.rsplit_once('/').unwrap_or(("", entry))
+}
+
+/// Whether some entry names a member for a model.
+pub(super) fn named(entries: &[String], model: &str, member: &str) -> bool {
+    entries.iter().map(|e| part_and_member(e)).any(|(part, name)| name == member && model.contains(part))
+}
+
+/// What a model is told whose provider has no format for any JSON object, or wants to find the word in the prompt.
+pub(super) const ANY_JSON: &str = "Answer with one JSON object and nothing else.";
+
+/// What a model is told whose provider promises some JSON and knows no schema.
+pub(super) fn schema_in_words(schema: Option<&Json>) -> String {
+    let schema = schema.map_or("{}", Json::as_str);
+    format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}")
+}
+
+/// Whether the conversation speaks of JSON anywhere. Providers of OpenAI's dialects refuse `json_object` otherwise.
+pub(super) fn speaks_of_json(request: &ChatRequest) -> bool {
+    let parts = request.messages.iter().flat_map(|message| &message.content);
+    let mut texts = parts.filter_map(|part| if let Part::Text(text) = part { Some(text.as_bytes()) } else { None });
+    texts.any(|text| text.windows(4).any(|word| word.eq_ignore_ascii_case(b"json")))
+}
 
 /// The client's tools; with `only`, the one of that name alone. What providers run themselves is reported elsewhere.
 pub(super) fn tools<'a>(

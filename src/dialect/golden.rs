@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::chat::{CacheMark, Choice, Citation, FinishReason, Part, Signature, ToolCall};
+use crate::domain::chat::{CacheMark, Choice, Citation, FinishReason, Part, Signature, TokenLogprob, ToolCall};
+use crate::domain::collect;
 use crate::domain::usage::Bucket;
 
 fn dir() -> PathBuf {
@@ -32,7 +33,7 @@ fn pretty(body: &[u8]) -> String {
 /// An answer with everything that dialects can say.
 fn answer(origin: DialectId) -> ChatResponse {
     let mut choice = Choice::new(0);
-    let signature = Some(Signature::new(origin, "c2lnbmF0dXJl"));
+    let signature = Some(Signature::new(origin, SIGNATURE));
     choice.content = vec![
         Part::Reasoning { text: "The user asks for the weather.".into(), signature },
         Part::Text("Let me look.".into()),
@@ -93,6 +94,72 @@ fn events(response: &ChatResponse) -> Vec<ChatEvent> {
     events
 }
 
+/// What providers sign their thinking with here, and the dialects whose providers want it back.
+const SIGNATURE: &str = "c2lnbmF0dXJl";
+const SIGNING: [DialectId; 4] =
+    [DialectId::OpenAiResponses, DialectId::Anthropic, DialectId::Gemini, DialectId::Bedrock];
+
+/// An answer as a client got it, sent back with the results of its calls; none = the dialect has no calls.
+fn again(from: DialectId, shown: &Value) -> Option<Value> {
+    let (question, results) = ("Weather in Bern and Wien?", [("call_1", "sunny"), ("call_2", "rain")]);
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let asked = json!({"role": "user", "content": question});
+    let all = |list: &Value| list.as_array().unwrap().clone();
+    Some(match from {
+        DialectId::OpenAiChat => {
+            let mut messages = vec![asked, shown["choices"][0]["message"].clone()];
+            messages.extend(results.map(|(id, text)| json!({"role": "tool", "tool_call_id": id, "content": text})));
+            let tools = json!([{"type": "function", "function": {"name": "weather", "parameters": parameters}}]);
+            json!({"model": "asked-model", "max_tokens": 3000, "messages": messages, "tools": tools})
+        }
+        DialectId::OpenAiResponses => {
+            let mut input = vec![asked];
+            input.extend(all(&shown["output"]));
+            let output = |(id, text)| json!({"type": "function_call_output", "call_id": id, "output": text});
+            input.extend(results.map(output));
+            let tools = json!([{"type": "function", "name": "weather", "parameters": parameters}]);
+            json!({"model": "asked-model", "max_output_tokens": 3000, "input": input, "tools": tools})
+        }
+        DialectId::Anthropic => {
+            let said = json!({"role": "assistant", "content": shown["content"]});
+            let results = results.map(|(id, text)| json!({"type": "tool_result", "tool_use_id": id, "content": text}));
+            let tools = json!([{"name": "weather", "input_schema": parameters}]);
+            let messages = json!([asked, said, {"role": "user", "content": results}]);
+            json!({"model": "asked-model", "max_tokens": 3000, "messages": messages, "tools": tools})
+        }
+        DialectId::Gemini => {
+            let told = |(id, text)| json!({"id": id, "name": "weather", "response": {"result": text}});
+            let results = results.map(|result| json!({"functionResponse": told(result)}));
+            let contents = json!([{"role": "user", "parts": [{"text": question}]},
+                shown["candidates"][0]["content"], {"role": "user", "parts": results}]);
+            let tools = json!([{"functionDeclarations": [{"name": "weather", "parametersJsonSchema": parameters}]}]);
+            json!({"contents": contents, "tools": tools, "generationConfig": {"maxOutputTokens": 3000}})
+        }
+        _ => return None,
+    })
+}
+
+/// Answers that are something else than text and calls.
+fn others() -> Vec<(&'static str, ChatResponse)> {
+    let one = |choice: Choice| {
+        let usage = Usage::ZERO.with(Bucket::Input, 20).with(Bucket::Output, 3);
+        let (id, model) = ("answer-2".to_owned(), "upstream-model".to_owned());
+        let created = Some(1_700_000_000);
+        ChatResponse { id, model, created, choices: vec![choice], usage: Some(usage), service_tier: None, served: None }
+    };
+    let said = |part: Option<Part>, finish| Choice { content: part.into_iter().collect(), finish, ..Choice::new(0) };
+    let refusal = Part::Refusal("I can't help with that.".into());
+    let token = TokenLogprob { token: "Yes".into(), logprob: -0.25, bytes: None, top: vec![("No".into(), -1.5)] };
+    let sure = Choice { logprobs: vec![token], ..said(Some(Part::Text("Yes".into())), FinishReason::Stop) };
+    let half = vec![ToolCall::new("call_1", "weather", "{\"city\":\"Be")];
+    vec![
+        ("refusal", one(said(Some(refusal), FinishReason::Stop))),
+        ("filtered", one(said(None, FinishReason::ContentFilter))),
+        ("logprobs", one(sure)),
+        ("a call that was cut", one(Choice { tool_calls: half, ..said(None, FinishReason::Length) })),
+    ]
+}
+
 fn pair(from: DialectId, to: DialectId) -> String {
     let (client, provider) = (ingress(from).unwrap(), egress(to).unwrap());
     let quirks = Quirks::default();
@@ -121,13 +188,32 @@ fn pair(from: DialectId, to: DialectId) -> String {
             }
         }
     }
-    let response = answer(to);
     let rendering = || Rendering { created: 1_700_000_000, ..Rendering::example("asked-model", true) };
+    let response = answer(to);
     let whole = client.encode_response(&response, &rendering());
     let _ = writeln!(out, "## answer\n\n```json\n{}\n```\n", pretty(&whole));
-    let (mut encoder, mut stream) = (client.encode_stream(rendering()), BytesMut::new());
-    events(&response).iter().for_each(|event| encoder.event(event, &mut stream));
-    let _ = writeln!(out, "## stream\n\n```\n{}\n```", String::from_utf8_lossy(&stream).trim_end().replace('\r', ""));
+    let stream = |events: &[ChatEvent]| {
+        let (mut encoder, mut stream) = (client.encode_stream(rendering()), BytesMut::new());
+        events.iter().for_each(|event| encoder.event(event, &mut stream));
+        String::from_utf8_lossy(&stream).trim_end().replace('\r', "")
+    };
+    let _ = writeln!(out, "## stream\n\n```\n{}\n```", stream(&events(&response)));
+    if let Some(body) = again(from, &serde_json::from_slice(&whole).unwrap()) {
+        let bytes = Bytes::from(body.to_string());
+        let envelope = client.envelope(&bytes, &located).unwrap();
+        let request = client.decode_request(&bytes, &envelope).unwrap();
+        let (wire, loss) = provider.transcode().encode_request(&request, &target).unwrap();
+        let wire = pretty(&wire);
+        assert!(!SIGNING.contains(&to) || wire.contains(SIGNATURE), "{from:?} to {to:?}: {wire}");
+        let _ = writeln!(out, "\n## the answer sent back with results\n\n```json\n{wire}\n```\n");
+        let list = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+        let _ = writeln!(out, "lost: {}; listed: {}", list(&loss.semantic), list(&loss.advisory));
+    }
+    for (feature, response) in others() {
+        let whole = client.encode_response(&response, &rendering());
+        let _ = writeln!(out, "\n## answer: {feature}\n\n```json\n{}\n```\n", pretty(&whole));
+        let _ = writeln!(out, "```\n{}\n```", stream(&collect::events(response)));
+    }
     out
 }
 

@@ -388,6 +388,13 @@ pub trait Egress: Send + Sync {
         None
     }
 
+    /// Where an answer lies that was stored, below the base URL, with what is to be done there; none = the dialect stores
+    /// none.
+    fn place_of_stored(&self, id: &str, does: paths::Does) -> Option<String> {
+        let _ = (id, does);
+        None
+    }
+
     /// Batches, for clients of the same dialect; none = the dialect has none here.
     fn batches(&self) -> Option<&'static dyn Batches> {
         None

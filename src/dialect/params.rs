@@ -234,6 +234,12 @@ fn neutral(row: Option<&Parameter>, value: &Json) -> bool {
     text == "null" || row.is_some_and(|p| p.neutral.iter().any(says_nothing))
 }
 
+/// Whether it is asked for thinking by a word alone, and not for a number of tokens.
+pub(super) fn thinks_by_word(request: &ChatRequest) -> bool {
+    let exact = request.extra.iter().any(|(name, _)| name == "thinking");
+    !exact && request.reasoning.as_ref().is_some_and(|r| r.budget_tokens.is_none() && r.effort.is_some())
+}
+
 /// JSON without the white space between its tokens.
 #[must_use]
 pub(super) fn squeezed(json: &str) -> String {

@@ -44,6 +44,8 @@ pub struct Errand {
     pub limit: Option<usize>,
     /// Which of a list they come after.
     pub after: Option<String>,
+    /// What else the request line says, without credentials, for a provider of the same dialect.
+    pub query: Option<String>,
 }
 
 /// What lies at a provider.
@@ -53,6 +55,8 @@ pub enum Lies {
     File,
     /// A batch.
     Batch,
+    /// An answer.
+    Response,
 }
 
 impl Lies {
@@ -62,6 +66,7 @@ impl Lies {
         match self {
             Self::File => "file",
             Self::Batch => "batch",
+            Self::Response => "response",
         }
     }
 }
@@ -176,16 +181,20 @@ fn lying(
     query: Option<&str>,
     header: &dyn Fn(&str) -> bool,
 ) -> Option<(DialectId, Result<Asked, Error>)> {
-    let roots = [("messages/batches", Lies::Batch), ("batches", Lies::Batch), ("files", Lies::File)];
-    let (rest, kind, root) = roots.iter().find_map(|(root, kind)| {
+    let roots = [
+        ("messages/batches", Lies::Batch, DialectId::Anthropic),
+        ("batches", Lies::Batch, DialectId::OpenAiChat),
+        ("files", Lies::File, DialectId::OpenAiChat),
+        ("responses", Lies::Response, DialectId::OpenAiResponses),
+    ];
+    let (rest, kind, own) = roots.iter().find_map(|(root, kind, own)| {
         let rest = path.strip_prefix(root)?;
-        (rest.is_empty() || rest.starts_with('/')).then_some((rest, *kind, *root))
+        (rest.is_empty() || rest.starts_with('/')).then_some((rest, *kind, *own))
     })?;
-    let dialect = if root == "messages/batches" { DialectId::Anthropic } else { by_headers(header) };
-    let own = if root == "messages/batches" { DialectId::Anthropic } else { DialectId::OpenAiChat };
-    if dialect != own {
+    if own != DialectId::Anthropic && by_headers(header) != DialectId::OpenAiChat {
         return None;
     }
+    let dialect = own;
     let mut parts = rest.split('/').filter(|part| !part.is_empty());
     let (id, tail, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let told = |name: &str| {
@@ -195,10 +204,24 @@ fn lying(
     let errand = |does| {
         let limit = told("limit").and_then(|limit| limit.parse().ok());
         let after = told("after").or_else(|| told("after_id"));
-        Asked::Errand(Errand { kind, id: id.to_owned(), does, limit, after })
+        let kept = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("key="));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let query = (!kept.is_empty()).then_some(kept);
+        Asked::Errand(Errand { kind, id: id.to_owned(), does, limit, after, query })
     };
     let upload = |path| Asked::Work { operation: Operation::Batch, path, located: Located::default() };
     let get = if method == "HEAD" { GET } else { method };
+    if kind == Lies::Response {
+        let does = match (get, tail) {
+            _ if id.is_empty() || more.is_some() => return None,
+            (GET, None) => Does::Show,
+            (GET, Some("input_items")) => Does::Results,
+            (DELETE, None) => Does::Remove,
+            (POST, Some("cancel")) => Does::Cancel,
+            _ => return None,
+        };
+        return Some((dialect, Ok(errand(does))));
+    }
     let asked = match (get, id, tail, own, kind) {
         (GET, "", ..) => errand(Does::List),
         (POST, "", _, DialectId::Anthropic, _) => upload("messages/batches"),

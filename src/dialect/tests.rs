@@ -189,7 +189,30 @@ fn a_bare_word_of_some_is_refused_by_name_and_a_schema_beside_any_json_is_a_sche
     );
     body["response_format"] = json!({"type": "json_object"});
     let envelope = ingress(CHAT).unwrap().envelope(&Bytes::from(body.to_string()), &Located::default()).unwrap();
-    assert_eq!(inexpressible(&envelope, CHAT, DialectId::Anthropic), ["response_format"], "the target is not used");
+    assert!(inexpressible(&envelope, CHAT, DialectId::Anthropic).is_empty(), "it is asked for in words");
+}
+
+#[test]
+fn any_json_is_asked_for_in_words_where_the_provider_has_no_format_or_looks_for_the_word() {
+    let words = "Answer with one JSON object and nothing else.";
+    let gemini = |text: &str| json!({"contents": [{"parts": [{"text": text}]}], "generationConfig": {"responseMimeType": "application/json"}});
+    for (text, told) in [("a city", true), ("a city as Json", false)] {
+        let (sent, loss) = crossed(DialectId::Gemini, &gemini(text), CHAT).unwrap();
+        assert_eq!((&sent["response_format"]["type"], loss.is_empty()), (&json!("json_object"), true));
+        assert_eq!(sent["messages"][0]["content"] == words, told, "{sent}");
+        let (sent, _) = crossed(DialectId::Gemini, &gemini(text), RESPONSES).unwrap();
+        assert_eq!(sent["text"]["format"]["type"], "json_object");
+        assert_eq!(sent["input"][0]["content"] == words, told, "{sent}");
+    }
+    let mut body =
+        chat(json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "a city as json"}]));
+    body["response_format"] = json!({"type": "json_object"});
+    let (sent, loss) = crossed(CHAT, &body, DialectId::Anthropic).unwrap();
+    assert!(loss.is_empty() && sent.get("output_config").is_none(), "{loss:?}");
+    assert_eq!(sent["system"], json!([{"type": "text", "text": "be brief"}, {"type": "text", "text": words}]));
+    let (sent, loss) = crossed(CHAT, &body, DialectId::Bedrock).unwrap();
+    assert!(loss.is_empty() && sent.get("outputConfig").is_none(), "{loss:?}");
+    assert_eq!(sent["system"], json!([{"text": "be brief"}, {"text": words}]));
 }
 
 #[test]

@@ -50,6 +50,21 @@ pub struct Receipt {
     pub error: Option<&'static str>,
     /// What the provider stored for the tenant: a digest of tenant and name each.
     pub stored: Vec<StoredKey>,
+    /// Where the first of that lies: the answer itself.
+    pub stored_at: Option<Arc<Home>>,
+}
+
+/// Where something lies that a provider has stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The target's name.
+    pub target: Arc<str>,
+    /// The provider's key it was made with, by its label: another account does not know it.
+    pub key: Option<Arc<str>>,
+    /// Whether that was the tenant's own.
+    pub own_key: bool,
+    /// What every question about it must fulfil.
+    pub requires: Arc<str>,
 }
 
 /// A digest of a tenant and the name of something that a provider has stored for it.

@@ -117,7 +117,7 @@ pub(super) fn account(call: &Call, decision: &Decision, batch: &Batch, lease: &L
         policy: decision.policy.to_string(),
         route: decision.route.to_string(),
         // What a request may cost and how fast it must be was for the upload alone.
-        requires: lasting(&decision.requirement).to_string(),
+        requires: decision.requirement.lasting().to_string(),
         baseline: decision.baseline.as_ref().map(|b| b.name.to_string()),
         baseline_as_of_ms: decision.baseline.as_ref().and_then(|b| b.price_as_of).map(|at| at.0),
         model: batch.model.clone(),
@@ -127,10 +127,6 @@ pub(super) fn account(call: &Call, decision: &Decision, batch: &Batch, lease: &L
         own_key: lease.own(),
         files: Vec::new(),
     }
-}
-
-fn lasting(requirement: &Requirement) -> Requirement {
-    Requirement { max_cost: None, ttft_p95_ms: None, measured_only: false, ..requirement.clone() }
 }
 
 /// Remembers, before the provider is asked, that something will lie there. The name is ours until it has one.

@@ -60,12 +60,14 @@ impl Call {
 
     /// The model's name on the wire. A wildcard model (`*`) passes what the client asked for, without the provider.
     pub(super) fn upstream_model<'a>(&'a self, target: &'a Target) -> &'a str {
-        if &*target.upstream_model != "*" {
-            return &target.upstream_model;
-        }
-        let asked = self.envelope.model.as_str();
-        let asked = asked.strip_prefix(&*target.provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(asked);
-        asked.strip_suffix(&*target.endpoint).and_then(|rest| rest.strip_suffix('@')).unwrap_or(asked)
+        if &*target.upstream_model == "*" { model_at(&self.envelope.model, target) } else { &target.upstream_model }
+    }
+
+    /// What keeps an operation that is not translated from a dialect: nothing where it has the same one, whose body then
+    /// is the same as well, under whatever path.
+    pub(super) fn passing_missing(&self, to: DialectId) -> Vec<String> {
+        let path = |to| dialect::egress(to)?.path_of_other(self.operation, self.path, &self.envelope.model);
+        if path(to).is_some() { Vec::new() } else { vec!["model".to_owned()] }
     }
 
     /// The tier of service that the request asks for, by whatever name its dialect has for it.
@@ -133,4 +135,10 @@ pub(super) fn named(body: Bytes, model: &str) -> Bytes {
         }
         _ => body,
     }
+}
+
+/// The name on the wire of the model that was asked for at a target that takes any: without provider and endpoint.
+pub(super) fn model_at<'a>(asked: &'a str, target: &Target) -> &'a str {
+    let asked = asked.strip_prefix(&*target.provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(asked);
+    asked.strip_suffix(&*target.endpoint).and_then(|rest| rest.strip_suffix('@')).unwrap_or(asked)
 }

@@ -192,6 +192,7 @@ impl Dispatch {
         let lease = keys::lease(pool, self.load(), target, (self.session(), &self.shared));
         let mut lease = lease.map_err(|failure| Stop::NoRoom(Box::new(failure)))?;
         settlement.attempt(target.id, loss.clone(), lease.own());
+        settlement.leased(&lease);
         let deadline = self.first_by(started, after);
         let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;

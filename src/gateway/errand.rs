@@ -26,7 +26,7 @@ use crate::domain::plan::Timeouts;
 use crate::domain::receipt::{CacheRecord, Caller, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
-use crate::ledger::objects::{self, Kind, Object};
+use crate::ledger::objects::{self, Account, Kind, Object};
 use crate::upstream::{self, Reply};
 use crate::wire::splice::Members;
 
@@ -59,17 +59,18 @@ impl Gateway {
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
     pub async fn errand(&self, mut asking: Asking) -> Result<Response<Body>, Error> {
-        let batches = batch::written(asking.dialect)?;
         if asking.errand.does == Does::List {
-            return self.listed(&asking, batches).await;
+            return self.listed(&asking).await;
         }
         if asking.errand.does == Does::Begin {
             asking.errand.kind = Kind::File;
             asking.errand.id = member(&asking.body, "input_file_id")?;
         }
         let id = asking.errand.id.clone();
-        let (object, settled) =
-            batch::find(self.shared(), &asking.principal, (asking.dialect, &asking.errand), &id).await?;
+        let (object, settled) = match asking.errand.kind {
+            Kind::Response => (self.answer_of(&asking, &id)?, true),
+            _ => batch::find(self.shared(), &asking.principal, (asking.dialect, &asking.errand), &id).await?,
+        };
         if asking.errand.does == Does::Remove && !settled {
             self.accounted(&object).await?;
         }
@@ -107,7 +108,33 @@ impl Gateway {
         }
     }
 
-    async fn listed(&self, asking: &Asking, batches: &dyn Batches) -> Result<Response<Body>, Error> {
+    /// An answer that a provider has stored for the tenant.
+    fn answer_of(&self, asking: &Asking, id: &str) -> Result<Object, Error> {
+        let none = || {
+            let message = "no provider keeps a response of this name for you; send the conversation with each request";
+            Error::new(ErrorKind::UnknownPath, message).code("response_not_kept").param("response_id")
+        };
+        let tenant = &asking.principal.tenant;
+        let home = self.shared().stored.home(tenant, id).filter(|_| batch::is_id(id)).ok_or_else(none)?;
+        Ok(Object {
+            tenant: tenant.to_string(),
+            id: id.to_owned(),
+            kind: Kind::Response,
+            dialect: asking.dialect,
+            target: home.target.to_string(),
+            account: Account {
+                requires: home.requires.to_string(),
+                key: home.key.as_deref().map(ToOwned::to_owned),
+                own_key: home.own_key,
+                ..Account::default()
+            },
+            made: self.shared().now(),
+            shown: None,
+        })
+    }
+
+    async fn listed(&self, asking: &Asking) -> Result<Response<Body>, Error> {
+        let batches = batch::written(asking.dialect)?;
         let (usual, most) = LISTED;
         let limit = asking.errand.limit.unwrap_or(usual).clamp(1, most);
         let (tenant, after) = (asking.principal.tenant.to_string(), asking.errand.after.clone());
@@ -128,6 +155,7 @@ impl Gateway {
     async fn accounted(&self, object: &Object) -> Result<(), Error> {
         let open = match object.kind {
             Kind::Batch => true,
+            Kind::Response => false,
             Kind::File => {
                 let all = batch::stored(self.shared(), objects::open).await?;
                 all.iter().any(|open| open.tenant == object.tenant && open.account.files.contains(&object.id))
@@ -150,7 +178,6 @@ impl Gateway {
         settlement: &mut Settlement,
     ) -> Result<Asked, Error> {
         let shared = self.shared();
-        let batches = batch::written(object.dialect)?;
         let own = origin::requirement(&asking.principal, &*snapshot.catalogue)?;
         let header = origin::required(asking.require.as_deref(), &*snapshot.catalogue)?;
         let question = Question {
@@ -165,7 +192,7 @@ impl Gateway {
         let (target, wire) = question.place()?;
         let does = asking.errand.does;
         let begun = (does == Does::Begin).then(|| begun(asking, object));
-        let path = batches.place(asking.errand.kind, &object.id, does);
+        let path = place(asking, object, wire)?;
         let body = (does == Does::Begin).then(|| asking.body.clone());
         let mut lease = question.lease(target, wire).map_err(told)?;
         if let Some(begun) = &begun {
@@ -185,7 +212,7 @@ impl Gateway {
             Err(failure) => return Err(self.failed(begun.as_ref(), failure, settlement).await),
         };
         settlement.head(reply.status);
-        if does == Does::Results && (200..300).contains(&reply.status) {
+        if is_long(asking, &reply) && (200..300).contains(&reply.status) {
             return Ok(Asked::Streamed(reply));
         }
         let body = match whole(wire, reply, snapshot.config.max_answer, shared.now()).await {
@@ -196,6 +223,14 @@ impl Gateway {
             Ok(id) => id,
             Err(failure) => return Err(self.failed(begun.as_ref(), failure, settlement).await),
         };
+        if object.kind == Kind::Response {
+            if does == Does::Remove {
+                let (names, tenant, id) = (shared.stored.clone(), object.tenant.clone(), object.id.clone());
+                batch::stored(shared, move |store| names.forget(store, &tenant, &id)).await?;
+            }
+            return Ok(Asked::Whole(body));
+        }
+        let batches = batch::written(object.dialect)?;
         let shown = batches.shown(&body);
         match begun.zip(id) {
             Some((begun, id)) => {
@@ -244,6 +279,26 @@ impl Gateway {
         })
         .await?;
         Ok(state.is_some_and(|state| state.ended))
+    }
+}
+
+/// Where the question goes, below the provider's base URL.
+fn place(asking: &Asking, object: &Object, wire: &Wire) -> Result<String, Error> {
+    let Errand { kind, does, query, .. } = &asking.errand;
+    if *kind != Kind::Response {
+        return Ok(batch::written(object.dialect)?.place(*kind, &object.id, *does));
+    }
+    let none = || Error::new(ErrorKind::UnknownPath, "the provider keeps no responses").code("response_not_kept");
+    let path = wire.egress.place_of_stored(&object.id, *does).ok_or_else(none)?;
+    Ok(query.as_ref().map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
+}
+
+/// Whether an answer is passed on as it comes: results of batches, files, and streams.
+fn is_long(asking: &Asking, reply: &Reply) -> bool {
+    let media = reply.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
+    match asking.errand.kind {
+        Kind::Response => media.starts_with("text/event-stream"),
+        Kind::Batch | Kind::File => asking.errand.does == Does::Results,
     }
 }
 
@@ -317,9 +372,9 @@ fn receipt(asking: &Asking, object: &Object, snapshot: &Snapshot, now: UnixMilli
         },
         policy: principal.policy.clone().unwrap_or_else(|| "default".into()),
         generation: snapshot.generation,
-        route: Some(object.account.route.as_str().into()),
+        route: Some(object.account.route.as_str()).filter(|route| !route.is_empty()).map(Into::into),
         dialect: asking.dialect,
-        model_asked: object.account.model.as_str().into(),
+        model_asked: Some(object.account.model.as_str()).filter(|m| !m.is_empty()).unwrap_or(&object.target).into(),
         stream: false,
         input_estimate: 0,
         attempts: Vec::new(),
@@ -328,6 +383,7 @@ fn receipt(asking: &Asking, object: &Object, snapshot: &Snapshot, now: UnixMilli
         status: 0,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Shared;
-use super::call::Call;
+use super::call::{self, Call};
 use super::snapshot::{Snapshot, Wire};
 use super::tenants::Owned;
 use crate::catalogue::Target;
@@ -28,6 +28,8 @@ const LONGEST_MS: i64 = 300_000;
 /// What a request brings along, as far as keys are concerned.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
+    /// The model's name in the request; none = not known. A target that takes any has limits for each.
+    pub asked: Option<&'a str>,
     /// Tokens of prompt, estimated.
     pub input: u64,
     /// The limit of its answers in tokens; none = it has none.
@@ -42,13 +44,19 @@ impl<'a> Load<'a> {
     /// A request with so much prompt.
     #[must_use]
     pub fn of(input: u64) -> Self {
-        Self { input, output: None, choices: 1, own: None }
+        Self { asked: None, input, output: None, choices: 1, own: None }
     }
 
     pub(super) fn of_call(call: &'a Call) -> Self {
         let talks = matches!(call.operation, Operation::Chat | Operation::Completions);
         let output = if talks { call.envelope.max_output } else { Some(0) };
-        Self { input: call.input_estimate(), output, choices: call.envelope.choices.max(1), own: call.own.as_deref() }
+        Self {
+            asked: Some(&call.envelope.model),
+            input: call.input_estimate(),
+            output,
+            choices: call.envelope.choices.max(1),
+            own: call.own.as_deref(),
+        }
     }
 
     /// What it is expected to take at a target: an answer as long as is usual there.
@@ -60,7 +68,8 @@ impl<'a> Load<'a> {
 
     fn wanted(self, target: &'a Target, now: UnixMillis) -> Wanted<'a> {
         let own = self.own.and_then(|owned| owned.at(&target.provider));
-        Wanted { target: &target.name, need: self.need(target), own, now }
+        let named = self.asked.filter(|_| &*target.upstream_model == "*").map(|asked| call::model_at(asked, target));
+        Wanted { target: &target.name, named, need: self.need(target), own, now }
     }
 }
 

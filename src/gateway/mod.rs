@@ -5,6 +5,7 @@
 mod batch;
 mod body;
 mod call;
+mod charge;
 mod compare;
 mod cost;
 mod credentials;
@@ -319,7 +320,7 @@ impl Gateway {
             Operation::CountTokens => Vec::new(),
             Operation::Embeddings => call.vectors_missing(to).0,
             // The others are not translated.
-            _ => vec!["model".to_owned()],
+            _ => call.passing_missing(to),
         };
         let user = origin::user(call);
         seen.user = user.as_deref().filter(|user| !user.is_empty()).map(ToOwned::to_owned);
@@ -559,6 +560,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         status: 0,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }
 

@@ -320,5 +320,6 @@ fn receipt(object: &Object, custom_id: &str, generation: u64) -> Receipt {
         status: 0,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }

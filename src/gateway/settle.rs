@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::charge;
 use super::cost::Pricer;
 use super::detached::Held;
 use super::shown::Shown;
@@ -24,9 +25,7 @@ use crate::domain::error::{Error, Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::price::ServiceTier;
-use crate::domain::receipt::{
-    AttemptRecord, BaselineCharge, BaselineRecord, CacheRecord, ChargeRecord, Original, Outcome, Receipt, StoredKey,
-};
+use crate::domain::receipt::{AttemptRecord, CacheRecord, ChargeRecord, Home, Outcome, Receipt, StoredKey};
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Basis, Bucket, Usage};
 use crate::forecast::Sample;
@@ -34,7 +33,8 @@ use crate::health::InFlight;
 use crate::ledger::stored::StoredNames;
 use crate::ledger::{LedgerPermit, Trail};
 use crate::policy::{Baseline, Decision};
-use crate::pricing::{self, Charge, When};
+use crate::pricing::When;
+use crate::upstream::Lease;
 
 /// What a request cost, for headers and the cache.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ pub(super) struct Settlement {
     baseline: Option<Baseline>,
     /// Why it goes where it goes.
     trail: Option<Box<Trail>>,
+    decision: Option<Arc<Decision>>,
     attempt: Option<Attempt>,
     held: Held,
     /// The attempt's failure says nothing of its target.
@@ -87,6 +88,8 @@ struct Attempt {
     in_flight: Option<InFlight>,
     /// By a key of the tenant's own.
     own_key: bool,
+    /// The key's label.
+    key: Option<Arc<str>>,
 }
 
 impl Settlement {
@@ -112,14 +115,16 @@ impl Settlement {
             began,
             baseline: None,
             trail: None,
+            decision: None,
             attempt: None,
         }
     }
 
     /// The policy decided.
-    pub(super) fn decided(&mut self, decision: &Decision, choices: u32, trail: Option<Box<Trail>>) {
+    pub(super) fn decided(&mut self, decision: &Arc<Decision>, choices: u32, trail: Option<Box<Trail>>) {
         self.choices = choices;
         self.service = decision.service;
+        self.decision = Some(Arc::clone(decision));
         self.receipt.route = Some(Arc::clone(&decision.route));
         self.baseline.clone_from(&decision.baseline);
         self.trail = trail;
@@ -138,6 +143,7 @@ impl Settlement {
             began: self.began,
             baseline: self.baseline.clone(),
             trail: None,
+            decision: None,
             attempt: None,
             held: Held { bills_on: Arc::default(), ..self.held.clone() },
             spared: false,
@@ -171,8 +177,19 @@ impl Settlement {
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
         let (first, status, counted, limits) = (None, None, None, Vec::new());
-        self.attempt =
-            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
+        self.attempt = Some(Attempt {
+            target,
+            started,
+            began,
+            first,
+            status,
+            dropped,
+            counted,
+            limits,
+            in_flight,
+            own_key,
+            key: None,
+        });
     }
 
     /// A question begins, about something that lies at a target since `started`: it says nothing of the target's speed or
@@ -181,8 +198,26 @@ impl Settlement {
         self.held.bills_on.store(false, Ordering::Relaxed);
         let (began, first, status, counted) = (Instant::now(), None, None, None);
         let (dropped, limits, in_flight) = (Vec::new(), Vec::new(), None);
-        self.attempt =
-            Some(Attempt { target, started, began, first, status, dropped, counted, limits, in_flight, own_key });
+        self.attempt = Some(Attempt {
+            target,
+            started,
+            began,
+            first,
+            status,
+            dropped,
+            counted,
+            limits,
+            in_flight,
+            own_key,
+            key: None,
+        });
+    }
+
+    /// The provider's key of the attempt in flight.
+    pub(super) fn leased(&mut self, lease: &Lease) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.key = lease.key().map(|key| Arc::clone(key.label()));
+        }
     }
 
     /// The local runtime has counted so much of a whole answer that is being made.
@@ -330,7 +365,7 @@ impl Settlement {
         let snapshot = Arc::clone(&self.snapshot);
         let target = snapshot.catalogue.target(attempt.target);
         let ended = self.shared.now();
-        self.remember(observed);
+        self.remember(target, &attempt, observed);
         let took = attempt.began.elapsed();
         let ttft = attempt.first.map(|first| first.duration_since(attempt.began));
         let (usage, basis) = match attempt.counted.filter(|_| observed.usage.is_none()) {
@@ -342,7 +377,7 @@ impl Settlement {
         } else {
             // What the provider says it did counts, not what was asked of it.
             let service = observed.service.unwrap_or_else(|| target.served(self.service));
-            self.charge(target, &usage, When { start: attempt.started, end: ended, service })
+            charge::charge(&self.snapshot, target, &usage, When { start: attempt.started, end: ended, service })
         };
         let before = attempt.in_flight.as_ref().map(InFlight::before);
         // What an account of the tenant's may not do says nothing of the target for others.
@@ -356,7 +391,8 @@ impl Settlement {
         let delivered = outcome != Outcome::Cancelled || (self.receipt.stream && observed.began);
         if success && delivered && !usage.is_zero() {
             let when = When { start: attempt.started, end: ended, service: ServiceTier::Standard };
-            self.receipt.baseline = self.baseline_record(&usage, when);
+            let baseline = self.baseline.as_ref();
+            self.receipt.baseline = baseline.map(|b| charge::baseline(&self.snapshot, b, &usage, when));
         }
         let route = self.receipt.route.clone().unwrap_or_else(|| "direct".into());
         let handles = self.snapshot.target_metrics(&self.shared.metrics, &route, target);
@@ -398,14 +434,18 @@ impl Settlement {
     }
 
     /// What the provider stored is the tenant's from now on.
-    fn remember(&mut self, observed: &Observed) {
+    fn remember(&mut self, target: &Target, attempt: &Attempt, observed: &Observed) {
         if observed.stored.is_empty() {
             return;
         }
         let tenant = &self.receipt.caller.tenant;
         let keys: Vec<StoredKey> = observed.stored.iter().map(|name| StoredNames::key(tenant, name)).collect();
-        self.shared.stored.keep(&keys);
-        self.receipt.stored.extend(keys);
+        let requires = self.decision.as_ref().map_or_else(String::new, |d| d.requirement.lasting().to_string());
+        let (key, own_key) = (attempt.key.clone(), attempt.own_key);
+        let home = Arc::new(Home { target: Arc::clone(&target.name), key, own_key, requires: requires.into() });
+        self.shared.stored.keep(&keys, &home);
+        self.receipt.stored = keys;
+        self.receipt.stored_at = Some(home);
     }
 
     /// The provider's numbers, else an estimate from bytes; nothing when the upstream gave no answer at all.
@@ -434,53 +474,14 @@ impl Settlement {
         (Usage::estimated(prompt, observed.output_bytes), Basis::Estimated)
     }
 
-    fn charge(&self, target: &Target, usage: &Usage, when: When) -> ChargeRecord {
-        if usage.is_zero() {
-            return ChargeRecord::Nothing;
-        }
-        match pricing::price(usage, &target.prices, when, self.snapshot.fx()) {
-            Charge::Priced(priced) => ChargeRecord::Priced {
-                usd: priced.usd,
-                original: priced.original.map(|(amount, rate)| Original {
-                    amount,
-                    currency: rate.currency.code().into(),
-                    rate_nanos: rate.nanos,
-                    rate_date: rate.from,
-                }),
-                price_id: priced.price_id,
-            },
-            Charge::Unpriced(unpriced) => ChargeRecord::Unpriced { reason: unpriced.label() },
-        }
-    }
-
-    fn baseline_record(&self, usage: &Usage, when: When) -> Option<BaselineRecord> {
-        let baseline = self.baseline.as_ref()?;
-        let target = self.snapshot.catalogue.target(baseline.target);
-        let at = baseline.price_as_of.map_or(when, When::at);
-        let (input, output) = split(usage);
-        let tokens = usage.input_tokens();
-        let price = |part: &Usage, fee| pricing::price_part(part, tokens, fee, &target.prices, at, self.snapshot.fx());
-        let charge = match (price(&input, true), price(&output, false)) {
-            (Charge::Priced(i), Charge::Priced(o)) => {
-                BaselineCharge::Priced { input: i.usd, output: o.usd, price_id: i.price_id }
-            }
-            (Charge::Unpriced(reason), _) | (_, Charge::Unpriced(reason)) => {
-                BaselineCharge::Unpriced { reason: reason.label() }
-            }
-        };
-        Some(BaselineRecord {
-            target: Arc::clone(&baseline.name),
-            price_as_of: baseline.price_as_of,
-            retired: target.available_to.filter(|to| *to <= when.start),
-            charge,
-        })
-    }
-
     /// Tells health, and what expects the next request's speed and tokens.
     fn judge(&self, target: &Target, outcome: Outcome, failure: Option<&Failure>, now: UnixMillis, shown: &Shown) {
         let health = self.snapshot.health(target.id);
-        // A name that a client mistyped says nothing of an endpoint that takes any name.
-        let mistyped = failure.is_some_and(|f| f.kind == FailureKind::NoModel) && &*target.model == "*";
+        // A name that a client mistyped says nothing of an endpoint that takes any name, and a limit of one model nothing
+        // of the others: the key remembers it.
+        let keyed = || self.snapshot.any_pool(target.id).is_some_and(|pool| pool.keys().next().is_some());
+        let one_models = |f: &Failure| f.kind == FailureKind::NoModel || (matches!(f.scope(), Scope::Limit) && keyed());
+        let one_models = &*target.upstream_model == "*" && failure.is_some_and(one_models);
         match (outcome, failure) {
             (Outcome::Completed, _) => {
                 health.succeeded(now, shown.sample(target));
@@ -494,7 +495,7 @@ impl Settlement {
                     request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
                     status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
-                if self.spared || mistyped {
+                if self.spared || one_models {
                     health.said_nothing(now);
                 } else {
                     health.failed(now, failure);
@@ -557,16 +558,6 @@ impl Drop for Settlement {
             self.finish();
         }
     }
-}
-
-/// Input parts and output parts.
-fn split(usage: &Usage) -> (Usage, Usage) {
-    let (mut input, mut output) = (Usage::ZERO, Usage::ZERO);
-    for (bucket, count) in usage.parts() {
-        let side = if bucket.is_input() || bucket == Bucket::Search { &mut input } else { &mut output };
-        side.set(bucket, count);
-    }
-    (input, output)
 }
 
 fn millis(duration: Duration) -> u32 {

@@ -171,6 +171,7 @@ impl Shadow {
         let line = wire.line(&target.upstream_model, false, &[])?;
         let pool = wire.pool(self.decision.timeouts.connect).ok_or_else(none)?;
         let load = Load {
+            asked: None,
             input: self.envelope.prompt_bytes as u64 / 4,
             output: self.planned.max_output,
             choices: 1,

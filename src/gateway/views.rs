@@ -61,7 +61,8 @@ impl Gateway {
         }
         let now = super::now();
         let own = key.and_then(|key| self.shared.tenants.of(&key.tenant));
-        let load = super::Load { own: own.as_deref(), ..super::Load::of(question.input_tokens) };
+        let asked = Some(&*question.model);
+        let load = super::Load { asked, own: own.as_deref(), ..super::Load::of(question.input_tokens) };
         let nobody = policy::Principal { require: &require, ..policy::Principal::ANONYMOUS };
         let principal = key.map_or(nobody, |key| super::asker(key, &require));
         policy::explain(

@@ -34,7 +34,7 @@ pub struct Object {
 }
 
 /// What is needed to account for results that come when nobody asks any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The caller's team.
     pub team: String,

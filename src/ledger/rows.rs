@@ -59,7 +59,7 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, receipt: &Receipt) -> Result<(),
             baseline_unpriced: unpriced,
         }
     )?;
-    super::stored::insert(inserts.connection, &receipt.stored, receipt.started)?;
+    super::stored::insert(inserts.connection, (&receipt.stored, receipt.stored_at.as_deref()), receipt.started)?;
     receipt.attempts.iter().try_for_each(|attempt| insert_attempt(inserts, &id, attempt))
 }
 

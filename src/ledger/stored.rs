@@ -4,11 +4,13 @@
 //!
 //! Remembered are digests, in memory and in the ledger, as long as providers keep such things, and a bounded number.
 
+use std::sync::Arc;
+
 use moka::sync::Cache;
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
-use crate::domain::receipt::StoredKey;
+use crate::domain::receipt::{Home, StoredKey};
 use crate::domain::target::UnixMillis;
 use crate::store::{Store, StoreError};
 
@@ -23,7 +25,7 @@ const STEP: usize = 10_000;
 
 /// What is stored for whom.
 #[derive(Clone, Debug)]
-pub struct StoredNames(Cache<StoredKey, ()>);
+pub struct StoredNames(Cache<StoredKey, Option<Arc<Home>>>);
 
 impl Default for StoredNames {
     fn default() -> Self {
@@ -47,9 +49,28 @@ impl StoredNames {
         key
     }
 
-    /// Remembers names.
-    pub fn keep(&self, keys: &[StoredKey]) {
-        keys.iter().for_each(|key| self.0.insert(*key, ()));
+    /// Remembers names; the first is that of the answer, which lies there.
+    pub fn keep(&self, keys: &[StoredKey], home: &Arc<Home>) {
+        for (number, key) in keys.iter().enumerate() {
+            self.0.insert(*key, (number == 0).then(|| Arc::clone(home)));
+        }
+    }
+
+    /// Where an answer of this tenant's lies; none = it has none of this name.
+    #[must_use]
+    pub fn home(&self, tenant: &str, name: &str) -> Option<Arc<Home>> {
+        self.0.get(&Self::key(tenant, name)).flatten()
+    }
+
+    /// An answer has been removed.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub fn forget(&self, store: &Store, tenant: &str, name: &str) -> Result<(), StoreError> {
+        let key = Self::key(tenant, name);
+        self.0.invalidate(&key);
+        store.connect()?.execute("DELETE FROM stored WHERE key = ?1", params![key])?;
+        Ok(())
     }
 
     /// Whether something is stored for this tenant by this name.
@@ -64,22 +85,39 @@ impl StoredNames {
     /// The database can't be read.
     pub fn load(&self, store: &Store) -> Result<(), StoreError> {
         let connection = store.connect()?;
-        let mut statement = connection.prepare("SELECT key FROM stored ORDER BY at_ms DESC LIMIT ?1")?;
+        let sql = "SELECT key, target, provider_key, own_key, requires FROM stored ORDER BY at_ms DESC LIMIT ?1";
+        let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([MOST])?;
         while let Some(row) = rows.next()? {
-            self.0.insert(row.get(0)?, ());
+            let text = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.map(Arc::from));
+            let (target, key, requires): (_, _, Option<Arc<str>>) = (text(1)?, text(2)?, text(4)?);
+            let own_key = row.get::<_, Option<bool>>(3)?.unwrap_or_default();
+            let home = |(target, requires)| Arc::new(Home { target, key, own_key, requires });
+            self.0.insert(row.get(0)?, target.zip(requires).map(home));
         }
         Ok(())
     }
 }
 
 /// Writes what an answer stored.
-pub(super) fn insert(connection: &Connection, keys: &[StoredKey], at: UnixMillis) -> Result<(), rusqlite::Error> {
+pub(super) fn insert(
+    connection: &Connection,
+    (keys, home): (&[StoredKey], Option<&Home>),
+    at: UnixMillis,
+) -> Result<(), rusqlite::Error> {
     if keys.is_empty() {
         return Ok(());
     }
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO stored (key, at_ms) VALUES (?1, ?2)")?;
-    keys.iter().try_for_each(|key| statement.execute(params![key, at.0]).map(drop))
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO stored (key, at_ms, target, provider_key, own_key, requires)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    keys.iter().enumerate().try_for_each(|(number, key)| {
+        let home = home.filter(|_| number == 0);
+        let (target, label) = (home.map(|h| &*h.target), home.and_then(|h| h.key.as_deref()));
+        let (own, requires) = (home.map(|h| h.own_key), home.map(|h| &*h.requires));
+        statement.execute(params![key, at.0, target, label, own, requires]).map(drop)
+    })
 }
 
 /// Drops what is older than providers keep it, a bounded number at a time; says whether there may be more.
@@ -102,15 +140,20 @@ mod tests {
         let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
         let connection = store.connect().unwrap();
         let key = StoredNames::key("a", "resp_1");
-        insert(&connection, &[key, StoredNames::key("ar", "esp_1")], UnixMillis(1_000)).unwrap();
-        insert(&connection, &[key], UnixMillis(2_000)).unwrap();
+        let home = Home { target: "a/b".into(), key: None, own_key: true, requires: "".into() };
+        insert(&connection, (&[key, StoredNames::key("ar", "esp_1")], None), UnixMillis(1_000)).unwrap();
+        insert(&connection, (&[key, StoredNames::key("a", "part")], Some(&home)), UnixMillis(2_000)).unwrap();
         let names = StoredNames::default();
         assert!(!names.has("a", "resp_1"));
         names.load(&store).unwrap();
         assert!(names.has("a", "resp_1") && !names.has("b", "resp_1") && !names.has("a", "resp_2"));
+        assert_eq!(names.home("a", "resp_1").as_deref(), Some(&home));
+        assert_eq!((names.home("b", "resp_1"), names.home("a", "part")), (None, None));
         assert!(!prune(&connection, UnixMillis(1_500 + KEPT_MS)).unwrap());
         let left = StoredNames::default();
         left.load(&store).unwrap();
         assert!(left.has("a", "resp_1") && !left.has("ar", "esp_1"), "the older one is gone");
+        left.forget(&store, "a", "resp_1").unwrap();
+        assert!(!left.has("a", "resp_1") && left.has("a", "part"));
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn receipt(id: u128, attempts: Vec<AttemptRecord>, baseline: Option<(
         status: 200,
         error: None,
         stored: Vec::new(),
+        stored_at: None,
     }
 }
 

@@ -27,3 +27,11 @@ impl Policy {
         Ok(Ticket::to(target.id))
     }
 }
+
+impl Requirement {
+    /// What holds of a request's answer as long as it lies somewhere: not what it might cost, nor how fast it must be.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        Self { max_cost: None, ttft_p95_ms: None, measured_only: false, ..self.clone() }
+    }
+}

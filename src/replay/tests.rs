@@ -155,6 +155,7 @@ impl Recordings {
             status: if refused { 403 } else { 200 },
             error: None,
             stored: Vec::new(),
+            stored_at: None,
         };
         self.ledger.reserve().unwrap().send(Box::new(receipt), Some(Box::new(trail)));
         self.ledger.flush().await;

@@ -100,6 +100,8 @@ pub struct Own {
 pub struct Wanted<'a> {
     /// The target, by its name in the catalogue: providers count each model apart.
     pub target: &'a Arc<str>,
+    /// The model, where the target takes any.
+    pub named: Option<&'a str>,
     /// What the request is expected to take.
     pub need: Need,
     /// The asking tenant's own credentials for the provider.
@@ -142,7 +144,7 @@ impl CredentialPool {
         }
         let mut soonest: Option<Rested> = None;
         for credential in self.groups(wanted).into_iter().flatten() {
-            match credential.state.standing(wanted.target, wanted.need, wanted.now) {
+            match credential.state.standing(wanted) {
                 Ok(()) => return Ok(()),
                 Err(rested) if soonest.is_none_or(|known| rested.until < known.until) => soonest = Some(rested),
                 Err(_) => {}
@@ -172,7 +174,7 @@ impl CredentialPool {
                 None => {
                     let guessed = self.standing(wanted).err().is_some_and(|rested| rested.rest == Rest::Breaker);
                     let by_rest = |c: &&Arc<Credential>| {
-                        let standing = c.state.standing(wanted.target, wanted.need, wanted.now);
+                        let standing = c.state.standing(wanted);
                         standing.err().map(|rested| rested.until)
                     };
                     match groups.into_iter().flatten().min_by_key(by_rest).filter(|_| guessed) {
@@ -181,7 +183,7 @@ impl CredentialPool {
                     }
                 }
             };
-            if let Ok(hold) = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now) {
+            if let Ok(hold) = Hold::take(&credential.state, wanted) {
                 let own = groups[0].iter().any(|own| Arc::ptr_eq(own, credential));
                 let credential = Some(Arc::clone(credential));
                 return Ok(Lease { placement: placement(), credential, hold: Some(hold), own });
@@ -200,8 +202,7 @@ impl CredentialPool {
         let Some(credential) = groups.iter().copied().flatten().find(|c| **c.state.label() == *label) else {
             return self.choose(wanted, dice);
         };
-        let hold = Hold::take(&credential.state, wanted.target, wanted.need, wanted.now)
-            .map_err(|until| Rested { until, rest: Rest::Limited })?;
+        let hold = Hold::take(&credential.state, wanted).map_err(|until| Rested { until, rest: Rest::Limited })?;
         let own = groups[0].iter().any(|own| Arc::ptr_eq(own, credential));
         let credential = Some(Arc::clone(credential));
         Ok(Lease { placement: Arc::clone(&self.placement), credential, hold: Some(hold), own })
@@ -224,7 +225,7 @@ impl CredentialPool {
 
 /// One of a group, by weight among those that may be used.
 fn ready<'c>(group: &'c [Arc<Credential>], wanted: Wanted<'_>, dice: u64) -> Option<&'c Arc<Credential>> {
-    let ready = |c: &&Arc<Credential>| c.state.standing(wanted.target, wanted.need, wanted.now).is_ok();
+    let ready = |c: &&Arc<Credential>| c.state.standing(wanted).is_ok();
     if let [only] = group {
         return Some(only).filter(ready);
     }
@@ -363,7 +364,7 @@ mod tests {
     }
 
     fn wanted(target: &Arc<str>, now: i64) -> Wanted<'_> {
-        Wanted { target, need: Need { input: 10, output: 10 }, own: None, now: UnixMillis(now) }
+        Wanted { target, named: None, need: Need { input: 10, output: 10 }, own: None, now: UnixMillis(now) }
     }
 
     fn label(lease: &Lease) -> &str {
@@ -408,6 +409,29 @@ mod tests {
         assert_eq!(pool.choose(wanted(&target, 60), 0).unwrap_err(), rested);
         assert_eq!(label(&pool.choose(wanted(&target, 500), 7).unwrap()), "0");
         assert_eq!(pool.standing(wanted(&other, 60)), Ok(()), "another model has a limit of its own");
+    }
+
+    #[test]
+    fn a_limit_of_one_model_says_nothing_of_the_others_of_a_target_that_takes_any() {
+        let (pool, target) = (pool(&[1]), "p/*".into());
+        fn asked<'a>(target: &'a Arc<str>, model: &'a str, now: i64) -> Wanted<'a> {
+            Wanted { named: Some(model), ..wanted(target, now) }
+        }
+        let first = pool.choose(asked(&target, "a", 0), 0).unwrap();
+        assert_eq!(first.limited(Some(UnixMillis(500)), UnixMillis(0)), Some(UnixMillis(500)));
+        let rested = Rested { until: UnixMillis(500), rest: Rest::Limited };
+        assert_eq!(pool.standing(asked(&target, "a", 499)), Err(rested));
+        assert_eq!(pool.standing(asked(&target, "b", 1)), Ok(()));
+        assert_eq!(pool.standing(asked(&target, "a", 500)), Ok(()));
+        // Clients choose the names: as many as they like leave no more than a bounded trace.
+        for at in 0..10_000 {
+            let name = format!("m{at}");
+            let lease = pool.choose(asked(&target, &name, 1), 0).unwrap();
+            lease.limited(Some(UnixMillis(1_000 + at)), UnixMillis(1));
+        }
+        let limited = |at: i64| pool.standing(asked(&target, &format!("m{at}"), 1)).is_err();
+        assert_eq!((0..10_000).filter(|at| limited(*at)).count(), 256, "those that end last");
+        assert!(limited(9_999));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! Kept by everything that makes a key what it is, so that all pools that use a key know the same of it, and that a reload
 //! forgets nothing. A key that was refused rests everywhere; an account that is exhausted rests with all its keys; a rate
 //! limit rests the key, or its account where the provider counts by account, at one target only, since providers count
-//! each model apart.
+//! each model apart; at a target that takes any model, for the model that was asked for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::credentials::Wanted;
 use super::headroom::{Headroom, Limits, Need};
 use crate::dialect::{Counted, Told};
 use crate::domain::target::{Rest, UnixMillis};
@@ -81,17 +82,17 @@ impl KeyState {
     ///
     /// # Errors
     /// Until when not.
-    pub fn standing(&self, target: &str, need: Need, now: UnixMillis) -> Result<(), Rested> {
+    pub fn standing(&self, wanted: Wanted<'_>) -> Result<(), Rested> {
+        let Wanted { target, named, need, now, .. } = wanted;
         let until = self.rests_until.load(Ordering::Relaxed).max(self.account.rests_until.load(Ordering::Relaxed));
         let mut rested = (until > now.0).then_some(Rested { until: UnixMillis(until), rest: Rest::Breaker });
-        if let Some(allowance) = self.allowances.find(target) {
-            let limited = lock(&allowance).standing(need, now).err();
-            // Both must be over.
-            rested = limited
-                .map(|until| Rested { until, rest: Rest::Limited })
-                .into_iter()
-                .chain(rested)
-                .max_by_key(|rested| rested.until);
+        let limited = self.allowances.find(target).and_then(|allowance| lock(&allowance).standing(need, now).err());
+        let named = named.and_then(|model| self.allowances.limited(target, model, now));
+        // All must be over.
+        for until in limited.into_iter().chain(named) {
+            if rested.is_none_or(|known| known.until < until) {
+                rested = Some(Rested { until, rest: Rest::Limited });
+            }
         }
         rested.map_or(Ok(()), Err)
     }
@@ -116,15 +117,41 @@ impl KeyState {
 struct Allowances {
     limits: Limits,
     of: Mutex<HashMap<Arc<str>, Arc<Mutex<Allowance>>>>,
+    /// Models of targets that take any, which are limited until then. The names are the clients', so there may be many.
+    named: Mutex<HashMap<Box<str>, i64>>,
 }
+
+/// So many limits of models with clients' names are remembered for a key.
+const MOST_NAMED: usize = 256;
 
 impl Allowances {
     fn new(limits: Limits) -> Self {
-        Self { limits, of: Mutex::default() }
+        Self { limits, of: Mutex::default(), named: Mutex::default() }
     }
 
     fn find(&self, target: &str) -> Option<Arc<Mutex<Allowance>>> {
         lock(&self.of).get(target).map(Arc::clone)
+    }
+
+    /// Until when a model of a target that takes any is limited.
+    fn limited(&self, target: &str, model: &str, now: UnixMillis) -> Option<UnixMillis> {
+        let named = lock(&self.named);
+        let until = if named.is_empty() { None } else { named.get(&*name(target, model)).copied() };
+        until.map(UnixMillis).filter(|until| *until > now)
+    }
+
+    /// It is, until then. Where there is no place left, the limit that ends first is forgotten.
+    fn limit(&self, name: &str, until: UnixMillis, now: UnixMillis) {
+        let mut named = lock(&self.named);
+        named.retain(|_, until| *until > now.0);
+        if named.len() >= MOST_NAMED
+            && !named.contains_key(name)
+            && let Some(first) = named.iter().min_by_key(|(_, until)| **until).map(|(name, _)| name.clone())
+        {
+            named.remove(&first);
+        }
+        let known = named.entry(name.into()).or_insert(until.0);
+        *known = until.0.max(*known);
     }
 
     fn at(&self, target: &Arc<str>) -> Arc<Mutex<Allowance>> {
@@ -136,6 +163,11 @@ impl Allowances {
         all.insert(Arc::clone(target), Arc::clone(&made));
         made
     }
+}
+
+/// A model at a target, as limits of it are remembered.
+fn name(target: &str, model: &str) -> Box<str> {
+    format!("{target} {model}").into()
 }
 
 /// What a key, or an account, may do at one target.
@@ -157,6 +189,8 @@ impl Allowance {
 #[derive(Debug)]
 pub(super) struct Hold {
     allowance: Arc<Mutex<Allowance>>,
+    /// Where a limit is remembered that holds for one model of a target that takes any.
+    named: Option<(Arc<Allowances>, Box<str>)>,
     number: u64,
     need: Need,
     stage: Stage,
@@ -174,15 +208,20 @@ impl Hold {
     ///
     /// # Errors
     /// When there will be.
-    pub(super) fn take(key: &KeyState, target: &Arc<str>, need: Need, now: UnixMillis) -> Result<Self, UnixMillis> {
+    pub(super) fn take(key: &KeyState, wanted: Wanted<'_>) -> Result<Self, UnixMillis> {
+        let Wanted { target, named, need, now, .. } = wanted;
+        if let Some(until) = named.and_then(|model| key.allowances.limited(target, model, now)) {
+            return Err(until);
+        }
         let allowance = key.allowance(target);
+        let named = named.map(|model| (Arc::clone(&key.allowances), name(target, model)));
         let number = {
             let mut held = lock(&allowance);
             // Looked at and taken under one lock: many at once never take more than there is.
             held.standing(need, now)?;
             held.headroom.begin(need)
         };
-        Ok(Self { allowance, number, need, stage: Stage::Held })
+        Ok(Self { allowance, named, number, need, stage: Stage::Held })
     }
 
     pub(super) fn sent(&mut self) {
@@ -205,7 +244,10 @@ impl Hold {
         let mut allowance = lock(&self.allowance);
         let room = allowance.headroom.room(self.need, now).err();
         let until = until.or(room).unwrap_or(UnixMillis(now.0.saturating_add(BARE_MS)));
-        allowance.limited_until = allowance.limited_until.max(until.0);
+        match &self.named {
+            Some((allowances, name)) => allowances.limit(name, until, now),
+            None => allowance.limited_until = allowance.limited_until.max(until.0),
+        }
         until
     }
 }

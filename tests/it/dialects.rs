@@ -196,6 +196,29 @@ async fn embeddings_pass_metered_and_other_dialects_are_refused() {
 }
 
 #[tokio::test]
+async fn what_cohere_has_under_a_path_of_its_own_passes_metered() {
+    let answer =
+        r#"{"id":"r","results":[{"index":1,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":1}}}"#;
+    let alpha = Upstream::start(vec![whole(200, answer)]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway.offer("alpha", "cohere", "rerank").await;
+    let body = json!({"model": "alpha/m-1", "query": "q", "documents": ["a", "b"], "top_n": 1});
+    for path in ["/v1/rerank", "/v2/rerank"] {
+        let got = ask(&gateway, &Asked { path, key: "authorization", body: body.clone() }).await;
+        assert_eq!((got.status, got.text.as_str()), (200, answer), "{path}");
+        let seen = alpha.seen().pop().unwrap();
+        assert!(seen.head.starts_with("POST /v2/rerank "), "{}", seen.head);
+        let mut sent = body.clone();
+        sent["model"] = json!("m-1");
+        assert_eq!(seen.json(), sent);
+    }
+    let asked =
+        Asked { path: "/v1/moderations", key: "authorization", body: json!({"model": "alpha/m-1", "input": "x"}) };
+    let refused = ask(&gateway, &asked).await;
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("model")), "{}", refused.text);
+}
+
+#[tokio::test]
 async fn vectors_of_another_dialect_are_translated_metered_and_lossless_or_refused_by_name() {
     let answer = r#"{"embeddings":[{"values":[0.25,-0.013168523]},{"values":[1,2]}]}"#;
     let alpha = Upstream::start(vec![whole(200, answer)]).await;

@@ -142,6 +142,22 @@ async fn a_limit_of_the_account_rests_its_other_keys_too_where_the_provider_coun
 }
 
 #[tokio::test]
+async fn a_limit_of_one_model_leaves_the_others_of_a_wildcard_in_peace() {
+    let limited = json_with(429, &["retry-after: 20"], r#"{"error":{"message":"slow down"}}"#);
+    let alpha = Upstream::start(vec![limited, good("alpha")]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let file = gateway.path("providers/alpha.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("id = \"m-1\"", "id = \"*\"");
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(gateway.reload().await.0, 200);
+    for (model, status, asked) in [("alpha/a", 429, 1), ("alpha/a", 429, 1), ("alpha/b", 200, 2), ("alpha/a", 429, 2)] {
+        let answer = gateway.chat(&hello(model)).await;
+        assert_eq!((answer.status, alpha.seen().len()), (status, asked), "{model}: {}", answer.text);
+        assert!(status == 200 || answer.header("retry-after").parse::<u32>().unwrap() > 15, "{model}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_names_its_own_headers() {
     let headers = ["x-left: 0", "x-again: 40"];
     let alpha = Upstream::start(vec![json_with(200, &headers, &completion("alpha", 1, 1))]).await;

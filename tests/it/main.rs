@@ -32,6 +32,7 @@ mod rim;
 mod schemas;
 mod shadow;
 mod shutdown;
+mod stored;
 mod storm;
 mod stream;
 mod tidy;

@@ -141,12 +141,37 @@ impl Dice {
     }
 }
 
-/// Some are sick in some way, and at least one is well.
-fn shuffle(doubles: &[Double], dice: &mut Dice) {
-    let well = dice.below(doubles.len());
-    for (at, double) in doubles.iter().enumerate() {
-        let sick = at != well && dice.below(2) == 0;
-        *double.mood.lock().unwrap() = if sick { BAD[dice.below(BAD.len())] } else { Mood::Well };
+/// Who is well, from the beginning to the end of each request at least one: that one changes in two steps, and nobody falls
+/// ill while a request is open that began before the other one was well.
+struct Weather {
+    dice: Dice,
+    well: usize,
+    /// Who is to be the one.
+    next: Option<usize>,
+    /// Counts its becoming well.
+    turn: usize,
+}
+
+impl Weather {
+    fn new(seed: u64) -> Self {
+        Self { dice: Dice(seed), well: 0, next: None, turn: 0 }
+    }
+
+    /// The others are sick or not, each in some way. `oldest`: the turn in which the oldest open request began.
+    fn change(&mut self, doubles: &[Double], oldest: usize) {
+        match self.next {
+            Some(next) if oldest >= self.turn => (self.well, self.next) = (next, None),
+            Some(_) => {}
+            None => {
+                let next = self.dice.below(doubles.len());
+                *doubles[next].mood.lock().unwrap() = Mood::Well;
+                (self.next, self.turn) = (Some(next), self.turn + 1);
+            }
+        }
+        for (at, double) in doubles.iter().enumerate() {
+            let sick = at != self.well && Some(at) != self.next && self.dice.below(2) == 0;
+            *double.mood.lock().unwrap() = if sick { BAD[self.dice.below(BAD.len())] } else { Mood::Well };
+        }
     }
 }
 
@@ -205,10 +230,12 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
     });
     let gateway = Arc::new(Gateway::start_in(files(&providers.collect::<Vec<_>>(), CHAOS)).await);
     let (tally, next) = (Arc::new(Tally::default()), Arc::new(AtomicUsize::new(0)));
-    let dice = Arc::new(Mutex::new(Dice(20_261_128)));
-    let clients = (0..CLIENTS).map(|_| {
-        let (gateway, tally, next, dice) =
-            (Arc::clone(&gateway), Arc::clone(&tally), Arc::clone(&next), Arc::clone(&dice));
+    let weather = Arc::new(Mutex::new(Weather::new(20_261_128)));
+    // In which turn each client's open request began.
+    let began: Arc<Vec<AtomicUsize>> = Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(usize::MAX)).collect());
+    let clients = (0..CLIENTS).map(|client| {
+        let (gateway, tally, next) = (Arc::clone(&gateway), Arc::clone(&tally), Arc::clone(&next));
+        let (weather, began) = (Arc::clone(&weather), Arc::clone(&began));
         let doubles = doubles.clone();
         tokio::spawn(async move {
             loop {
@@ -216,8 +243,14 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
                 if number >= total {
                     return;
                 }
-                if number % EPISODE == EPISODE / 2 {
-                    shuffle(&doubles, &mut dice.lock().unwrap());
+                {
+                    let mut weather = weather.lock().unwrap();
+                    began[client].store(usize::MAX, Ordering::Relaxed);
+                    if number % EPISODE == EPISODE / 2 {
+                        let oldest = began.iter().map(|turn| turn.load(Ordering::Relaxed)).min();
+                        weather.change(&doubles, oldest.unwrap_or(usize::MAX));
+                    }
+                    began[client].store(weather.turn, Ordering::Relaxed);
                 }
                 let stream = number.is_multiple_of(2);
                 let answer = gateway.chat(&body(&format!("n{number}"), stream)).await;

@@ -10,15 +10,17 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         }
         Slot::ParallelToolCalls => Carriage::Full,
         Slot::ToolChoice => Carriage::Partly("with thinking no call can be forced"),
-        Slot::ResponseFormat => Carriage::Partly("a schema, as `output_config.format`"),
+        Slot::ResponseFormat => Carriage::Partly("a schema, as `output_config.format`; any object, in words"),
+        Slot::JsonMode => Carriage::Partly("in words"),
         Slot::Temperature => Carriage::Partly("0 to 1; with thinking only 1"),
         Slot::TopP => Carriage::Partly("with thinking from 0.95"),
         Slot::TopK => Carriage::Partly("not with thinking"),
         Slot::Stop => Carriage::Partly("not one of white space only"),
-        Slot::Reasoning => Carriage::Partly("as `thinking.budget_tokens`, from 1024 and below the output limit"),
+        Slot::Reasoning => Carriage::Partly(
+            "as `thinking.budget_tokens`, from 1024 and below the output limit; a word for which that has no room is listed",
+        ),
         Slot::ServiceTier => Carriage::Partly("`auto` and `default`"),
-        Slot::JsonMode
-        | Slot::MinP
+        Slot::MinP
         | Slot::FrequencyPenalty
         | Slot::PresencePenalty
         | Slot::Seed

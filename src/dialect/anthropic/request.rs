@@ -16,6 +16,7 @@ use super::types::{
     WantedThinking,
 };
 use super::{schema, turns};
+use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
 use crate::dialect::{Destination, Envelope};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice, ToolKind};
@@ -40,7 +41,10 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::report(request, &carries, &|name| name == "thinking", &mut loss);
     params::lose_server_tools(request, Some(DialectId::Anthropic), &mut loss);
     let max_tokens = request.max_output_tokens.unwrap_or(to.default_max_output);
-    let conversation = turns::encode(request, &mut loss)?;
+    let mut conversation = turns::encode(request, &mut loss)?;
+    if request.response_format == Some(ResponseFormat::JsonObject) {
+        conversation.system.push(super::types::Block::Text { text: common::ANY_JSON, cache_control: None });
+    }
     let resumes = turns::resumes_without_thinking(&conversation.turns);
     let thinking = thinking(request, max_tokens, resumes, &mut loss);
     let mut wire = Request {
@@ -81,11 +85,16 @@ fn thinking(request: &ChatRequest, max_tokens: u64, resumes: bool, loss: &mut Lo
         loss.advisory.push(name.to_owned());
         return None;
     }
-    // At least a fifth of the limit stays for the answer itself.
-    let most = max_tokens.saturating_sub(max_tokens / 5).min(max_tokens.saturating_sub(1));
+    // At least a fifth of the limit stays for the answer itself, where there is room for it.
+    let most = max_tokens.saturating_sub(max_tokens / 5).max(MIN_THINKING).min(max_tokens.saturating_sub(1));
     match wanted {
         Some(budget) if budget >= MIN_THINKING && most >= MIN_THINKING => {
             Some(Thinking { kind: "enabled", budget_tokens: budget.min(most) })
+        }
+        // A word says how much to think where there is room; the limit is what was demanded.
+        Some(_) if most < MIN_THINKING && params::thinks_by_word(request) => {
+            loss.advisory.push(name.to_owned());
+            None
         }
         // An unknown word, a limit below the provider's least budget, or no room for one.
         _ => {
@@ -211,7 +220,8 @@ fn tool_choice<'a>(request: &'a ChatRequest, thinking: bool, loss: &mut Loss) ->
 
 fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option<OutputConfig<'a>>, Error> {
     match &request.response_format {
-        None | Some(ResponseFormat::Text) => Ok(None),
+        // Any object is asked for in words.
+        None | Some(ResponseFormat::Text | ResponseFormat::JsonObject) => Ok(None),
         Some(ResponseFormat::JsonSchema { schema: Some(schema), strict, .. }) => {
             let given = turns::verbatim(schema, || "response_format.json_schema.schema".to_owned())?;
             let closed = schema::closed(given.get());
@@ -229,11 +239,8 @@ fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option
             Ok(Some(OutputConfig { format: OutputFormat { kind: "json_schema", schema } }))
         }
         // Without a schema the provider promises nothing.
-        Some(ResponseFormat::JsonObject | ResponseFormat::JsonSchema { schema: None, .. }) => {
-            // `JsonObject` has been reported with what is not carried at all.
-            if request.response_format != Some(ResponseFormat::JsonObject) {
-                params::lose(request, Slot::ResponseFormat, loss);
-            }
+        Some(ResponseFormat::JsonSchema { schema: None, .. }) => {
+            params::lose(request, Slot::ResponseFormat, loss);
             Ok(None)
         }
     }

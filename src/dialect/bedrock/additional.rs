@@ -59,8 +59,10 @@ pub(super) fn think<'a>(
         Some(Thinks { form, word: None })
     });
     if thinks.is_none() {
-        let hint = resumes && form_of(to) == Some(Form::Budget);
-        // Amid calls the model cannot begin to think: it does without for this one answer.
+        // Amid calls the model cannot begin to think: it does without for this one answer. A word says how much to
+        // think where there is room; the limit is what was demanded.
+        let no_room = limit <= MIN_BUDGET && params::thinks_by_word(request);
+        let hint = (resumes || no_room) && form_of(to) == Some(Form::Budget);
         let list = if hint { &mut loss.advisory } else { &mut loss.semantic };
         list.push(name.to_owned());
     }
@@ -89,14 +91,14 @@ fn tell<'a>(form: Form, wanted: &Wanted<'a>, fields: &mut Additional<'a>) -> Opt
     Some(Thinks { form, word: Some(word) })
 }
 
-/// A budget that leaves at least a fifth of the limit for the answer itself.
+/// A budget that leaves at least a fifth of the limit for the answer itself, where there is room for it.
 fn budget(wanted: &Wanted<'_>, limit: u64) -> Option<u64> {
     let wanted = match wanted {
         Wanted::Budget(tokens) => *tokens,
         Wanted::Word(word) => EFFORTS.iter().find(|(known, _)| known == word)?.1,
         Wanted::Adaptive(_) | Wanted::Unknown => return None,
     };
-    let most = limit.saturating_sub(limit / 5);
+    let most = limit.saturating_sub(limit / 5).max(MIN_BUDGET).min(limit.saturating_sub(1));
     (wanted >= MIN_BUDGET && most >= MIN_BUDGET).then_some(wanted.min(most))
 }
 

@@ -4,7 +4,7 @@
 //! `anthropic.claude-sonnet-4-/cachePoint`; without a slash it holds for every model. The parts are matched anywhere
 //! in the id, since ids come with a region's prefix (`eu.`) or inside an ARN.
 
-use crate::dialect::Destination;
+use crate::dialect::{Destination, common};
 
 /// Members of `quirks.takes` that this dialect knows how to write.
 pub(super) mod member {
@@ -62,28 +62,19 @@ impl Thinking {
     }
 }
 
-/// Part of the id and member of an entry.
-fn split(entry: &str) -> (&str, &str) {
-    entry.rsplit_once('/').unwrap_or(("", entry))
-}
-
 /// Whether the model takes a member.
 pub(super) fn takes(to: &Destination<'_>, member: &str) -> bool {
-    has(&to.quirks.takes, to.model, member)
+    common::named(&to.quirks.takes, to.model, member)
 }
 
 /// Whether the model refuses a member that nobody misses.
 pub(super) fn drops(to: &Destination<'_>, member: &str) -> bool {
-    has(&to.quirks.drop, to.model, member)
-}
-
-fn has(entries: &[String], model: &str, member: &str) -> bool {
-    entries.iter().map(|e| split(e)).any(|(part, name)| name == member && model.contains(part))
+    common::named(&to.quirks.drop, to.model, member)
 }
 
 /// How the model is told how much to think. The entry with the longest part of the id decides: it is the most exact.
 pub(super) fn thinking(to: &Destination<'_>) -> Option<Thinking> {
-    let forms = to.quirks.takes.iter().map(|e| split(e)).filter(|(part, _)| to.model.contains(part));
+    let forms = to.quirks.takes.iter().map(|e| common::part_and_member(e)).filter(|(part, _)| to.model.contains(part));
     let known = forms.filter_map(|(part, name)| {
         FORMS.iter().find(|(form, _)| *form == name).map(|(_, thinking)| (part.len(), *thinking))
     });

@@ -8,18 +8,20 @@ pub(super) fn carries(slot: Slot) -> Carriage {
     match slot {
         Slot::Core | Slot::Tools | Slot::MaxOutput | Slot::StreamOptions => Carriage::Full,
         Slot::ToolChoice => Carriage::Partly("with thinking no call can be forced; after calls none can be forbidden"),
-        Slot::ResponseFormat => Carriage::Partly("a schema, as `outputConfig.textFormat`"),
+        Slot::ResponseFormat => Carriage::Partly("a schema, as `outputConfig.textFormat`; any object, in words"),
+        Slot::JsonMode => Carriage::Partly("in words"),
         Slot::Temperature => Carriage::Partly("0 to 1; with thinking only the default"),
         Slot::TopP => Carriage::Partly("0 to 1; with thinking from 0.95"),
         Slot::TopK => Carriage::Partly("for models whose catalogue entry says so; not with thinking"),
         Slot::Stop => Carriage::Partly("not an empty one"),
-        Slot::Reasoning => Carriage::Partly("for models whose catalogue entry says so, in their maker's form"),
+        Slot::Reasoning => Carriage::Partly(
+            "for models whose catalogue entry says so, in their maker's form; a word for which the output limit has no room is listed",
+        ),
         Slot::ServiceTier => Carriage::Partly("`auto`, `default`, `flex`, `priority`, `reserved`"),
         Slot::Metadata => Carriage::Partly("as `requestMetadata`: at most 16 short strings"),
         Slot::CacheMarks => Carriage::Partly("for models whose catalogue entry says so, as `cachePoint`"),
         Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
-        Slot::JsonMode
-        | Slot::MinP
+        Slot::MinP
         | Slot::FrequencyPenalty
         | Slot::PresencePenalty
         | Slot::Seed

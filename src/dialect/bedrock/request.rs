@@ -11,10 +11,12 @@ use bytes::Bytes;
 use super::additional::{self, Thinks};
 use super::family::{Thinking, drops};
 use super::params::carries;
-use super::types::{Additional, InferenceConfig, JsonSchema, OutputConfig, Request, Structure, TextFormat, Typed};
+use super::types::{
+    Additional, Block, InferenceConfig, JsonSchema, OutputConfig, Request, Structure, TextFormat, Typed,
+};
 use super::{tools, turns};
-use crate::dialect::Destination;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::{Destination, common};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -25,7 +27,10 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     // `thinking` is read where the budget is decided.
     params::report(request, &carries, &|name| name == "thinking", &mut loss);
     params::lose_server_tools(request, Some(DialectId::Bedrock), &mut loss);
-    let talk = turns::encode(request, to, &mut loss)?;
+    let mut talk = turns::encode(request, to, &mut loss)?;
+    if request.response_format == Some(ResponseFormat::JsonObject) {
+        talk.system.push(Block::Text(common::ANY_JSON));
+    }
     let limit = request.max_output_tokens.or(to.max_output).unwrap_or(to.default_max_output);
     let resumes = turns::resumes_without_thinking(&talk.turns);
     let mut fields = Additional::default();
@@ -102,7 +107,7 @@ fn sampling<'a>(
 
 fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option<OutputConfig<'a>>, Error> {
     let Some(ResponseFormat::JsonSchema { name, description, schema, .. }) = &request.response_format else {
-        // An object without a schema has been reported with what is not carried at all.
+        // Any object is asked for in words.
         return Ok(None);
     };
     let Some(schema) = schema else {

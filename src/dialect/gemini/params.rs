@@ -22,7 +22,9 @@ pub(super) fn carries(slot: Slot) -> Carriage {
         | Slot::Choices
         | Slot::MaxOutput
         | Slot::StreamOptions => Carriage::Full,
-        Slot::Reasoning => Carriage::Partly("as `thinkingConfig`: a budget, or the level of that name"),
+        Slot::Reasoning => Carriage::Partly(
+            "as `thinkingConfig`: a budget, or the level of that name, for models without levels its usual budget",
+        ),
         Slot::ParallelToolCalls => Carriage::Partly(params::FIRST_CALL),
         Slot::MinP
         | Slot::LogitBias

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::params::carries;
 use super::turns::{self, Content};
-use crate::dialect::Destination;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::{Destination, common};
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, ChatRequest, Json, Loss, ReasoningSettings, ResponseFormat, ToolChoice, ToolKind,
 };
@@ -156,7 +156,7 @@ fn generation<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Los
         candidate_count: s.n,
         response_logprobs: s.logprobs,
         logprobs: s.top_logprobs,
-        thinking_config: request.reasoning.as_ref().and_then(|r| thinking(request, r, loss)),
+        thinking_config: request.reasoning.as_ref().and_then(|r| thinking(request, r, to, loss)),
         ..Generation::default()
     };
     match &request.response_format {
@@ -170,11 +170,24 @@ fn generation<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Los
     Ok(generation)
 }
 
-/// A budget as it is; a word as the level of that name. `none` is a budget of nothing.
-fn thinking<'a>(request: &ChatRequest, settings: &'a ReasoningSettings, loss: &mut Loss) -> Option<Thinking<'a>> {
+/// Tokens of thinking for each word, for models that know no levels.
+const EFFORTS: [(&str, u64); 6] =
+    [("minimal", 1024), ("low", 2048), ("medium", 8192), ("high", 24_576), ("xhigh", 24_576), ("max", 24_576)];
+
+/// A budget as it is; a word as the level of that name, or as its usual budget for models without levels. `none` is a
+/// budget of nothing.
+fn thinking<'a>(
+    request: &ChatRequest,
+    settings: &'a ReasoningSettings,
+    to: &Destination<'_>,
+    loss: &mut Loss,
+) -> Option<Thinking<'a>> {
+    let levels = !common::named(&to.quirks.drop, to.model, "thinkingConfig.thinkingLevel");
+    let usual = |word: &str| EFFORTS.iter().find(|(known, _)| *known == word).map(|(_, budget)| *budget);
     let (budget, level) = match (settings.budget_tokens, settings.effort.as_deref()) {
         (Some(budget), _) => (Some(budget), None),
         (None, Some("none")) => (Some(0), None),
+        (None, Some(word)) if !levels && usual(word).is_some() => (usual(word), None),
         (None, Some(word @ ("minimal" | "low" | "medium" | "high"))) => (None, Some(word)),
         (None, Some("xhigh" | "max")) => (None, Some("high")),
         (None, Some(_)) => {

@@ -128,6 +128,29 @@ fn a_tool_loop_goes_back_with_its_signatures() {
 }
 
 #[test]
+fn a_model_without_levels_is_told_a_number() {
+    let quirks = Quirks { drop: vec!["gemini-2/thinkingConfig.thinkingLevel".into()], ..Quirks::default() };
+    let config = |model: &str, effort: &str| {
+        let to = Destination { model, default_max_output: 9, max_output: None, quirks: &quirks };
+        let request = ChatRequest {
+            messages: vec![Message::new(Role::User, vec![Part::Text("hi".into())])],
+            reasoning: Some(ReasoningSettings { effort: Some(effort.into()), budget_tokens: None }),
+            ..ChatRequest::default()
+        };
+        let (body, loss) = Gemini.encode_request(&request, &to).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        (body["generationConfig"]["thinkingConfig"].clone(), loss.semantic)
+    };
+    let number = json!({"includeThoughts": true, "thinkingBudget": 2048});
+    assert_eq!(config("gemini-2.5-flash", "low"), (number, vec![]));
+    let level = json!({"includeThoughts": true, "thinkingLevel": "low"});
+    assert_eq!(config("gemini-3-pro", "low"), (level, vec![]));
+    let nothing = json!({"includeThoughts": false, "thinkingBudget": 0});
+    assert_eq!(config("gemini-2.5-flash", "none"), (nothing, vec![]));
+    assert_eq!(config("gemini-2.5-flash", "odd").1, ["reasoning_effort"]);
+}
+
+#[test]
 fn a_signature_that_was_shown_with_the_thinking_goes_back_on_the_call() {
     let signed =
         |text: &str| Part::Reasoning { text: text.into(), signature: Some(Signature::new(DialectId::Gemini, "c2ln")) };

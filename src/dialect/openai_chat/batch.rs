@@ -93,7 +93,7 @@ impl Batches for FileBatches {
             (Lies::Batch, Does::Cancel) => format!("/batches/{id}/cancel"),
             (Lies::Batch, _) => format!("/batches/{id}"),
             (Lies::File, Does::Results) => format!("/files/{id}/content"),
-            (Lies::File, _) => format!("/files/{id}"),
+            _ => format!("/files/{id}"),
         }
     }
 

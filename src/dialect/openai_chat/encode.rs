@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::turns::{self, Turn};
+use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
 use crate::dialect::{Destination, Quirks, StreamUsage};
 use crate::domain::chat::{
@@ -250,18 +251,19 @@ fn choice(request: &ChatRequest) -> Option<Choice<'_>> {
 }
 
 /// The format, and what the model must be told where the provider only promises some JSON: then the schema is given in
-/// words. Such providers refuse `json_object` unless the word occurs in the prompt.
+/// words. They all refuse `json_object` unless the word occurs in the prompt.
 fn response_format<'a>(
     request: &'a ChatRequest,
     quirks: &Quirks,
 ) -> Result<(Option<Format<'a>>, Option<String>), Error> {
     Ok(match request.response_format.as_ref() {
         None | Some(ResponseFormat::Text) => (None, None),
-        Some(ResponseFormat::JsonObject) => (Some(Format { r#type: "json_object", json_schema: None }), None),
+        Some(ResponseFormat::JsonObject) => {
+            let words = (!common::speaks_of_json(request)).then(|| common::ANY_JSON.to_owned());
+            (Some(Format { r#type: "json_object", json_schema: None }), words)
+        }
         Some(ResponseFormat::JsonSchema { schema, .. }) if quirks.json_schema_in_words => {
-            let schema = schema.as_ref().map_or("{}", Json::as_str);
-            let words =
-                format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
+            let words = common::schema_in_words(schema.as_ref());
             (Some(Format { r#type: "json_object", json_schema: None }), Some(words))
         }
         Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {

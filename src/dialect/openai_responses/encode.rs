@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::params::carries;
 use super::tools::{self, WireChoice, WireTool};
 use super::turns::{self, ItemOut};
+use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
 use crate::dialect::{Destination, Quirks};
 use crate::domain::chat::{ChatRequest, Json, Loss, Part, ReasoningSettings, ResponseFormat};
@@ -171,11 +172,12 @@ fn format<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Result<(Option<Forma
     Ok(match request.response_format.as_ref() {
         None => (None, None),
         Some(ResponseFormat::Text) => (Some(plain("text")), None),
-        Some(ResponseFormat::JsonObject) => (Some(plain("json_object")), None),
+        Some(ResponseFormat::JsonObject) => {
+            let words = (!common::speaks_of_json(request)).then(|| common::ANY_JSON.to_owned());
+            (Some(plain("json_object")), words)
+        }
         Some(ResponseFormat::JsonSchema { schema, .. }) if quirks.json_schema_in_words => {
-            let schema = schema.as_ref().map_or("{}", Json::as_str);
-            let words =
-                format!("Answer with one JSON object that follows this JSON schema, and nothing else:\n{schema}");
+            let words = common::schema_in_words(schema.as_ref());
             (Some(plain("json_object")), Some(words))
         }
         Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {

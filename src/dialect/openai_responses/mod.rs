@@ -27,6 +27,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::openai_chat::Family;
+use super::paths::Does;
 use super::{
     Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader, Located, Observed,
     Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching, Weight, limits, unread,
@@ -102,6 +103,15 @@ impl Ingress for OpenAiResponses {
 impl Egress for OpenAiResponses {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/responses")
+    }
+
+    fn place_of_stored(&self, id: &str, does: Does) -> Option<String> {
+        match does {
+            Does::Show | Does::Remove => Some(format!("/responses/{id}")),
+            Does::Results => Some(format!("/responses/{id}/input_items")),
+            Does::Cancel => Some(format!("/responses/{id}/cancel")),
+            Does::List | Does::Begin => None,
+        }
     }
 
     fn limits(&self) -> &'static [LimitHeader] {

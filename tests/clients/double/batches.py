@@ -1,4 +1,4 @@
-"""Batches and their files, as the two providers keep them: over at the second look."""
+"""What providers keep: batches, over at the second look, their files, and answers."""
 
 import base64
 import email.parser
@@ -21,6 +21,7 @@ class Kept:
         self.count = itertools.count(1)
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict] = {}
+        self.responses: dict[str, bytes] = {}
 
     def asked(self, method: str, path: str, raw: bytes, kind: str, speaks) -> tuple[int, bytes, str] | None:
         """Status, body and media type; none = that is about something else."""
@@ -31,7 +32,23 @@ class Kept:
         if found:
             which = self.file if found[1] == "files" else self.batch
             return self.sent(which(method, found[2], found[3], raw, kind, speaks))
+        found = re.fullmatch(r"/responses/([^/]+)(?:/(input_items|cancel))?", path)
+        if found:
+            return self.response(method, *found.groups())
         return None
+
+    def response(self, method: str, name: str, tail: str | None) -> tuple[int, bytes, str]:
+        kept = self.responses.get(name)
+        if kept is None:
+            status, body = refused(name, "response")
+            return status, json.dumps(body).encode(), "application/json"
+        if method == "DELETE":
+            del self.responses[name]
+            kept = json.dumps({"id": name, "object": "response", "deleted": True}).encode()
+        if tail == "input_items":
+            item = {"id": "msg_in", "type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hello"}]}
+            kept = json.dumps({"object": "list", "data": [item], "first_id": "msg_in", "last_id": "msg_in", "has_more": False}).encode()
+        return 200, kept, "application/json"
 
     @staticmethod
     def sent(told: tuple[int, dict | str]) -> tuple[int, bytes, str]:

@@ -151,6 +151,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             story = story.after_results()
         if not stream:
             whole = speaks.whole(story, body)
+            if speaks.path == "/responses" and body.get("store", True):
+                self.server.batches.responses[json.loads(whole)["id"]] = whole
             return self.cut_whole(whole) if scenario == "cut" else self.reply(200, whole, RATE)
         self.stream(speaks, story, body, seen, scenario)
 

@@ -282,3 +282,17 @@ def test_leaving_a_stream_stops_the_provider(client, mark, model):
             if event.type == "response.output_text.delta":
                 break
     assert mark.closed_within(5)
+
+
+def test_a_stored_answer_is_retrieved_and_deleted_where_it_lies(client, mark):
+    answer = client.responses.create(model="responses-0/gpt-5", input=mark("plain"))
+    again = client.responses.retrieve(answer.id)
+    assert (again.id, again.output_text) == (answer.id, answer.output_text)
+    assert client.responses.input_items.list(answer.id, limit=5).data[0].id == "msg_in"
+    client.responses.delete(answer.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(answer.id)
+    translated = client.responses.create(model="anthropic/claude-sonnet-4-5", input=mark("plain"), store=False)
+    with pytest.raises(openai.NotFoundError) as gone:
+        client.responses.retrieve(translated.id)
+    assert gone.value.code == "response_not_kept"

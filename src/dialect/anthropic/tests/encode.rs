@@ -235,8 +235,11 @@ fn thinking_budgets() {
     assert_eq!(budget(&own_words(r#"{"type":"disabled"}"#)), None);
     beside(&own_words(r#"{"type":"adaptive"}"#), &["thinking"], &[]);
     beside(&own_words("true"), &["thinking"], &[]);
-    let small = ChatRequest { max_output_tokens: Some(1024), ..think(Some("low"), None) };
-    beside(&small, &["reasoning_effort"], &[]);
+    let limited = |limit, request| ChatRequest { max_output_tokens: Some(limit), ..request };
+    assert_eq!(budget(&limited(1025, think(Some("low"), None))), Some(1024), "the least budget, where it fits");
+    beside(&limited(1024, think(Some("low"), None)), &[], &["reasoning_effort"]);
+    beside(&limited(1024, think(None, Some(2000))), &["reasoning_effort"], &[]);
+    beside(&limited(1024, own_words(r#"{"type":"enabled","budget_tokens":1024}"#)), &["thinking"], &[]);
 }
 
 #[test]
@@ -292,7 +295,8 @@ fn structured_output() {
         r#""max_tokens":4096,,"output_config":{"format":{"type":"json_schema","schema":{"type":"object","n":12345678901234567890,"additionalProperties":false}}}"#
     );
     assert!(!beside(&format(ResponseFormat::Text), &[], &[]).contains("output"));
-    beside(&format(ResponseFormat::JsonObject), &["response_format"], &[]);
+    let words = r#""system":"Answer with one JSON object and nothing else.""#;
+    assert!(beside(&format(ResponseFormat::JsonObject), &[], &[]).contains(words), "a provider without such a format");
     beside(&format(schema(None)), &["response_format"], &[]);
 }
 

@@ -180,6 +180,11 @@ fn each_family_is_told_in_its_own_form_how_much_to_think() {
         assert!(!body.contains("additional"));
         assert_eq!(semantic, ["reasoning_effort"], "{model}");
     }
+    let limited = |limit, request| ChatRequest { max_output_tokens: Some(limit), ..request };
+    assert!(encode(&limited(1025, thinks(Some("low"), None)), SONNET).0.contains(r#""budget_tokens":1024"#));
+    let (_, semantic, advisory) = encode(&limited(1024, thinks(Some("low"), None)), SONNET);
+    assert_eq!((semantic, advisory), (vec![], vec!["reasoning_effort".to_owned()]));
+    assert_eq!(encode(&limited(1024, thinks(None, Some(2000))), SONNET).1, ["reasoning_effort"]);
     assert_eq!(encode(&thinks(Some("none"), None), SONNET).1, [""; 0]);
     let unlimited = ChatRequest { max_output_tokens: None, ..thinks(Some("low"), None) };
     assert!(encode(&unlimited, SONNET).0.contains(r#""maxTokens":4096"#), "the budget was fitted into it");
@@ -357,8 +362,10 @@ fn schema_metadata_and_tier() {
             (vec!["response_format".to_owned()], vec!["metadata".to_owned(), "service_tier".to_owned()])
         );
     }
-    request.response_format = Some(ResponseFormat::JsonObject);
-    assert_eq!(encode(&request, SONNET).1, ["response_format"]);
+    let words = r#""system":[{"text":"Answer with one JSON object and nothing else."}]"#;
+    let (body, semantic, _) =
+        encode(&ChatRequest { response_format: Some(ResponseFormat::JsonObject), ..hello() }, SONNET);
+    assert!(body.contains(words) && semantic.is_empty(), "{body} {semantic:?}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn a_foreign_request_in_this_dialect() {
         "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": false}],
         "tool_choice": {"type": "function", "name": "f"},
         "input": [
+            {"type": "message", "role": "system", "content": "Answer with one JSON object and nothing else."},
             {"type": "message", "role": "system", "content": "s"},
             {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}], "encrypted_content": "enc"},
             {"type": "message", "role": "assistant", "content": "said"},
