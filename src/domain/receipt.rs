@@ -70,7 +70,53 @@ pub struct Home {
 /// A digest of a tenant and the name of something that a provider has stored for it.
 pub type StoredKey = [u8; 16];
 
+/// What is known of a request when it begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Its id.
+    pub request: RequestId,
+    /// When its head had been read.
+    pub started: UnixMillis,
+    /// Who asks.
+    pub caller: Caller,
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// Which generation of the snapshot decides.
+    pub generation: u64,
+    /// What the client speaks.
+    pub dialect: DialectId,
+    /// The model it asks for, in its own words.
+    pub model_asked: Arc<str>,
+}
+
 impl Receipt {
+    /// Of a request that has just begun.
+    #[must_use]
+    pub fn of(beginning: Beginning) -> Self {
+        let Beginning { request, started, caller, policy, generation, dialect, model_asked } = beginning;
+        Self {
+            request,
+            started,
+            duration_ms: 0,
+            overhead_us: 0,
+            caller,
+            policy,
+            generation,
+            route: None,
+            dialect,
+            model_asked,
+            stream: false,
+            input_estimate: 0,
+            attempts: Vec::new(),
+            baseline: None,
+            cache: CacheRecord::None,
+            status: 0,
+            error: None,
+            stored: Vec::new(),
+            stored_at: None,
+        }
+    }
+
     /// The sum of the attempts' priced charges. None if it overflows i128 pico-units.
     #[must_use]
     pub fn cost(&self) -> Option<Money> {

@@ -293,7 +293,7 @@ pub(super) async fn find(
     principal: &Principal,
     (dialect, errand): (DialectId, &Errand),
     id: &str,
-) -> Result<(Object, bool), Error> {
+) -> Result<Object, Error> {
     let kind = errand.kind;
     let none = || {
         let message = format!("there is no {} `{id}` of yours", kind.name());
@@ -306,6 +306,5 @@ pub(super) async fn find(
     }
     let (tenant, name) = (principal.tenant.to_string(), id.to_owned());
     let found = stored(shared, move |store| objects::find(store, &tenant, &name)).await?;
-    let (object, settled) = found.filter(|(o, _)| o.kind == kind && o.dialect == dialect).ok_or_else(none)?;
-    Ok((object, settled.is_some()))
+    found.filter(|object| object.kind == kind && object.dialect == dialect).ok_or_else(none)
 }

@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::error::{Error, ErrorKind};
+
 /// What decides whether a request outlives its client.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -24,6 +26,19 @@ pub(super) struct Held {
     pub permits: Arc<Semaphore>,
     /// The process ends: what is known by then is settled.
     pub ending: CancellationToken,
+}
+
+/// Work that goes on to its end whoever has gone: a batch that may have begun at a provider must get its name here.
+///
+/// # Errors
+/// Those of the work.
+pub(super) async fn unabandoned<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "a defect of the gateway").detail(error.to_string()))
+    })
 }
 
 /// The work of a request.

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Response};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::batch::{self, Question};
 use super::body::Body;
+use super::detached::unabandoned;
 use super::origin;
 use super::pump::Pump;
 use super::relay::Relay;
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
-use super::{Gateway, JSON, insert, overloaded};
+use super::{Gateway, JSON, caller, insert, overloaded, policy_of};
 use crate::admission::Principal;
 use crate::dialect::paths::{Does, Errand};
 use crate::dialect::{Batches, Observed, Tap};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Timeouts;
-use crate::domain::receipt::{CacheRecord, Caller, Receipt};
+use crate::domain::receipt::{Beginning, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
 use crate::ledger::objects::{self, Account, Kind, Object};
@@ -58,7 +59,14 @@ impl Gateway {
     ///
     /// # Errors
     /// Why not, to be rendered in the caller's dialect.
-    pub async fn errand(&self, mut asking: Asking) -> Result<Response<Body>, Error> {
+    pub async fn errand(self: Arc<Self>, asking: Asking) -> Result<Response<Body>, Error> {
+        if asking.errand.does == Does::Begin {
+            return unabandoned(async move { self.answered(asking).await }).await;
+        }
+        self.answered(asking).await
+    }
+
+    async fn answered(&self, mut asking: Asking) -> Result<Response<Body>, Error> {
         if asking.errand.does == Does::List {
             return self.listed(&asking).await;
         }
@@ -67,11 +75,11 @@ impl Gateway {
             asking.errand.id = member(&asking.body, "input_file_id")?;
         }
         let id = asking.errand.id.clone();
-        let (object, settled) = match asking.errand.kind {
-            Kind::Response => (self.answer_of(&asking, &id)?, true),
+        let object = match asking.errand.kind {
+            Kind::Response => self.answer_of(&asking, &id)?,
             _ => batch::find(self.shared(), &asking.principal, (asking.dialect, &asking.errand), &id).await?,
         };
-        if asking.errand.does == Does::Remove && !settled {
+        if asking.errand.does == Does::Remove {
             self.accounted(&object).await?;
         }
         let snapshot = self.snapshot();
@@ -153,18 +161,14 @@ impl Gateway {
 
     /// Whether something may be removed: not before all that came of it is in the ledger.
     async fn accounted(&self, object: &Object) -> Result<(), Error> {
-        let open = match object.kind {
-            Kind::Batch => true,
+        let open = batch::stored(self.shared(), objects::open).await?;
+        let holds = |open: &&Object| match object.kind {
+            Kind::Batch => open.id == object.id,
+            Kind::File => open.account.files.contains(&object.id),
             Kind::Response => false,
-            Kind::File => {
-                let all = batch::stored(self.shared(), objects::open).await?;
-                all.iter().any(|open| open.tenant == object.tenant && open.account.files.contains(&object.id))
-            }
         };
-        if !open {
-            return Ok(());
-        }
-        self.shared().look(&object.id);
+        let Some(batch) = open.iter().filter(|open| open.tenant == object.tenant).find(holds) else { return Ok(()) };
+        self.shared().look(&batch.id);
         let error = Error::new(ErrorKind::InvalidRequest, "what came of this batch is not in the ledger yet");
         let error = error.code("not_accounted_yet").told_status(Some(409)).again(Some(true));
         Err(error.retry_after(Some(std::time::Duration::from_secs(2))))
@@ -215,7 +219,9 @@ impl Gateway {
         if is_long(asking, &reply) && (200..300).contains(&reply.status) {
             return Ok(Asked::Streamed(reply));
         }
-        let body = match whole(wire, reply, snapshot.config.max_answer, shared.now()).await {
+        let whole = timeout_at(question.deadline, whole(wire, reply, snapshot.config.max_answer, shared.now())).await;
+        let late = |_| Err(Failure::new(FailureKind::Timeout, "no whole answer within the limit"));
+        let body = match whole.unwrap_or_else(late) {
             Ok(body) => body,
             Err(failure) => return Err(self.failed(begun.as_ref(), failure, settlement).await),
         };
@@ -223,16 +229,28 @@ impl Gateway {
             Ok(id) => id,
             Err(failure) => return Err(self.failed(begun.as_ref(), failure, settlement).await),
         };
+        self.kept(does, object, begun.zip(id), body).await.map(Asked::Whole)
+    }
+
+    /// Keeps what came of a question, and gives what the client is to see of it. `begun`: what has a name now.
+    async fn kept(
+        &self,
+        does: Does,
+        object: &Object,
+        begun: Option<(Object, String)>,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let shared = self.shared();
         if object.kind == Kind::Response {
             if does == Does::Remove {
                 let (names, tenant, id) = (shared.stored.clone(), object.tenant.clone(), object.id.clone());
                 batch::stored(shared, move |store| names.forget(store, &tenant, &id)).await?;
             }
-            return Ok(Asked::Whole(body));
+            return Ok(body);
         }
         let batches = batch::written(object.dialect)?;
         let shown = batches.shown(&body);
-        match begun.zip(id) {
+        match begun {
             Some((begun, id)) => {
                 let ours = begun.id.clone();
                 batch::named(shared, ours, Object { id, shown: text(&shown), ..begun }).await?;
@@ -244,7 +262,7 @@ impl Gateway {
             None if self.learnt(batches, object, &body, &shown).await? => shared.look(&object.id),
             None => {}
         }
-        Ok(Asked::Whole(shown))
+        Ok(shown)
     }
 
     /// The provider did not do what it was asked for.
@@ -358,33 +376,17 @@ fn member(body: &Bytes, name: &'static str) -> Result<String, Error> {
 }
 
 fn receipt(asking: &Asking, object: &Object, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
-    let principal = &asking.principal;
-    Receipt {
+    let named = |text: &str| Some(Arc::from(text)).filter(|_| !text.is_empty());
+    let beginning = Beginning {
         request: asking.request,
         started: now,
-        duration_ms: 0,
-        overhead_us: 0,
-        caller: Caller {
-            tenant: Arc::clone(&principal.tenant),
-            team: Arc::clone(&principal.team),
-            key_id: Arc::clone(&principal.key_id),
-            tags: Arc::clone(&principal.tags),
-        },
-        policy: principal.policy.clone().unwrap_or_else(|| "default".into()),
+        caller: caller(&asking.principal),
+        policy: policy_of(&asking.principal),
         generation: snapshot.generation,
-        route: Some(object.account.route.as_str()).filter(|route| !route.is_empty()).map(Into::into),
         dialect: asking.dialect,
-        model_asked: Some(object.account.model.as_str()).filter(|m| !m.is_empty()).unwrap_or(&object.target).into(),
-        stream: false,
-        input_estimate: 0,
-        attempts: Vec::new(),
-        baseline: None,
-        cache: CacheRecord::None,
-        status: 0,
-        error: None,
-        stored: Vec::new(),
-        stored_at: None,
-    }
+        model_asked: named(&object.account.model).unwrap_or_else(|| object.target.as_str().into()),
+    };
+    Receipt { route: named(&object.account.route), ..Receipt::of(beginning) }
 }
 
 /// What is fetched has been paid for, or will be accounted with its batch.

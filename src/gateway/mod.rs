@@ -53,7 +53,7 @@ use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId, TargetId};
 use crate::domain::plan::Operation;
-use crate::domain::receipt::{CacheRecord, Caller, Receipt};
+use crate::domain::receipt::{Beginning, Caller, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::health::Registry;
 use crate::ledger::Ledger;
@@ -535,33 +535,31 @@ fn overloaded() -> Error {
 }
 
 fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
-    let principal = &call.principal;
-    Receipt {
+    let beginning = Beginning {
         request: call.request,
         started: now,
-        duration_ms: 0,
-        overhead_us: 0,
-        caller: Caller {
-            tenant: Arc::clone(&principal.tenant),
-            team: Arc::clone(&principal.team),
-            key_id: Arc::clone(&principal.key_id),
-            tags: Arc::clone(&principal.tags),
-        },
-        policy: principal.policy.clone().unwrap_or_else(|| "default".into()),
+        caller: caller(&call.principal),
+        policy: policy_of(&call.principal),
         generation: snapshot.generation,
-        route: None,
         dialect: call.dialect,
         model_asked: Arc::clone(&call.model_asked),
-        stream: call.envelope.stream,
-        input_estimate: call.input_estimate(),
-        attempts: Vec::new(),
-        baseline: None,
-        cache: CacheRecord::None,
-        status: 0,
-        error: None,
-        stored: Vec::new(),
-        stored_at: None,
+    };
+    Receipt { stream: call.envelope.stream, input_estimate: call.input_estimate(), ..Receipt::of(beginning) }
+}
+
+/// Who asks, for the ledger.
+fn caller(principal: &Principal) -> Caller {
+    Caller {
+        tenant: Arc::clone(&principal.tenant),
+        team: Arc::clone(&principal.team),
+        key_id: Arc::clone(&principal.key_id),
+        tags: Arc::clone(&principal.tags),
     }
+}
+
+/// The policy that decides for it.
+fn policy_of(principal: &Principal) -> Arc<str> {
+    principal.policy.clone().unwrap_or_else(|| "default".into())
 }
 
 /// The headers of design section 8.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::batch;
 use super::body::Body;
 use super::call::Call;
-use super::detached::Detached;
+use super::detached::{Detached, unabandoned};
 use super::keys::{self, Load};
 use super::pump::{Pump, Step};
 use super::relay::Relay;
@@ -153,6 +153,9 @@ impl Gateway {
         let deadline = accepted + decision.timeouts.total;
         let held = settlement.held();
         let pass = Pass { shared, snapshot, call, form, content_type, decision, deadline };
+        if matches!(pass.form, Form::Batch(_)) {
+            return unabandoned(pass.answer(settlement)).await;
+        }
         Detached::new(pass.answer(settlement), held).await
     }
 }

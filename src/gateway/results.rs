@@ -27,7 +27,7 @@ use crate::dialect::{Batches, Observed};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::domain::id::RequestId;
 use crate::domain::price::ServiceTier;
-use crate::domain::receipt::{CacheRecord, Caller, Receipt};
+use crate::domain::receipt::{Beginning, Caller, Receipt};
 use crate::domain::target::UnixMillis;
 use crate::ledger::objects::{self, Object};
 use crate::policy::{Baseline, Requirement};
@@ -296,11 +296,9 @@ fn receipt(object: &Object, custom_id: &str, generation: u64) -> Receipt {
     id.copy_from_slice(&whole[..16]);
     let account = &object.account;
     let answers = account.asks().map_or(object.dialect, |(_, dialect)| dialect);
-    Receipt {
+    let beginning = Beginning {
         request: RequestId(u128::from_be_bytes(id)),
         started: object.made,
-        duration_ms: 0,
-        overhead_us: 0,
         caller: Caller {
             tenant: object.tenant.as_str().into(),
             team: account.team.as_str().into(),
@@ -309,17 +307,8 @@ fn receipt(object: &Object, custom_id: &str, generation: u64) -> Receipt {
         },
         policy: account.policy.as_str().into(),
         generation,
-        route: Some(account.route.as_str().into()),
         dialect: answers,
         model_asked: account.model.as_str().into(),
-        stream: false,
-        input_estimate: 0,
-        attempts: Vec::new(),
-        baseline: None,
-        cache: CacheRecord::None,
-        status: 0,
-        error: None,
-        stored: Vec::new(),
-        stored_at: None,
-    }
+    };
+    Receipt { route: Some(account.route.as_str().into()), ..Receipt::of(beginning) }
 }

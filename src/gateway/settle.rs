@@ -92,6 +92,24 @@ struct Attempt {
     key: Option<Arc<str>>,
 }
 
+impl Attempt {
+    fn new(target: TargetId, started: UnixMillis, own_key: bool) -> Self {
+        Self {
+            target,
+            started,
+            began: Instant::now(),
+            first: None,
+            status: None,
+            dropped: Vec::new(),
+            counted: None,
+            limits: Vec::new(),
+            in_flight: None,
+            own_key,
+            key: None,
+        }
+    }
+}
+
 impl Settlement {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -172,45 +190,19 @@ impl Settlement {
 
     /// An attempt begins.
     pub(super) fn attempt(&mut self, target: TargetId, dropped: Vec<String>, own_key: bool) {
-        let (started, began) = (self.shared.now(), Instant::now());
-        let in_flight = Some(self.snapshot.health(target).enter(started));
+        let started = self.shared.now();
+        let in_flight = self.snapshot.health(target).enter(started);
         let facts = self.snapshot.catalogue.target(target);
         self.held.bills_on.store(!facts.cancel_stops_billing && !facts.dialect.is_native(), Ordering::Relaxed);
-        let (first, status, counted, limits) = (None, None, None, Vec::new());
-        self.attempt = Some(Attempt {
-            target,
-            started,
-            began,
-            first,
-            status,
-            dropped,
-            counted,
-            limits,
-            in_flight,
-            own_key,
-            key: None,
-        });
+        let begun = Attempt::new(target, started, own_key);
+        self.attempt = Some(Attempt { dropped, in_flight: Some(in_flight), ..begun });
     }
 
     /// A question begins, about something that lies at a target since `started`: it says nothing of the target's speed or
     /// health.
     pub(super) fn errand(&mut self, target: TargetId, started: UnixMillis, own_key: bool) {
         self.held.bills_on.store(false, Ordering::Relaxed);
-        let (began, first, status, counted) = (Instant::now(), None, None, None);
-        let (dropped, limits, in_flight) = (Vec::new(), Vec::new(), None);
-        self.attempt = Some(Attempt {
-            target,
-            started,
-            began,
-            first,
-            status,
-            dropped,
-            counted,
-            limits,
-            in_flight,
-            own_key,
-            key: None,
-        });
+        self.attempt = Some(Attempt::new(target, started, own_key));
     }
 
     /// The provider's key of the attempt in flight.

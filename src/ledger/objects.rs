@@ -116,11 +116,11 @@ pub fn settled(store: &Store, tenant: &str, id: &str, at: UnixMillis) -> Result<
     Ok(())
 }
 
-/// A tenant's own, by the provider's id; with when it was settled.
+/// A tenant's own, by the provider's id.
 ///
 /// # Errors
 /// The database can't be read.
-pub fn find(store: &Store, tenant: &str, id: &str) -> Result<Option<(Object, Option<UnixMillis>)>, StoreError> {
+pub fn find(store: &Store, tenant: &str, id: &str) -> Result<Option<Object>, StoreError> {
     let connection = store.connect()?;
     let sql = format!("SELECT {COLUMNS} FROM provider_object WHERE tenant = ?1 AND id = ?2");
     let found = connection.query_row(&sql, params![tenant, id], read).optional()?;
@@ -148,7 +148,7 @@ pub fn list(
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params![tenant, kind.name(), dialect.name(), after, limit], read)?;
     let rows: Result<Vec<_>, _> = rows.collect();
-    Ok(rows?.into_iter().flatten().map(|(object, _)| object).collect())
+    Ok(rows?.into_iter().flatten().collect())
 }
 
 /// Batches whose results are not in the ledger yet, oldest first, a bounded number.
@@ -164,10 +164,10 @@ pub fn open(store: &Store) -> Result<Vec<Object>, StoreError> {
     );
     let mut statement = connection.prepare(&sql)?;
     let rows: Result<Vec<_>, _> = statement.query_map([], read)?.collect();
-    Ok(rows?.into_iter().flatten().map(|(object, _)| object).collect())
+    Ok(rows?.into_iter().flatten().collect())
 }
 
-const COLUMNS: &str = "tenant, id, kind, dialect, target, account, made_ms, shown, settled_ms";
+const COLUMNS: &str = "tenant, id, kind, dialect, target, account, made_ms, shown";
 
 fn put(connection: &Connection, object: &Object) -> Result<(), StoreError> {
     let account = serde_json::to_string(&object.account).map_err(|error| StoreError::Row(error.to_string()))?;
@@ -190,7 +190,7 @@ fn put(connection: &Connection, object: &Object) -> Result<(), StoreError> {
 }
 
 /// A row; none = it is of a program that knows more.
-fn read(row: &Row<'_>) -> Result<Option<(Object, Option<UnixMillis>)>, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<Option<Object>, rusqlite::Error> {
     let kind: String = row.get(2)?;
     let dialect: String = row.get(3)?;
     let account: String = row.get(5)?;
@@ -200,7 +200,7 @@ fn read(row: &Row<'_>) -> Result<Option<(Object, Option<UnixMillis>)>, rusqlite:
         serde_json::from_str(&account).ok(),
     );
     let (Some(kind), Some(dialect), Some(account)) = parts else { return Ok(None) };
-    let object = Object {
+    Ok(Some(Object {
         tenant: row.get(0)?,
         id: row.get(1)?,
         kind,
@@ -209,6 +209,5 @@ fn read(row: &Row<'_>) -> Result<Option<(Object, Option<UnixMillis>)>, rusqlite:
         account,
         made: UnixMillis(row.get(6)?),
         shown: row.get(7)?,
-    };
-    Ok(Some((object, row.get::<_, Option<i64>>(8)?.map(UnixMillis))))
+    }))
 }

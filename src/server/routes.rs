@@ -76,7 +76,7 @@ impl DataPlane {
                     Bytes::new()
                 };
                 let asking = Asking { request: id, accepted, principal, dialect, errand, headers, require, body };
-                self.gateway.errand(asking).await
+                Arc::clone(&self.gateway).errand(asking).await
             }
             Asked::Work { operation, path, located } => {
                 self.work(request, id, Work { dialect, operation, path, located }).await

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::harness::{Answer, Gateway, provider};
-use crate::upstream::{Seen, read_request};
+use crate::upstream::{Seen, Step, Upstream, json as whole, read_request};
 
 /// A provider of batches, in both dialects.
 #[derive(Clone, Default)]
@@ -403,4 +403,37 @@ async fn a_refused_batch_leaves_nothing_and_a_dry_run_asks_nobody() {
     let database = rusqlite::Connection::open(gateway.path("data/stellwerk.db")).unwrap();
     let left: i64 = database.query_row("SELECT count(*) FROM provider_object", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_batch_whose_client_has_gone_gets_its_name_all_the_same() {
+    let begun =
+        json!({ "id": "msgbatch_7", "type": "message_batch", "processing_status": "in_progress", "results_url": null });
+    let mut late = vec![Step::Wait(Duration::from_millis(600))];
+    late.extend(whole(200, &begun.to_string()));
+    let upstream = Upstream::start(vec![late]).await;
+    let keeper = Keeper { url: upstream.url(), ..Keeper::default() };
+    let gateway = start(&keeper, "anthropic").await;
+    let (body, sent) = (messages(&["auto"]), send(&gateway, "GET", "models", None).await);
+    assert_eq!(sent.status, 200);
+    let abandoned = send(&gateway, "POST", "messages/batches", Some(&body));
+    // The upload has arrived there, and the client goes.
+    let arrived = async {
+        while upstream.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        got = abandoned => panic!("answered: {}", got.text),
+        () = arrived => {}
+    }
+    for _ in 0..500 {
+        let list = send(&gateway, "GET", "messages/batches", None).await.json();
+        if list["data"][0]["id"] == "msgbatch_7" {
+            assert_eq!(upstream.closed(), 0, "nobody hung up");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it has no name");
 }
