@@ -29,6 +29,12 @@ impl Country {
         }
     }
 
+    /// The two letters of the code; none = `local`.
+    #[must_use]
+    pub fn letters(self) -> Option<[u8; 2]> {
+        (self != Self::LOCAL).then_some(self.0)
+    }
+
     /// The code, or `local`.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -220,7 +226,9 @@ impl Capabilities {
     /// The first of `needs` that is not in the set.
     #[must_use]
     pub fn missing(self, needs: Self) -> Option<Capability> {
-        Capability::ALL.into_iter().find(|c| needs.has(*c) && !self.has(*c))
+        // `ALL` is in the order of the bits.
+        let lacking = needs.0 & !self.0;
+        if lacking == 0 { None } else { Capability::ALL.get(lacking.trailing_zeros() as usize).copied() }
     }
 }
 
@@ -394,4 +402,21 @@ pub enum Rest {
     Limited,
     /// The upstream asked for it, or there is nobody to answer: trying is of no use.
     Firm,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_the_first_that_is_needed_and_not_there() {
+        for capability in Capability::ALL {
+            let all_else = Capabilities(Capabilities::ALL.with(Capability::Batch).0 & !(capability as u32));
+            assert_eq!(all_else.missing(Capabilities::ALL.with(Capability::Batch)), Some(capability));
+            assert_eq!(Capabilities::NONE.missing(Capabilities::NONE.with(capability)), Some(capability));
+        }
+        let needs = Capabilities::NONE.with(Capability::Tools).with(Capability::Batch);
+        assert_eq!(Capabilities::NONE.missing(needs), Some(Capability::Tools));
+        assert_eq!(needs.missing(needs), None);
+    }
 }

@@ -25,9 +25,9 @@ pub(super) enum Plain {
     Numbers(Whole, Order, Whole),
     Texts(Words, Likeness, Words),
     /// Whether a number is one of these.
-    NumberOf(Whole, Box<[Whole]>),
+    NumberOf(Whole, Box<[i64]>),
     /// Whether a text is one of these.
-    TextOf(Words, Box<[Words]>),
+    TextOf(Words, Box<[Box<str>]>),
     Tagged(Words),
     Needed(Words),
 }
@@ -173,11 +173,17 @@ impl Plain {
         }
         let Expr::List(list) = &list.expr else { return None };
         if let Some(one) = Whole::of(one) {
-            let all = list.elements.iter().map(Whole::of).collect::<Option<_>>()?;
-            return Some(Self::NumberOf(one, all));
+            let all = list.elements.iter().map(|element| match Whole::of(element)? {
+                Whole::Fixed(fixed) => Some(fixed),
+                Whole::Of(_) | Whole::Tags => None,
+            });
+            return Some(Self::NumberOf(one, all.collect::<Option<_>>()?));
         }
-        let all = list.elements.iter().map(Words::of).collect::<Option<_>>()?;
-        Some(Self::TextOf(Words::of(one)?, all))
+        let all = list.elements.iter().map(|element| match Words::of(element)? {
+            Words::Fixed(fixed) => Some(fixed),
+            Words::Of(_) => None,
+        });
+        Some(Self::TextOf(Words::of(one)?, all.collect::<Option<_>>()?))
     }
 
     /// Whether it holds. None: the clock is beyond the calendar, and the interpreter says so best.
@@ -228,16 +234,11 @@ impl Plain {
             }
             Self::NumberOf(one, all) => {
                 let one = one.value(facts)?;
-                for other in all {
-                    if other.value(facts)? == one {
-                        return Some(true);
-                    }
-                }
-                false
+                all.contains(&one)
             }
             Self::TextOf(one, all) => {
                 let one = one.value(facts);
-                all.iter().any(|other| other.value(facts) == one)
+                all.iter().any(|other| **other == *one)
             }
             Self::Tagged(tag) => {
                 let tag = tag.value(facts);
