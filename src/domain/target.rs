@@ -342,6 +342,8 @@ pub struct Signal {
     pub ttft_p95_ms: Option<u32>,
     /// Microseconds per output token, where measured.
     pub tpot_us: Option<u32>,
+    /// How fast it usually was, where it was slower than that when it was last seen and that is some time ago.
+    pub usual: Option<Usual>,
     /// Requests in flight.
     pub in_flight: u32,
     /// By how much the requests in flight stretch the wait, in thousandths; 1000 = not at all.
@@ -361,6 +363,15 @@ pub struct Expectation {
     pub cached_ppm: u32,
 }
 
+/// How fast a target usually is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usual {
+    /// Milliseconds to the first token.
+    pub ttft_ms: u32,
+    /// Microseconds per output token.
+    pub tpot_us: u32,
+}
+
 impl Expectation {
     /// Nothing measured.
     pub const UNKNOWN: Self = Self { output_tokens: None, input_ppm: 1_000_000, cached_ppm: 0 };
@@ -373,6 +384,7 @@ impl Signal {
         ttft_ms: None,
         ttft_p95_ms: None,
         tpot_us: None,
+        usual: None,
         in_flight: 0,
         crowd_permille: 1_000,
         own_key: false,

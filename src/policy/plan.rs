@@ -148,6 +148,9 @@ pub struct Candidate {
     /// What it was ordered by, less is better: pico-USD by exchange rate, milliseconds for the fastest, place in the
     /// list for listed, rank of its share for weighted. None: not comparable for want of a price, so last.
     pub score: Option<i128>,
+    /// What it would be ordered by if it were as fast as it usually was: where it was slower when it was last seen, and
+    /// that is some time ago.
+    pub hope: Option<i128>,
     sealed: Sealed,
 }
 
@@ -460,9 +463,13 @@ impl Examiner<'_> {
         }
         let ttft = signal.ttft_ms.unwrap_or(target.prior.ttft_ms);
         let tpot = signal.tpot_us.unwrap_or(target.prior.tpot_us);
-        // Several answers are written side by side, so their number does not lengthen the wait.
-        let latency_ms = u64::from(ttft).saturating_add(each.saturating_mul(u64::from(tpot)) / 1_000);
-        let latency_ms = latency_ms.saturating_mul(u64::from(signal.crowd_permille.max(1_000))) / 1_000;
+        let waits = |ttft: u32, tpot: u32| {
+            // Several answers are written side by side, so their number does not lengthen the wait.
+            let alone = u64::from(ttft).saturating_add(each.saturating_mul(u64::from(tpot)) / 1_000);
+            alone.saturating_mul(u64::from(signal.crowd_permille.max(1_000))) / 1_000
+        };
+        let latency_ms = waits(ttft, tpot);
+        let usual = signal.usual.map(|usual| waits(usual.ttft_ms, usual.tpot_us));
         Ok(Candidate {
             target: pick.target,
             position: pick.position,
@@ -476,6 +483,7 @@ impl Examiner<'_> {
             ttft_p95_ms: signal.ttft_p95_ms,
             in_flight: signal.in_flight,
             score: self.score(pick, expected_cost, latency_ms),
+            hope: usual.and_then(|usual| self.score(pick, expected_cost, usual)),
             sealed: Sealed,
         })
     }
