@@ -42,6 +42,7 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
+    facts_end: IntGaugeVec,
     deciding: Deciding,
 }
 
@@ -221,6 +222,16 @@ impl Metrics {
                 )?,
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
+            facts_end: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stellwerk_facts_expire_timestamp_seconds",
+                        "When the residency facts of what is configured turn stale; after that they count as unknown.",
+                    ),
+                    &["endpoint"],
+                )?,
+            )?,
             deciding: Deciding::new(&registry)?,
             registry,
         })
@@ -297,6 +308,12 @@ impl Metrics {
     pub fn locals<'m>(&self, models: impl Iterator<Item = (&'m str, bool)>) {
         self.local_up.reset();
         models.for_each(|(model, up)| self.local_up.with_label_values(&[model]).set(i64::from(up)));
+    }
+
+    /// When which residency facts turn stale, in seconds since 1970.
+    pub fn facts_end(&self, ends: impl Iterator<Item = (String, i64)>) {
+        self.facts_end.reset();
+        ends.for_each(|(of, at)| self.facts_end.with_label_values(&[&*of]).set(at));
     }
 
     /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).
