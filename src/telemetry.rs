@@ -42,7 +42,6 @@ pub struct Metrics {
     pub ledger_healthy: IntGauge,
     local_up: IntGaugeVec,
     refused: IntCounterVec,
-    facts_end: IntGaugeVec,
     deciding: Deciding,
 }
 
@@ -85,6 +84,7 @@ struct Deciding {
     hedges: IntCounterVec,
     retries_refused: IntCounterVec,
     shadow: IntCounterVec,
+    facts_end: IntGaugeVec,
     keys: Keys,
 }
 
@@ -93,6 +93,16 @@ impl Deciding {
         let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         Ok(Self {
             keys: Keys::new(registry)?,
+            facts_end: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stellwerk_facts_expire_timestamp_seconds",
+                        "When the residency facts of what is configured turn stale; after that they count as unknown.",
+                    ),
+                    &["endpoint"],
+                )?,
+            )?,
             policy_errors: ints(
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
@@ -222,16 +232,6 @@ impl Metrics {
                 )?,
             )?,
             refused: ints("stellwerk_refused_total", "Requests refused before any attempt, by code.", &["code"])?,
-            facts_end: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "stellwerk_facts_expire_timestamp_seconds",
-                        "When the residency facts of what is configured turn stale; after that they count as unknown.",
-                    ),
-                    &["endpoint"],
-                )?,
-            )?,
             deciding: Deciding::new(&registry)?,
             registry,
         })
@@ -312,8 +312,8 @@ impl Metrics {
 
     /// When which residency facts turn stale, in seconds since 1970.
     pub fn facts_end(&self, ends: impl Iterator<Item = (String, i64)>) {
-        self.facts_end.reset();
-        ends.for_each(|(of, at)| self.facts_end.with_label_values(&[&*of]).set(at));
+        self.deciding.facts_end.reset();
+        ends.for_each(|(of, at)| self.deciding.facts_end.with_label_values(&[&*of]).set(at));
     }
 
     /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).

@@ -376,13 +376,8 @@ impl Settlement {
         let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
         self.spared |= attempt.own_key && apart;
         if let Some(before) = before {
-            self.judge(
-                target,
-                outcome,
-                failure,
-                ended,
-                &Shown { took, ttft, usage, basis, before, key: attempt.key.clone() },
-            );
+            let shown = Shown { took, ttft, usage, basis, before, key: attempt.key.clone() };
+            self.judge(target, outcome, failure, ended, &shown);
         }
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
