@@ -318,12 +318,16 @@ fn told(what: &str, total: usize, (tally, attempts, moods): &(Arc<Tally>, usize,
     assert!(attempts * 10 <= total * 12, "{attempts} attempts for {total} requests");
 }
 
+/// One storm at a time: each is a load of its own, and waits are measured in it.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 fn requests() -> usize {
     std::env::var("STELLWERK_STORM").ok().map_or(2_400, |text| text.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
+    let _turn = TURN.lock().await;
     let total = requests();
     let ran = chaos(total, false).await;
     told("fair weather", total, &ran);
@@ -334,6 +338,7 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_well_upstream_changes_at_once_only_requests_of_that_moment_can_fail() {
+    let _turn = TURN.lock().await;
     let total = requests();
     let ran = chaos(total, true).await;
     told("foul weather", total, &ran);
@@ -349,6 +354,7 @@ fn versioned(version: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_reloads_under_load_fail_nothing_and_mix_no_versions() {
+    let _turn = TURN.lock().await;
     let double = Double::start().await;
     let alpha = provider("alpha", "openai-chat", &double.url, "DE", "1", "2");
     let model = |version: usize| alpha.replace("id = \"m-1\"", &format!("id = \"v{version}\""));
