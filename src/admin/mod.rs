@@ -182,6 +182,7 @@ impl AdminPlane {
         let snapshot = self.gateway.snapshot();
         shared.metrics.locals(snapshot.locals());
         shared.metrics.headroom(&snapshot.headroom(shared.now()));
+        shared.metrics.facts_end(snapshot.catalogue.facts_end().into_iter().map(|end| (end.of, end.at.0 / 1000)));
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);

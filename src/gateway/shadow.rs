@@ -184,8 +184,8 @@ impl Shadow {
         let status = reply.status;
         let body = upstream::collect(reply.body, self.snapshot.config.max_answer).await?;
         if !(200..300).contains(&status) {
-            let failure = Failure { status: Some(status), ..wire.egress.decode_error(status, &body) };
-            keys::blamed((&lease, pool), load, target, &failure, &self.shared);
+            let mut failure = Failure { status: Some(status), ..wire.egress.decode_error(status, &body) };
+            keys::blamed((&lease, pool), load, target, &mut failure, &self.shared);
             return Err(failure);
         }
         let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
@@ -214,7 +214,7 @@ impl Shadow {
     fn price(&self, usage: &Usage, served: Option<ServiceTier>, at: UnixMillis) -> Option<Money> {
         let catalogue = &*self.snapshot.catalogue;
         let target = catalogue.target(self.planned.target);
-        let service = served.unwrap_or_else(|| target.served(self.decision.service));
+        let service = served.unwrap_or_else(|| target.served(self.decision.service, self.decision.client));
         Market::price_in(catalogue, service, target, usage, at)
     }
 }

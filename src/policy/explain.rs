@@ -5,7 +5,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Ask, Candidate, Decision, Dice, Lead, Market, Pattern, Policy, Principal, Requirement, plan, text};
+use super::{
+    Ask, Candidate, Decision, Dice, HedgeAfter, Lead, Market, Pattern, Policy, Principal, Reason, Requirement, plan,
+    text,
+};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
 use crate::domain::target::{Expectation, Health, Rest, Signal, Target, UnixMillis};
@@ -65,11 +68,59 @@ pub fn explain(
         if down { Signal { state: Health::Down { until: None, rest: Rest::Firm }, ..signal } } else { signal }
     };
     let decision = plan(policy, market, &ask, &signals, Dice(0));
+    let besides = besides(policy, market, &decision, &signals);
     Ok(if question.json {
-        as_json(market, question, &decision).to_string()
+        let mut told = as_json(market, question, &decision);
+        told["besides"] = besides.into();
+        told.to_string()
     } else {
-        as_text(market, question, &decision)
+        let more = besides.iter().map(|line| format!("      {line}\n")).collect::<String>();
+        let head = if more.is_empty() { "" } else { "\n  besides:\n" };
+        as_text(market, question, &decision) + head + &more
     })
+}
+
+/// What else becomes of requests of the route, a share of them or at times: the plan of one request does not show it.
+fn besides(
+    policy: &Policy,
+    market: &dyn Market,
+    decision: &Decision,
+    signals: &dyn Fn(TargetId) -> Signal,
+) -> Vec<String> {
+    let Some(route) = policy.routes.iter().find(|route| route.name == decision.route) else { return Vec::new() };
+    let of = |id: TargetId| {
+        let target = &market.targets()[id.index()];
+        let fails = decision.requirement.check(target, market, decision.at).err().map(|reason| reason.to_string());
+        let unset = (!target.is_usable(signals(id).own_key)).then(|| Reason::NotConfigured.to_string());
+        let why = fails.or(unset).map_or_else(String::new, |why| format!("; never now, since: {why}"));
+        (&target.name, why)
+    };
+    let mut lines = Vec::new();
+    if let Some(canary) = route.canary {
+        let (name, why) = of(canary.target);
+        lines.push(format!("canary {name}: tried first by {} of the requests{why}", percent(canary.share.0)));
+    }
+    if let Some(shadow) = route.shadow {
+        let (name, why) = of(shadow.target);
+        let (share, most) = (percent(shadow.sample_ppm), shadow.per_day);
+        lines.push(format!("shadow {name}: {share} of the conversations as well, for at most {most} USD a day{why}"));
+    }
+    if let Some(hedge) = route.hedge {
+        let after = match hedge.after {
+            HedgeAfter::P95 => "as long as its first token usually takes at most".to_owned(),
+            HedgeAfter::Fixed(wait) => format!("{} ms", wait.as_millis()),
+        };
+        let most = hedge.max_extra_cost;
+        lines.push(format!("hedge: a stream silent for {after} is asked of the next one too, for at most {most} USD"));
+    }
+    lines
+}
+
+/// `20 %` of parts per million.
+fn percent(ppm: u32) -> String {
+    let part = format!("{:04}", ppm % 10_000);
+    let part = part.trim_end_matches('0');
+    if part.is_empty() { format!("{} %", ppm / 10_000) } else { format!("{}.{part} %", ppm / 10_000) }
 }
 
 /// A decision about a request for that model as JSON.
