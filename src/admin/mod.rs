@@ -83,9 +83,8 @@ impl AdminPlane {
                 })?;
                 let question = ask.into_question();
                 let key = question.key.as_deref().map(|id| {
-                    self.keys
-                        .by_id(id)
-                        .ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "there is no such active key"))
+                    let missing = || Error::new(ErrorKind::InvalidRequest, format!("there is no active key `{id}`"));
+                    self.keys.by_id(id).ok_or_else(missing)
                 });
                 Ok(text(&self.gateway.explain(&question, key.transpose()?.as_deref())?))
             }

@@ -84,12 +84,14 @@ impl Shadow {
 
     /// Reserves, asks, compares, keeps. The word says what became of it.
     async fn run(self, answer: Option<Bytes>) -> &'static str {
+        let (at, target) = (now(), self.snapshot.catalogue.target(self.planned.target));
         let wish = Reservation {
             request: self.request,
-            at: now(),
+            at,
             policy: self.decision.policy.to_string(),
             route: self.decision.route.to_string(),
-            target: self.snapshot.catalogue.target(self.planned.target).name.to_string(),
+            target: target.name.to_string(),
+            residency: target.residency.at(at),
             expected: self.planned.expected_cost,
             per_day: self.planned.per_day,
         };

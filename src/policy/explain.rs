@@ -11,7 +11,8 @@ use super::{
 };
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
-use crate::domain::target::{Expectation, Health, Rest, Signal, Target, UnixMillis};
+use crate::domain::plan::Operation;
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, Target, UnixMillis};
 
 /// What to explain.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,12 @@ pub struct Question {
     pub max_output: Option<u64>,
     /// Whether a stream is asked for.
     pub stream: bool,
+    /// What is asked, by its name; none = a conversation.
+    pub operation: Option<String>,
+    /// What the target must be able to do, by names such as `tools`.
+    pub needs: Vec<String>,
+    /// The client's user, by whom shares and canaries may be kept.
+    pub user: Option<String>,
     /// The key's id.
     pub key: Option<String>,
     /// The policy, instead of the key's.
@@ -53,7 +60,12 @@ pub fn explain(
     let down = question.down.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
     let header = question.require.as_deref().map(|text| Requirement::parse(text, market)).transpose();
     let header = header.map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
+    let operation = question.operation.as_deref().map_or(Ok(Operation::Chat), operation).map_err(invalid)?;
+    let needs = question.needs.iter().try_fold(Capabilities::NONE, |all, name| Ok(all.with(capability(name)?)));
     let ask = Ask {
+        operation,
+        needs: needs.map_err(invalid)?,
+        user: question.user.as_deref(),
         input_tokens: question.input_tokens,
         max_output: question.max_output,
         stream: question.stream,
@@ -78,6 +90,23 @@ pub fn explain(
         let head = if more.is_empty() { "" } else { "\n  besides:\n" };
         as_text(market, question, &decision) + head + &more
     })
+}
+
+fn operation(name: &str) -> Result<Operation, String> {
+    let names = Operation::ALL.map(Operation::name);
+    let bad = || unknown("operation", name, &names);
+    Operation::by_name(name).ok_or_else(bad)
+}
+
+fn capability(name: &str) -> Result<Capability, String> {
+    let names = Capability::ALL.map(Capability::name);
+    let found = Capability::ALL.into_iter().find(|capability| capability.name() == name);
+    found.ok_or_else(|| unknown("capability", name, &names))
+}
+
+fn unknown(what: &str, name: &str, names: &[&str]) -> String {
+    let hint = text::did_you_mean(name, names.iter().copied()).map_or_else(String::new, |hint| format!(" ({hint})"));
+    format!("there is no {what} `{name}`{hint}; there are {}", names.join(", "))
 }
 
 /// What else becomes of requests of the route, a share of them or at times: the plan of one request does not show it.
