@@ -147,6 +147,7 @@ impl Latency {
     pub fn outlasted(&mut self, waited: Duration, input_tokens: u64, at: UnixMillis) {
         let base = micros(waited) - self.slope.per_kilotoken() * kilo(input_tokens);
         if base > self.reading.middle.unwrap_or(0.0) {
+            self.looks += u32::from(self.middle.silent(at) >= DOUBTED_MS);
             self.middle.observe(base, at);
             self.tail.observe(base, at);
             self.read(at);
@@ -442,7 +443,10 @@ mod tests {
         latency.observe(sample(4_000, 100), minute(2));
         assert_eq!(seen(&latency, minute(3)).usual, None);
         assert!(seen(&latency, minute(4)).usual.is_some());
-        (2..40).for_each(|n| latency.observe(sample(4_000, 100), minute(2 * n)));
+        latency.outlasted(Duration::from_secs(9), 100, minute(4));
+        assert_eq!(seen(&latency, minute(6)).usual, None, "a look that nobody waited for is one too");
+        assert!(seen(&latency, minute(7)).usual.is_some());
+        (4..40).for_each(|n| latency.observe(sample(4_000, 100), minute(2 * n)));
         assert_eq!(seen(&latency, minute(87)).usual, None);
         assert!(seen(&latency, minute(88)).usual.is_some());
         latency.observe(sample(400, 100), minute(88));
