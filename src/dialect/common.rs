@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::params;
+use super::{params, places};
 use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Part, ToolCall, ToolKind};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
@@ -74,12 +74,12 @@ pub(super) fn tools<'a>(
         }
         let given = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let parameters = match (&tool.kind, given) {
-            (ToolKind::Function, Some(schema)) => verbatim(schema, || format!("tools[{at}].parameters"))?,
+            (ToolKind::Function, Some(schema)) => verbatim(schema, || places::tool_member(at, "parameters"))?,
             (ToolKind::Function, None) => fixed(NO_ARGUMENTS)?,
             (ToolKind::Custom { format }, _) => {
                 if format.is_some() {
                     // The grammar is told in the description by those who write such tools; it is not enforced here.
-                    loss.advisory.push(format!("tools[{at}].format"));
+                    loss.advisory.push(places::tool_member(at, "format"));
                 }
                 fixed(CUSTOM_SCHEMA)?
             }
@@ -201,7 +201,7 @@ fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
 
 /// Content that a dialect cannot carry, by its place in the client's conversation.
 pub(super) fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(format!("messages[{at}].content[{part_at}]"))
+    Error::new(ErrorKind::UnsupportedParameter, message).param(places::part(at, part_at))
 }
 
 #[cfg(test)]

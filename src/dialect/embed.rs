@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::domain::chat::Json;
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedInput, EmbedRequest};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::plan::WHOLE_OPERATION;
 
 /// The part of an ingress that asks for vectors.
 pub trait EmbedClient: Send + Sync {
@@ -52,7 +53,7 @@ pub fn missing(
     client: &dyn EmbedClient,
     provider: Option<&dyn EmbedProvider>,
 ) -> (Vec<String>, Vec<String>) {
-    let Some(provider) = provider else { return (vec!["model".to_owned()], Vec::new()) };
+    let Some(provider) = provider else { return (vec![WHOLE_OPERATION.to_owned()], Vec::new()) };
     let lacking = EmbedField::ALL.into_iter().filter(|field| request.has(*field) && provider.lacks(request, *field));
     let (semantic, hints): (Vec<_>, Vec<_>) = lacking.partition(|field| field.is_semantic());
     let named = |fields: Vec<EmbedField>| fields.into_iter().map(|field| client.name(field).to_owned());

@@ -26,6 +26,7 @@ mod openai_completions;
 mod openai_responses;
 pub mod params;
 pub mod paths;
+mod places;
 mod read;
 mod unread;
 
@@ -470,8 +471,16 @@ pub trait Transcode: Send + Sync {
     /// Encodes a canonical request.
     ///
     /// # Errors
+    /// Content that the dialect cannot carry, naming the parameter in the client's words.
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        places::told(request, self.encode(request, to))
+    }
+
+    /// The same with places in the canonical conversation, as [`places`] names them.
+    ///
+    /// # Errors
     /// Content that the dialect cannot carry, naming the parameter.
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error>;
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error>;
 
     /// Decodes a whole answer. A body that carries an error under a good status is a failure.
     ///
@@ -579,6 +588,13 @@ pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
 #[must_use]
 pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
     params::inexpressible(envelope, source, &|slot| carries(to, slot))
+}
+
+/// What a client of dialect `source` calls a parameter that a provider of another dialect blames; none = the name is of
+/// a place in our translation, which the client has never seen.
+#[must_use]
+pub fn param_of(provider: DialectId, source: DialectId, name: &str) -> Option<String> {
+    places::param_of(provider, source, name)
 }
 
 #[cfg(test)]

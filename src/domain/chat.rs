@@ -5,6 +5,7 @@
 
 use super::id::DialectId;
 pub use super::loss::Loss;
+pub use super::origin::Origin;
 
 /// JSON text kept verbatim: schemas, tool arguments, unknown members. Never re-parsed unless a dialect must.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,13 +132,34 @@ pub struct Message {
     pub tool_call_id: Option<String>,
     /// For `Role::Tool`: the call failed, and `content` says how.
     pub tool_failed: bool,
+    /// Where it stood.
+    pub origin: Origin,
 }
 
 impl Message {
     /// A turn that says this and nothing else.
     #[must_use]
     pub fn new(role: Role, content: Vec<Part>) -> Self {
-        Self { role, name: None, content, tool_calls: Vec::new(), tool_call_id: None, tool_failed: false }
+        let (tool_calls, origin) = (Vec::new(), Origin::default());
+        Self { role, name: None, content, tool_calls, tool_call_id: None, tool_failed: false, origin }
+    }
+
+    /// A turn that stood there and says nothing yet.
+    #[must_use]
+    pub fn at(role: Role, path: &str) -> Self {
+        Self { origin: Origin::at(path), ..Self::new(role, Vec::new()) }
+    }
+
+    /// Adds a part that stood there.
+    pub fn say(&mut self, part: Part, path: &str) {
+        self.content.push(part);
+        self.origin.parts.push(path.into());
+    }
+
+    /// Adds a call that stood there.
+    pub fn call(&mut self, call: ToolCall, path: &str) {
+        self.tool_calls.push(call);
+        self.origin.calls.push(path.into());
     }
 }
 
@@ -277,6 +299,8 @@ pub struct Tool {
     pub kind: ToolKind,
     /// The list of tools up to here is worth caching.
     pub cache: Option<CacheMark>,
+    /// Where it stood.
+    pub origin: Origin,
 }
 
 impl Tool {

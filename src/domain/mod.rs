@@ -10,6 +10,7 @@ pub mod error;
 pub mod id;
 pub mod loss;
 pub mod money;
+pub mod origin;
 pub mod plan;
 pub mod price;
 pub mod problem;

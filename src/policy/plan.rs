@@ -17,7 +17,7 @@ use super::{
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
-use crate::domain::plan::{Operation, Timeouts};
+use crate::domain::plan::{Operation, Timeouts, WHOLE_OPERATION};
 use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, Capability, Expectation, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
@@ -43,7 +43,8 @@ pub struct Ask<'a> {
     pub service: ServiceTier,
     /// What the target must be able to do.
     pub needs: Capabilities,
-    /// Parameters that change the answer and that a dialect cannot express. Asked at most once per dialect.
+    /// Parameters that change the answer and that a dialect cannot express, or [`WHOLE_OPERATION`] where it does not have
+    /// what is asked of it. Asked at most once per dialect.
     pub inexpressible: &'a dyn Fn(DialectId) -> Vec<String>,
     /// The client's user, where the request names one.
     pub user: Option<&'a str>,
@@ -497,12 +498,15 @@ impl Examiner<'_> {
         if let Some(missing) = target.supports.missing(needs) {
             return Err(Reason::Capability(missing));
         }
-        if self.lossy == Lossy::Refuse {
+        // A route may do without parameters, never without the operation.
+        if self.lossy == Lossy::Refuse || !matches!(ask.operation, Operation::Chat | Operation::Completions) {
             let spoken = target.spoken(ask.dialect);
             let slot = &mut self.inexpressible[spoken as usize];
             let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next().map(Into::into));
-            if let Some(parameter) = first {
-                return Err(Reason::Parameter(Arc::clone(parameter)));
+            match first {
+                Some(name) if **name == *WHOLE_OPERATION => return Err(Reason::Operation(ask.operation)),
+                Some(name) if self.lossy == Lossy::Refuse => return Err(Reason::Parameter(Arc::clone(name))),
+                Some(_) | None => {}
             }
         }
         if let (Some(asked), Some(has)) = (ask.max_output, target.max_output)

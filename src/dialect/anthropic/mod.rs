@@ -138,7 +138,7 @@ impl Transcode for Anthropic {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

@@ -18,6 +18,7 @@ use super::types::{
 use super::{schema, turns};
 use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, Envelope};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
@@ -158,7 +159,7 @@ const CUSTOM_SCHEMA: &str =
 fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
-        let path = || format!("tools[{at}]");
+        let path = || places::tool(at);
         match &tool.kind {
             ToolKind::Function => {}
             ToolKind::Custom { .. } => {
@@ -180,7 +181,7 @@ fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
         }
         let schema = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let input_schema = match schema {
-            Some(schema) => turns::verbatim(schema, || format!("tools[{at}].function.parameters"))?,
+            Some(schema) => turns::verbatim(schema, || places::tool_member(at, "parameters"))?,
             None => fixed(NO_ARGUMENTS)?,
         };
         let description = tool.description.as_deref();

@@ -67,7 +67,7 @@ impl Transcode for Cohere {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

@@ -116,7 +116,7 @@ impl Transcode for Gemini {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

@@ -209,7 +209,7 @@ impl Transcode for OpenAiChat {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         encode::request(request, to)
     }
 

@@ -141,7 +141,7 @@ impl Transcode for OpenAiCompletions {
         Carriage::No
     }
 
-    fn encode_request(&self, _: &ChatRequest, _: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, _: &ChatRequest, _: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         let message = "a conversation cannot be put to a provider that only completes text";
         Err(Error::new(ErrorKind::UnsupportedParameter, message).param("messages"))
     }

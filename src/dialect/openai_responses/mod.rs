@@ -160,7 +160,7 @@ impl Transcode for OpenAiResponses {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         encode::request(request, to)
     }
 

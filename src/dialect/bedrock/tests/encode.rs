@@ -129,13 +129,13 @@ fn tools_and_choices() {
         request.tool_choice = choice;
         let (body, semantic, advisory) = encode(&request, SONNET);
         assert_eq!(body, format!(r#"{{{HI},"toolConfig":{{"tools":[{list}]{wire}}}}}"#));
-        assert_eq!((semantic, advisory), (vec![], vec!["tools[2]".to_owned(), "tools[0].function.strict".to_owned()]));
+        assert_eq!((semantic, advisory), (vec![], vec!["tools[2]".to_owned(), "tools[0].strict".to_owned()]));
     }
     request.tool_choice = Some(ToolChoice::None);
     assert_eq!(encode(&request, SONNET).0, format!("{{{HI}}}"), "no tools, no calls");
     request.tools[0].parameters = Some(Json::new("{"));
     request.tool_choice = None;
-    assert_eq!(refused(&request).param.as_deref(), Some("tools[0].function.parameters"));
+    assert_eq!(refused(&request).param.as_deref(), Some("tools[0].parameters"));
 }
 
 fn thinks(effort: Option<&str>, budget_tokens: Option<u64>) -> ChatRequest {
@@ -251,7 +251,7 @@ fn thinking_goes_back_only_to_who_signed_it() {
     let messages = vec![text(Role::User, "hi"), Message::new(Role::Assistant, parts), text(Role::User, "go")];
     let (body, _, advisory) = encode(&ChatRequest { messages, ..ChatRequest::default() }, SONNET);
     assert!(body.contains(r#""content":[{"reasoningContent":{"redactedContent":"Zm9v"}},{"text":"x"}]"#), "{body}");
-    assert_eq!(advisory, ["messages[1].reasoning_content"; 2]);
+    assert_eq!(advisory, ["messages[1].content[1]", "messages[1].content[2]"]);
 }
 
 fn media(source: MediaSource, name: Option<&str>) -> Media {
