@@ -11,6 +11,7 @@ mod cohere;
 mod common;
 #[cfg(test)]
 mod corpus;
+mod effort;
 pub mod embed;
 mod gate;
 mod gemini;
@@ -117,6 +118,9 @@ pub struct Quirks {
     pub reasoning_outside_output: bool,
     /// Members that not every provider of the dialect takes and this one does: for translated requests.
     pub takes: Vec<String>,
+    /// Members that some of its models refuse whatever they hold: what asks for them cannot go there. As part of the id and
+    /// member (`claude-opus-5/sampling`).
+    pub refuses: Vec<String>,
     /// The member in which it wants its earlier thinking back (`reasoning_content`, `reasoning`); none = nowhere.
     pub reasoning_member: Option<String>,
     /// Whether it has no schema for answers but promises JSON: a translated request then tells the schema in words.

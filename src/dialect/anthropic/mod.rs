@@ -11,6 +11,7 @@ mod request;
 mod response;
 mod schema;
 mod stream;
+mod thinking;
 mod turns;
 mod types;
 

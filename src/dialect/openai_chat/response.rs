@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::decode;
 use super::extras::{self, Annotation, Call, Image, Logprobs};
 use super::functions::FunctionCall;
 use super::types::{Content, Delta, InsideError};
@@ -33,6 +34,8 @@ struct AnswerChoice<'a> {
     /// The message has the members of a delta.
     #[serde(borrow)]
     message: Option<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
     /// Of a legacy completion.
     #[serde(borrow)]
     text: Option<Content<'a>>,
@@ -48,6 +51,10 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         (Some(choices), Some(_)) => choices,
         (None, _) => return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices")),
     };
+    let silent = |choice: &AnswerChoice<'_>| choice.message.is_none() && choice.text.is_none();
+    if choices.is_empty() || choices.iter().any(|c| silent(c) && !decode::filtered(c.finish_reason.as_deref())) {
+        return Err(decode::no_message());
+    }
     let said = |choice: &AnswerChoice<'_>| {
         let text = choice.text.as_ref().map_or(0, |text| text.bytes() as u64);
         choice.message.as_ref().map_or(0, |message| message.shown().0) + text

@@ -202,8 +202,8 @@ fn a_client_may_say_it_in_the_makers_own_words() {
 }
 
 #[test]
-fn with_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
-    let mut request = thinks(Some("high"), None);
+fn with_a_budget_of_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
+    let mut request = thinks(None, Some(24_000));
     request.max_output_tokens = Some(40_000);
     request.sampling.temperature = Some(0.5);
     request.sampling.top_p = Some(0.5);
@@ -214,6 +214,22 @@ fn with_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
     assert!(body.contains(r#""inferenceConfig":{"maxTokens":40000},"#) && body.contains(r#""toolChoice":{"auto":{}}"#));
     semantic.sort();
     assert_eq!(semantic, ["temperature", "tool_choice", "top_k", "top_p"]);
+    request.reasoning = thinks(Some("high"), None).reasoning;
+    let (body, semantic, advisory) = encode(&request, SONNET);
+    assert!(body.contains(r#""toolChoice":{"any":{}}"#) && body.contains(r#""top_k":5"#), "{body}");
+    assert!(!body.contains("thinking") && semantic.is_empty(), "an effort in a word gives way: {semantic:?} {body}");
+    assert_eq!(advisory, ["reasoning_effort"]);
+    let (body, semantic, advisory) = encode(&request, "us.anthropic.claude-opus-4-6-v1:0");
+    assert!(body.contains(r#""toolChoice":{"any":{}}"#) && !body.contains("thinking"), "{body}");
+    assert!(body.contains(r#""output_config":{"effort":"high"}"#), "and holds where there is a word for it: {body}");
+    assert!(semantic.is_empty() && advisory.is_empty(), "{semantic:?} {advisory:?}");
+    let (body, mut semantic, _) = encode(&request, "us.anthropic.claude-opus-5-v1:0");
+    semantic.sort();
+    assert_eq!(semantic, ["temperature", "top_k", "top_p"], "newest models take none: {body}");
+    assert!(
+        body.contains(r#""toolChoice":{"any":{}}"#) && body.contains(r#""output_config":{"effort":"high"}"#),
+        "{body}"
+    );
     let (body, mut semantic, _) = encode(&request, "amazon.nova-2-lite-v1:0");
     assert!(!body.contains(r#""maxTokens""#) && body.contains(r#""inferenceConfig":{"topK":5}"#), "{body}");
     semantic.sort();
