@@ -29,6 +29,7 @@ pub mod params;
 pub mod paths;
 mod places;
 mod read;
+mod spans;
 mod unread;
 
 pub use batch::Batches;

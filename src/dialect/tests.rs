@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+
+mod cited;
 use crate::domain::error::ErrorKind;
 use crate::domain::target::Capability;
 

@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::error::{self, WireError};
 use super::types::{
-    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, TokenCandidate, WirePart,
-    WireUsage, Word,
+    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
+    TokenCandidate, WirePart, WireUsage, Word,
 };
-use crate::dialect::Observed;
+use crate::dialect::{Observed, spans};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
@@ -40,6 +40,10 @@ struct OpenChoice {
     misfired: bool,
     said: bool,
     cited: Vec<Citation>,
+    /// Text so far, and where in it each text of the last answer or event began, by its number among the parts: sources
+    /// name stretches of it.
+    text: String,
+    begins: Vec<(usize, usize)>,
 }
 
 struct Growing {
@@ -95,8 +99,12 @@ impl State {
 
     fn candidate(&mut self, candidate: Candidate<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let choice = candidate.index.unwrap_or(0);
-        self.choices.entry(choice).or_default();
-        for part in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+        self.choices.entry(choice).or_default().begins.clear();
+        for (at, part) in
+            candidate.content.and_then(|content| content.parts).unwrap_or_default().into_iter().enumerate()
+        {
+            let open = self.choices.entry(choice).or_default();
+            open.begins.push((at, open.text.len()));
             self.part(choice, part, out);
         }
         if let Some(raw) = candidate.logprobs_result {
@@ -106,6 +114,10 @@ impl State {
         if let Some(raw) = candidate.grounding_metadata {
             let grounding: Grounding = serde_json::from_str(raw.get()).unwrap_or_default();
             self.grounding(choice, &grounding, out);
+        }
+        if let Some(raw) = candidate.citation_metadata {
+            let repeats: Repeats = serde_json::from_str(raw.get()).unwrap_or_default();
+            self.repeats(choice, repeats, out);
         }
         if let Some(reason) = candidate.finish_reason {
             self.observed.finished = true;
@@ -135,6 +147,7 @@ impl State {
             out.push(if part.thought == Some(true) {
                 ChatEvent::Reasoning { choice, text }
             } else {
+                self.choices.entry(choice).or_default().text.push_str(&text);
                 ChatEvent::Text { choice, text }
             });
         }
@@ -215,12 +228,13 @@ impl State {
         let web = |index: usize| grounding.grounding_chunks.get(index).and_then(|chunk| chunk.web.clone());
         let mut supporting = Vec::new();
         let mut citations = Vec::new();
+        let open = self.choices.entry(choice).or_default();
         for support in &grounding.grounding_supports {
             for index in &support.grounding_chunk_indices {
                 supporting.push(*index);
                 if let Some(web) = web(*index) {
-                    let quoted = support.segment.text.clone();
-                    citations.push(Citation { url: web.uri, title: web.title, quoted, span: None });
+                    let (quoted, span) = (support.segment.text.clone(), open.span(&support.segment));
+                    citations.push(Citation { url: web.uri, title: web.title, quoted, span });
                 }
             }
         }
@@ -229,6 +243,28 @@ impl State {
                 citations.push(Citation { url: web.uri, title: web.title, ..Citation::default() });
             }
         }
+        self.cite(choice, citations, out);
+    }
+
+    /// What the answer repeats word for word from elsewhere.
+    fn repeats(&mut self, choice: u32, repeats: Repeats, out: &mut Vec<ChatEvent>) {
+        let open = self.choices.entry(choice).or_default();
+        let text = &open.text;
+        let citation = |from: Repeated| {
+            let span = spans::in_chars(text, (from.start_index, from.end_index));
+            (from.uri.is_some() || from.title.is_some()).then_some(Citation {
+                url: from.uri,
+                title: from.title,
+                quoted: None,
+                span,
+            })
+        };
+        let citations = repeats.sources.into_iter().filter_map(citation).collect();
+        self.cite(choice, citations, out);
+    }
+
+    /// Each once: some events repeat all of them.
+    fn cite(&mut self, choice: u32, citations: Vec<Citation>, out: &mut Vec<ChatEvent>) {
         for citation in citations {
             let open = self.choices.entry(choice).or_default();
             if !open.cited.contains(&citation) {
@@ -280,6 +316,27 @@ impl State {
         }
         out.extend(self.observed.usage.map(ChatEvent::Usage));
         out.push(ChatEvent::End);
+    }
+}
+
+impl OpenChoice {
+    /// A stretch in characters. Google counts bytes, of a part or, in a stream, of all text so far; the words themselves
+    /// say which.
+    fn span(&self, segment: &Segment) -> Option<(u32, u32)> {
+        let part = self.begins.iter().find(|(at, _)| *at == segment.part_index).map_or(0, |(_, begin)| *begin);
+        let stretch = |begin: usize| {
+            let (start, end) = (begin.checked_add(segment.start_index)?, begin.checked_add(segment.end_index)?);
+            let words = self.text.get(start..end).filter(|words| !words.is_empty())?;
+            segment.text.as_ref().is_none_or(|text| text == words).then_some((start, end))
+        };
+        let whole = || stretch(0);
+        let known =
+            if segment.part_index == 0 { whole().or_else(|| stretch(part)) } else { stretch(part).or_else(whole) };
+        let found = || {
+            let words = segment.text.as_deref().filter(|words| !words.is_empty())?;
+            self.text.find(words).map(|start| (start, start + words.len()))
+        };
+        spans::in_chars(&self.text, known.or_else(found)?)
     }
 }
 

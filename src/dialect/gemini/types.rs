@@ -50,6 +50,8 @@ pub(super) struct Candidate<'a> {
     #[serde(borrow, default)]
     pub(super) grounding_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(super) citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(super) logprobs_result: Option<&'a RawValue>,
 }
 
@@ -148,6 +150,8 @@ pub(super) struct Grounding {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct GroundingChunk {
+    /// A page, a document of the caller's, a place on a map: one of them.
+    #[serde(alias = "retrievedContext", alias = "maps")]
     pub(super) web: Option<Web>,
 }
 
@@ -169,7 +173,27 @@ pub(super) struct GroundingSupport {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Segment {
+    pub(super) part_index: usize,
+    pub(super) start_index: usize,
+    pub(super) end_index: usize,
     pub(super) text: Option<String>,
+}
+
+/// Works that the answer repeats word for word.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Repeats {
+    #[serde(rename = "citationSources", alias = "citations")]
+    pub(super) sources: Vec<Repeated>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Repeated {
+    pub(super) start_index: usize,
+    pub(super) end_index: usize,
+    pub(super) uri: Option<String>,
+    pub(super) title: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

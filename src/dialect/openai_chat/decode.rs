@@ -249,7 +249,8 @@ impl State {
         for annotation in said.annotations.and_then(Lenient::good).unwrap_or_default() {
             if let Some(cited) = annotation.url_citation {
                 let span = cited.start_index.zip(cited.end_index);
-                let citation = Citation { url: cited.url, title: cited.title, quoted: cited.content, span };
+                let url = cited.url.filter(|url| !url.is_empty());
+                let citation = Citation { url, title: cited.title, quoted: cited.content, span };
                 self.cite(choice, citation, out);
             }
         }
@@ -373,8 +374,11 @@ impl State {
 
     /// Once each: some repeat all of them in every chunk.
     fn cite(&mut self, choice: u32, citation: Citation, out: &mut Vec<ChatEvent>) {
-        let known = |c: &Citation| c.url == citation.url && c.span == citation.span;
-        if self.cited.iter().any(known) || (citation.span.is_none() && citation.url.is_none()) {
+        let known = |c: &Citation| {
+            (&c.url, c.span) == (&citation.url, citation.span) && (c.url.is_some() || c.title == citation.title)
+        };
+        let nothing = Citation { quoted: None, ..citation.clone() } == Citation::default();
+        if self.cited.iter().any(known) || nothing {
             return;
         }
         self.cited.push(citation.clone());

@@ -30,9 +30,10 @@ struct UrlCitation<'a> {
     content: Option<&'a str>,
 }
 
-/// Sources with an address; the dialect has no others.
+/// Sources. The dialect knows those with an address only: of others (a document, the result of a tool) the title says what
+/// they are, and the address is empty.
 pub(super) fn annotations(citations: &[Citation]) -> Vec<Annotation<'_>> {
-    citations.iter().filter(|citation| citation.url.is_some()).map(annotation).collect()
+    citations.iter().map(annotation).collect()
 }
 
 fn annotation(citation: &Citation) -> Annotation<'_> {

@@ -302,7 +302,7 @@ impl State {
             if self.speaking.as_ref() != Some(key) {
                 (self.speaking, self.before) = (Some(key.clone()), self.chars);
             }
-            self.chars = self.chars.saturating_add(super::output::count(&text));
+            self.chars = self.chars.saturating_add(crate::dialect::spans::count(&text));
             self.begin(text.len(), out);
             out.push(ChatEvent::Text { choice: 0, text });
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::tools::{self, Called};
+use crate::dialect::spans::{self, Piece};
 use crate::domain::chat::{ChatRequest, Choice, Citation, FinishReason, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::id::DialectId;
 
@@ -85,15 +86,14 @@ pub(super) struct AnnotationOut {
 }
 
 impl AnnotationOut {
-    /// None for a source without an address: there is no form for it. `before` characters stand before this text.
-    pub(super) fn new(citation: &Citation, before: u32) -> Option<Self> {
-        let (start, end) = citation.span.unwrap_or((before, before));
-        Some(Self {
-            start_index: start.saturating_sub(before),
-            end_index: end.saturating_sub(before),
-            url: citation.url.clone()?,
+    /// Of a source without an address (a document, the result of a tool) the title says what it is.
+    pub(super) fn new(citation: &Citation, piece: Piece) -> Self {
+        Self {
+            start_index: piece.start,
+            end_index: piece.end,
+            url: citation.url.clone().unwrap_or_default(),
             title: citation.title.clone().unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -187,22 +187,24 @@ pub(super) fn last_status(finish: FinishReason) -> &'static str {
 /// All items of a whole answer.
 pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
-    let mut chars = 0_u32;
+    let texts = choice.content.iter().filter_map(|part| if let Part::Text(text) = part { Some(&**text) } else { None });
+    let begins = spans::begins(texts);
+    let mut number = 0;
     for part in &choice.content {
         match part {
             Part::Text(text) => {
-                let before = chars;
-                chars = before.saturating_add(count(text));
                 let mut part = PartOut::text(text.clone());
                 if let PartOut::OutputText { annotations, logprobs, .. } = &mut part {
-                    let here = |c: &&Citation| c.span.is_none_or(|(start, _)| (before..=chars).contains(&start));
-                    let all = choice.citations.iter().filter(here);
-                    *annotations = all.filter_map(|c| AnnotationOut::new(c, before)).collect();
+                    let pieces = |c: &'_ Citation| spans::pieces(&begins, c.span);
+                    let all = choice.citations.iter().flat_map(|c| pieces(c).into_iter().map(move |piece| (c, piece)));
+                    let here = all.filter(|(_, piece)| piece.text == number);
+                    *annotations = here.map(|(citation, piece)| AnnotationOut::new(citation, piece)).collect();
                     // The canonical model does not say to which part they belong.
-                    if before == 0 {
+                    if number == 0 {
                         *logprobs = choice.logprobs.iter().map(LogprobOut::new).collect();
                     }
                 }
+                number += 1;
                 say(&mut items, part, answer);
             }
             Part::Refusal(refusal) => say(&mut items, PartOut::Refusal { refusal: refusal.clone() }, answer),
@@ -246,11 +248,6 @@ fn sign(items: &mut Vec<Item>, choice: &Choice, answer: &str) {
             items.push(Item::Reasoning { id, summary: Vec::new(), encrypted_content: given });
         }
     }
-}
-
-/// Characters of a text, as spans count them.
-pub(super) fn count(text: &str) -> u32 {
-    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
 /// Adds to the message that is going on, or begins one.

@@ -14,7 +14,7 @@ use super::references;
 use super::response::{Head, ResponseOut, State};
 use super::tools::custom_input;
 use super::usage::UsageOut;
-use crate::dialect::{EncodeStream, Kept, Rendering};
+use crate::dialect::{EncodeStream, Kept, Rendering, spans};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Part, Signature, TokenLogprob};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
@@ -31,8 +31,9 @@ pub(super) struct Encoder {
     calls: Vec<OpenCall>,
     /// Sources that were named before there was a text to hang them on.
     sources: Vec<Citation>,
-    /// Characters of text before the part that is going on, and with it.
-    before: u32,
+    /// Where each text stands (item, part), and the character at which it begins.
+    texts: Vec<(usize, usize)>,
+    begins: Vec<u32>,
     chars: u32,
     finish: FinishReason,
     usage: Option<Usage>,
@@ -133,7 +134,8 @@ impl Encoder {
             open: None,
             calls: Vec::new(),
             sources: Vec::new(),
-            before: 0,
+            texts: Vec::new(),
+            begins: Vec::new(),
             chars: 0,
             finish: FinishReason::Stop,
             usage: None,
@@ -187,9 +189,10 @@ impl Encoder {
         };
         if !last(&self.items[at]) {
             self.part(at, PartOut::text(String::new()), out);
-            self.before = self.chars;
+            self.texts.push((at, parts(&self.items[at]).len().saturating_sub(1)));
+            self.begins.push(self.chars);
         }
-        self.chars = self.chars.saturating_add(output::count(text));
+        self.chars = self.chars.saturating_add(spans::count(text));
         if let Some(PartOut::OutputText { text: so_far, .. }) = last_part(&mut self.items[at]) {
             so_far.push_str(text);
         }
@@ -267,20 +270,26 @@ impl Encoder {
     }
 
     fn cite(&mut self, citation: Citation, out: &mut BytesMut) {
-        let Some(annotation) = AnnotationOut::new(&citation, self.before) else { return };
-        let Some(at) = self.open else { return self.sources.push(citation) };
-        let Some(PartOut::OutputText { annotations, .. }) = last_part(&mut self.items[at]) else {
+        let pieces = spans::pieces(&self.begins, citation.span);
+        if pieces.is_empty() {
             return self.sources.push(citation);
-        };
-        annotations.push(annotation.clone());
-        let (index, item) = (annotations.len() - 1, &self.items[at]);
-        let event = Event {
-            content_index: Some(parts(item).len().saturating_sub(1)),
-            annotation_index: Some(index),
-            annotation: Some(&annotation),
-            ..about("response.output_text.annotation.added", item, at)
-        };
-        self.wire.send(event, out);
+        }
+        // Also of a text that is over: it is the one that is cited, and the answer's last event has it whole.
+        for piece in pieces {
+            let (at, part) = self.texts[piece.text];
+            let Item::Message { content, .. } = &mut self.items[at] else { continue };
+            let Some(PartOut::OutputText { annotations, .. }) = content.get_mut(part) else { continue };
+            let annotation = AnnotationOut::new(&citation, piece);
+            annotations.push(annotation.clone());
+            let index = annotations.len() - 1;
+            let event = Event {
+                content_index: Some(part),
+                annotation_index: Some(index),
+                annotation: Some(&annotation),
+                ..about("response.output_text.annotation.added", &self.items[at], at)
+            };
+            self.wire.send(event, out);
+        }
     }
 
     /// The thinking that is going on, or a new item.

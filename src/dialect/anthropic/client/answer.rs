@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::REDACTED;
-use crate::dialect::{Rendering, common};
+use crate::dialect::{Rendering, common, spans};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, ToolCall,
 };
@@ -114,13 +114,7 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
     let empty = Choice::new(0);
     let choice = response.choices.first().unwrap_or(&empty);
     let mut content: Vec<Block<'_>> = choice.content.iter().filter_map(block).collect();
-    if !choice.citations.is_empty() {
-        let cited = choice.citations.iter().map(CitationOut::new).collect();
-        if let Some(Block::Text { citations, .. }) = content.iter_mut().rev().find(|b| matches!(b, Block::Text { .. }))
-        {
-            *citations = Some(cited);
-        }
-    }
+    cite(&mut content, choice);
     sign(&mut content, choice);
     content.extend(choice.tool_calls.iter().map(tool_use));
     let message = Message {
@@ -134,6 +128,31 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
         usage: UsageOut::new(&response.usage.unwrap_or(Usage::ZERO)),
     };
     Bytes::from(serde_json::to_vec(&message).unwrap_or_default())
+}
+
+/// Hangs each source on the texts that it supports: the dialect has no places within a text.
+fn cite<'a>(content: &mut Vec<Block<'a>>, choice: &'a Choice) {
+    let mut texts: Vec<(&str, usize)> = Vec::new();
+    let mut at = 0;
+    for part in &choice.content {
+        let shown = block(part).is_some();
+        if let (Part::Text(text), true) = (part, shown) {
+            texts.push((text, at));
+        }
+        at += usize::from(shown);
+    }
+    if texts.is_empty() && !choice.citations.is_empty() {
+        texts.push(("", content.len()));
+        content.push(Block::Text { text: Cow::Borrowed(""), citations: None });
+    }
+    let begins = spans::begins(texts.iter().map(|(text, _)| *text));
+    for citation in &choice.citations {
+        for piece in spans::pieces(&begins, citation.span) {
+            if let Block::Text { citations, .. } = &mut content[texts[piece.text].1] {
+                citations.get_or_insert_default().push(CitationOut::new(citation));
+            }
+        }
+    }
 }
 
 /// The dialect's calls have no signature. The first one's is shown as that of the thinking before it.

@@ -305,7 +305,12 @@ impl EncodeStream for Encoder {
                 self.call(*index, id, name, out);
             }
             ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
-            ChatEvent::Citation { choice: 0, citation } if self.open == Open::Text => {
+            ChatEvent::Citation { choice: 0, citation } => {
+                // A text that is over takes no more: then it hangs on one of its own.
+                if self.open != Open::Text {
+                    self.flush(out);
+                    self.open_block(Open::Text, Block::Text { text: "" }, out);
+                }
                 self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
             }
             ChatEvent::Media { choice: 0, part: Part::Image(media) } => self.text(&picture(media), out),
