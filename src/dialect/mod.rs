@@ -31,6 +31,7 @@ mod places;
 mod read;
 mod spans;
 mod unread;
+mod words;
 
 pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
@@ -478,8 +479,16 @@ pub trait Transcode: Send + Sync {
     /// # Errors
     /// Content that the dialect cannot carry, naming the parameter in the client's words.
     fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
-        places::told(request, self.encode(request, to))
+        let (told, lost) = words::told(request, Some(self.speaks()));
+        let encoded = self.encode(&told, to).map(|(body, mut loss)| {
+            loss.advisory.extend(lost);
+            (body, loss)
+        });
+        places::told(&told, encoded)
     }
+
+    /// The dialect.
+    fn speaks(&self) -> DialectId;
 
     /// The same with places in the canonical conversation, as [`places`] names them.
     ///

@@ -1,7 +1,9 @@
 //! What the embedded runtime takes of a canonical request. It has no wire format; its words are the canonical ones.
 
+use std::borrow::Cow;
+
 use super::params::{self, Carriage, Slot};
-use super::places;
+use super::{places, words};
 use crate::domain::chat::{ChatRequest, Loss, Part, Role, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 
@@ -42,12 +44,18 @@ pub(super) fn carries(slot: Slot) -> Carriage {
     }
 }
 
-/// What the runtime cannot honour of a request.
+/// The request as the runtime is told it, and what it cannot honour of it.
 ///
 /// # Errors
 /// Content that it cannot read at all, and values outside their range.
-pub fn loss(request: &ChatRequest) -> Result<Loss, Error> {
-    places::told(request, lost(request).map(|loss| ((), loss))).map(|((), loss)| loss)
+pub fn told(request: &ChatRequest) -> Result<(Cow<'_, ChatRequest>, Loss), Error> {
+    let (told, untold) = words::told(request, None);
+    let loss = lost(&told).map(|mut loss| {
+        loss.advisory.extend(untold);
+        ((), loss)
+    });
+    let ((), loss) = places::told(&told, loss)?;
+    Ok((told, loss))
 }
 
 fn lost(request: &ChatRequest) -> Result<Loss, Error> {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 
 mod cited;
+mod in_words;
+
 use crate::domain::error::ErrorKind;
 use crate::domain::target::Capability;
 
@@ -272,7 +274,7 @@ fn what_is_said_about_a_document_is_told_and_a_wish_for_citations_is_not_lost() 
     assert_eq!((&content[0]["text"], &content[1]["type"]), (&json!("A report of 2019."), &json!("file")));
     assert!(loss.is_empty(), "{loss:?}");
     let (_, loss) = crossed(DialectId::Anthropic, &asked(json!({"enabled": true})), CHAT).unwrap();
-    assert_eq!(loss.semantic, ["messages.content.citations.enabled"]);
+    assert_eq!(loss.advisory, ["messages.content.citations.enabled"]);
 }
 
 #[test]

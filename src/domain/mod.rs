@@ -17,5 +17,6 @@ pub mod problem;
 pub mod quantity;
 pub mod receipt;
 pub mod redact;
+pub mod signature;
 pub mod target;
 pub mod usage;

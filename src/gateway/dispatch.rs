@@ -442,7 +442,8 @@ impl Dispatch {
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
-        let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
+        let (request, loss) = dialect::native::told(&request).map_err(Stop::refused)?;
+        let dropped = self.bearable(loss)?;
         settlement.attempt(target.id, dropped.clone(), false);
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =

@@ -18,6 +18,8 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub(super) use client::in_words;
+
 use bytes::Bytes;
 
 use std::borrow::Cow;
@@ -28,6 +30,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 
 /// The tag of opaque parts that this dialect understands.
@@ -135,6 +138,10 @@ impl Passthrough for Anthropic {
 }
 
 impl Transcode for Anthropic {
+    fn speaks(&self) -> DialectId {
+        DialectId::Anthropic
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 
 /// The tag of opaque parts that this dialect understands.
 const DIALECT: &str = "bedrock";
@@ -80,6 +81,10 @@ impl Egress for Bedrock {
 }
 
 impl Transcode for Bedrock {
+    fn speaks(&self) -> DialectId {
+        DialectId::Bedrock
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

@@ -4,6 +4,7 @@
 //! snake case) are read, since Google takes both.
 
 mod client;
+mod code;
 mod embed;
 mod error;
 mod params;
@@ -17,6 +18,8 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub(super) use code::in_words;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -28,6 +31,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 
 /// The tag of opaque parts that this dialect understands.
@@ -112,6 +116,10 @@ impl Passthrough for Gemini {
 }
 
 impl Transcode for Gemini {
+    fn speaks(&self) -> DialectId {
+        DialectId::Gemini
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

@@ -142,7 +142,10 @@ impl State {
             self.call(choice, call, signature, out);
             return;
         }
-        if let Some(text) = part.text.filter(|text| !text.is_empty()) {
+        // Other dialects have no form for code that ran: it is told in the text, where it stood.
+        let code = part.executable_code.map(|code| code.text());
+        let ran = code.or(part.code_execution_result.map(|result| result.text()));
+        if let Some(text) = part.text.filter(|text| !text.is_empty()).or(ran) {
             self.begin(choice, text.len(), out);
             out.push(if part.thought == Some(true) {
                 ChatEvent::Reasoning { choice, text }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::code::{CodeResult, ExecutableCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -74,6 +75,11 @@ pub(super) struct WirePart<'a> {
     pub(super) function_call: Option<FunctionCall<'a>>,
     #[serde(default)]
     pub(super) inline_data: Option<Blob>,
+    /// Code that the provider ran, and what came of it.
+    #[serde(default)]
+    pub(super) executable_code: Option<ExecutableCode>,
+    #[serde(default)]
+    pub(super) code_execution_result: Option<CodeResult>,
 }
 
 #[derive(Deserialize)]

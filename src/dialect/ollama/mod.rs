@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::{Carriage, DecodeStream, Destination, Egress, EmbedProvider, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 
 /// Longest line of a stream, in bytes: the arguments of a call come in one.
 const MAX_LINE: usize = 16 << 20;
@@ -56,6 +57,10 @@ impl Egress for Ollama {
 }
 
 impl Transcode for Ollama {
+    fn speaks(&self) -> DialectId {
+        DialectId::Ollama
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

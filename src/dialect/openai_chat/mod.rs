@@ -36,6 +36,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::wire::splice::quote;
 
@@ -205,6 +206,10 @@ impl Passthrough for OpenAiChat {
 }
 
 impl Transcode for OpenAiChat {
+    fn speaks(&self) -> DialectId {
+        DialectId::OpenAiChat
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
 /// The tag of opaque parts that this dialect understands.
@@ -156,6 +157,10 @@ impl Passthrough for OpenAiResponses {
 }
 
 impl Transcode for OpenAiResponses {
+    fn speaks(&self) -> DialectId {
+        DialectId::OpenAiResponses
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }

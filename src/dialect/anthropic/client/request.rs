@@ -357,7 +357,7 @@ struct WireSource {
     file_id: Option<String>,
 }
 
-fn source(raw: &RawValue, path: &str) -> Result<Media, Error> {
+pub(super) fn source(raw: &RawValue, path: &str) -> Result<Media, Error> {
     let path = format!("{path}.source");
     let wire: WireSource = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
     let absent = |member: &str| missing(&format!("{path}.{member}"));
