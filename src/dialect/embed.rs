@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use super::Quirks;
 use crate::domain::chat::Json;
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedInput, EmbedRequest};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -36,7 +37,15 @@ pub trait EmbedProvider: Send + Sync {
     ///
     /// # Errors
     /// What can't be written.
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error>;
+    fn encode(&self, request: &EmbedRequest, model: &str, quirks: &Quirks)
+    -> Result<(Cow<'static, str>, Bytes), Error>;
+
+    /// Whether this provider has another form for vectors of a model than clients of the dialect use: their requests are
+    /// then translated as well.
+    fn differs(&self, model: &str, quirks: &Quirks) -> bool {
+        let _ = (model, quirks);
+        false
+    }
 
     /// Decodes the answer.
     ///

@@ -9,7 +9,7 @@ use super::tenants::Owned;
 use crate::admission::Principal;
 use crate::catalogue::Target;
 use crate::dialect::{self, Envelope, Ingress, Slot};
-use crate::domain::embed::EmbedRequest;
+use crate::domain::embed::{EmbedField, EmbedRequest};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::{Operation, WHOLE_OPERATION};
@@ -110,6 +110,14 @@ impl Call {
         match (self.ingress.embeddings(), self.vectors()) {
             (Some(client), Ok(request)) => dialect::embed::missing(request, client, dialect::embeddings(to)),
             _ => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// What is wrong with a request for vectors, with its texts as this client names them.
+    pub(super) fn vectors_in_its_words(&self, error: Error) -> Error {
+        match (error.param.as_deref(), self.ingress.embeddings()) {
+            (Some("input"), Some(client)) => error.param(client.name(EmbedField::Tokens)),
+            _ => error,
         }
     }
 

@@ -219,6 +219,31 @@ async fn what_cohere_has_under_a_path_of_its_own_passes_metered() {
 }
 
 #[tokio::test]
+async fn vectors_of_vertex_are_asked_in_the_models_own_form_whoever_asks() {
+    let alpha =
+        Upstream::start(vec![whole(200, r#"{"embedding":{"values":[0.5]},"usageMetadata":{"promptTokenCount":2}}"#)])
+            .await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway.offer("alpha", "gemini", "embeddings").await;
+    gateway.quirk("alpha", "takes = [\"embedContent\"]").await;
+    let one =
+        json!({"model": "models/alpha/m-1", "content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"});
+    let path = "/v1beta/models/alpha%2Fm-1:batchEmbedContents";
+    let got = ask(&gateway, &Asked { path, key: "x-goog-api-key", body: json!({"requests": [one]}) }).await;
+    assert_eq!((got.status, &got.json()["embeddings"][0]["values"]), (200, &json!([0.5])), "{}", got.text);
+    let seen = alpha.seen().pop().unwrap();
+    assert!(seen.head.contains("/models/m-1:embedContent "), "{}", seen.head);
+    assert_eq!(seen.json(), json!({"content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"}));
+    let two = json!({"requests": [one, one]});
+    let got = ask(&gateway, &Asked { path, key: "x-goog-api-key", body: two }).await;
+    assert_eq!((got.status, got.json()["error"]["status"].as_str()), (400, Some("INVALID_ARGUMENT")), "{}", got.text);
+    let body = json!({"model": "alpha/m-1", "input": ["a", "b"]});
+    let got = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body }).await;
+    assert_eq!((got.status, got.json()["error"]["param"].as_str()), (400, Some("input")), "{}", got.text);
+    assert_eq!(alpha.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn an_operation_that_a_dialect_lacks_is_called_that_and_no_parameter() {
     let alpha = Upstream::start(vec![]).await;
     for (dialect, operation, path) in

@@ -14,6 +14,7 @@ mod response;
 mod stream;
 mod turns;
 mod types;
+mod vertex;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Ollama;
+use crate::dialect::Quirks;
 use crate::dialect::common::malformed;
 use crate::dialect::embed::{EmbedProvider, no_vector, numbers, texts};
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedRequest};
@@ -39,7 +40,7 @@ impl EmbedProvider for Ollama {
         field != EmbedField::Dimensions
     }
 
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error> {
+    fn encode(&self, request: &EmbedRequest, model: &str, _: &Quirks) -> Result<(Cow<'static, str>, Bytes), Error> {
         let input = texts(request, "input")?;
         let body = Request { model, input, truncate: false, dimensions: request.dimensions };
         Ok((Cow::Borrowed("/api/embed"), crate::dialect::models::json(&body)?))
