@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use bytes::{BufMut, BytesMut};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -178,6 +179,21 @@ pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
         Read::Good(value) => Some(value),
         Read::Other(_) => None,
     })
+}
+
+/// Writes an event's data: JSON on one line, and the event's end. What is repeated verbatim (arguments, schemas, labels) may
+/// have come with line ends between its tokens, which would end the line of the event.
+pub(super) fn write_data(out: &mut BytesMut, json: &impl Serialize) {
+    let begin = out.len();
+    // Writing to memory can't fail; the types have no maps with odd keys.
+    let _ = serde_json::to_writer((&mut *out).writer(), json);
+    // Within strings they are escaped.
+    let mut at = begin;
+    while let Some(found) = memchr::memchr2(b'\n', b'\r', &out[at..]) {
+        out[at + found] = b' ';
+        at += found + 1;
+    }
+    out.put_slice(b"\n\n");
 }
 
 /// The beginning of an error body that is not of the dialect, or words for an empty one.

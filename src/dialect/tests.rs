@@ -8,6 +8,7 @@ mod cited;
 mod in_words;
 mod places;
 
+use crate::domain::chat::{ChatResponse, Choice, FinishReason, ToolCall};
 use crate::domain::error::ErrorKind;
 use crate::domain::target::Capability;
 
@@ -246,4 +247,30 @@ fn what_the_responses_api_has_no_word_for_is_refused_mapped_or_listed() {
     assert_eq!(body["tools"], json!([{"type": "custom", "name": "p", "description": "d", "format": flat}]));
     let (body, loss) = with("tools", tool(&json!({"type": "text"}))).unwrap();
     assert!(body["tools"][0].get("format").is_none() && loss.is_empty(), "{body}");
+}
+
+#[test]
+fn what_is_repeated_of_a_request_that_stands_on_many_lines_stays_on_one_in_a_stream() {
+    let parameters = "{\n  \"type\": \"object\",\r\n  \"properties\": {}\n}";
+    let body = Bytes::from(format!(
+        "{{\n\"model\": \"m\", \"input\": \"hi\", \"metadata\": {{\n\"a\": \"b\"}}, \"tools\": [{{\"type\": \"function\", \"name\": \"f\", \"parameters\": {parameters}}}]}}"
+    ));
+    let client = ingress(RESPONSES).unwrap();
+    let envelope = client.envelope(&body, &Located::default()).unwrap();
+    let request = std::sync::Arc::new(client.decode_request(&body, &envelope).unwrap());
+    let call = ToolCall::new("c", "f", "{\n \"a\": \"x\\ny\"\n}");
+    let choice = Choice { tool_calls: vec![call], finish: FinishReason::ToolCalls, ..Choice::new(0) };
+    let answer = ChatResponse { choices: vec![choice], ..ChatResponse::default() };
+    for (dialect, client) in DialectId::ALL.into_iter().filter_map(|dialect| Some((dialect, ingress(dialect)?))) {
+        let rendering = Rendering { request: std::sync::Arc::clone(&request), ..Rendering::example("m", true) };
+        let (mut encoder, mut out) = (client.encode_stream(rendering), BytesMut::new());
+        crate::domain::collect::events(answer.clone()).iter().for_each(|event| encoder.event(event, &mut out));
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let known = ["event: ", "data: "].iter().any(|name| line.starts_with(name));
+            assert!(known, "{dialect:?}: {line:?} in {text}");
+        }
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+        data.for_each(|data| drop(serde_json::from_str::<Value>(data).unwrap()));
+    }
 }

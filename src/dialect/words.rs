@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{anthropic, gemini, places};
+use super::{anthropic, gemini, openai_responses, places};
 use crate::domain::chat::{ChatRequest, Message, Part};
 use crate::domain::id::DialectId;
 
@@ -60,6 +60,7 @@ fn in_words(part: &Part) -> Option<Words> {
     match DialectId::by_name(dialect)? {
         DialectId::Anthropic => anthropic::in_words(raw.as_str()),
         DialectId::Gemini => gemini::in_words(raw.as_str()),
+        DialectId::OpenAiResponses => openai_responses::in_words(raw.as_str()),
         _ => None,
     }
 }

@@ -1,46 +1,83 @@
-//! Code that the provider ran, and what came of it, as text.
-
-use std::borrow::Cow;
+//! Code that the provider ran, and what came of it: read for those dialects of clients that have a form for it, and told as
+//! text in conversations.
 
 use serde::Deserialize;
 
+use super::DIALECT;
 use crate::dialect::words::Words;
+use crate::domain::chat::Part;
 
-#[derive(Debug, Deserialize)]
-pub(super) struct ExecutableCode {
-    #[serde(default)]
-    language: Option<String>,
-    #[serde(default)]
-    code: Option<String>,
+/// What the provider ran, or what came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::dialect) enum Ran {
+    Code {
+        language: String,
+        code: String,
+    },
+    /// What it wrote, and why it failed, if it did.
+    Outcome {
+        output: String,
+        failed: Option<String>,
+    },
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct CodeResult {
-    #[serde(default)]
-    outcome: Option<String>,
-    #[serde(default)]
-    output: Option<String>,
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(rename = "executableCode", alias = "executable_code")]
+    code: Option<Code>,
+    #[serde(rename = "codeExecutionResult", alias = "code_execution_result")]
+    result: Option<Outcome>,
 }
 
-impl ExecutableCode {
-    pub(super) fn text(&self) -> String {
-        let language = self.language.as_deref().filter(|word| *word != "LANGUAGE_UNSPECIFIED");
-        fenced(&language.unwrap_or_default().to_ascii_lowercase(), self.code.as_deref().unwrap_or_default())
+#[derive(Deserialize)]
+struct Code {
+    #[serde(default)]
+    language: String,
+    #[serde(default)]
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    #[serde(default)]
+    outcome: String,
+    #[serde(default)]
+    output: String,
+}
+
+impl Ran {
+    fn read(raw: &str) -> Option<Self> {
+        let wire: Wire = serde_json::from_str(raw).ok()?;
+        let code = wire.code.map(|Code { language, code }| {
+            let language =
+                if language == "LANGUAGE_UNSPECIFIED" { String::new() } else { language.to_ascii_lowercase() };
+            Self::Code { language, code }
+        });
+        code.or(wire.result.map(|Outcome { outcome, output }| {
+            let failed = !matches!(outcome.as_str(), "" | "OUTCOME_OK" | "OUTCOME_UNSPECIFIED");
+            Self::Outcome { output, failed: failed.then_some(outcome) }
+        }))
     }
-}
 
-impl CodeResult {
-    /// Why it failed, if it did, stands before what it wrote.
-    pub(super) fn text(&self) -> String {
-        let failed = self.outcome.as_deref().filter(|word| !matches!(*word, "OUTCOME_OK" | "OUTCOME_UNSPECIFIED"));
-        let output = self.output.as_deref().unwrap_or_default();
-        let output = failed.map_or(Cow::Borrowed(output), |word| Cow::Owned(format!("{word}\n{output}")));
-        fenced("", &output)
+    /// Of a part of an answer.
+    pub(in crate::dialect) fn of(part: &Part) -> Option<Self> {
+        match part {
+            Part::Opaque { dialect, raw } if *dialect == DIALECT => Self::read(raw.as_str()),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Code { language, code } => fenced(language, code),
+            Self::Outcome { output, failed: None } => fenced("", output),
+            Self::Outcome { output, failed: Some(why) } => fenced("", &format!("{why}\n{output}")),
+        }
     }
 }
 
 /// A block on lines of its own, within a fence longer than any in it.
-fn fenced(language: &str, text: &str) -> String {
+pub(in crate::dialect) fn fenced(language: &str, text: &str) -> String {
     let mut fence = "```".to_owned();
     while text.contains(&fence) {
         fence.push('`');
@@ -51,14 +88,5 @@ fn fenced(language: &str, text: &str) -> String {
 
 /// A part of a client that is one of the two.
 pub(in crate::dialect) fn in_words(raw: &str) -> Option<Words> {
-    #[derive(Deserialize)]
-    struct Part {
-        #[serde(rename = "executableCode", alias = "executable_code")]
-        code: Option<ExecutableCode>,
-        #[serde(rename = "codeExecutionResult", alias = "code_execution_result")]
-        result: Option<CodeResult>,
-    }
-    let part: Part = serde_json::from_str(raw).ok()?;
-    let text = part.code.map(|code| code.text()).or(part.result.map(|result| result.text()))?;
-    Some(Words::text(text))
+    Ran::read(raw).map(|ran| Words::text(ran.text()))
 }

@@ -19,7 +19,7 @@ mod vertex;
 #[cfg(test)]
 mod tests;
 
-pub(super) use code::in_words;
+pub(super) use code::{Ran, fenced, in_words};
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

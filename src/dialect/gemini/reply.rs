@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::DIALECT;
 use super::error::{self, WireError};
 use super::types::{
     Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
     TokenCandidate, WirePart, WireUsage, Word,
 };
 use crate::dialect::{Observed, spans};
-use crate::domain::chat::{ChatEvent, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob};
+use crate::domain::chat::{ChatEvent, Citation, FinishReason, Json, Media, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
@@ -71,7 +72,8 @@ impl State {
             self.observed.model = Some(model.into_owned());
         }
         let reported = answer.usage_metadata.is_some();
-        if let Some(usage) = answer.usage_metadata {
+        let usage = answer.usage_metadata.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
+        if let Some(usage) = usage {
             let service = match &usage.service_tier {
                 Some(Word::Text(word)) => ServiceTier::read(word),
                 // Zero is what says nothing.
@@ -142,10 +144,13 @@ impl State {
             self.call(choice, call, signature, out);
             return;
         }
-        // Other dialects have no form for code that ran: it is told in the text, where it stood.
-        let code = part.executable_code.map(|code| code.text());
-        let ran = code.or(part.code_execution_result.map(|result| result.text()));
-        if let Some(text) = part.text.filter(|text| !text.is_empty()).or(ran) {
+        let ran = [("executableCode", part.executable_code), ("codeExecutionResult", part.code_execution_result)];
+        for (name, raw) in ran.into_iter().filter_map(|(name, raw)| Some((name, raw?.get()))) {
+            self.begin(choice, raw.len(), out);
+            let part = Part::Opaque { dialect: DIALECT, raw: Json::new(format!("{{\"{name}\":{raw}}}")) };
+            out.push(ChatEvent::Media { choice, part });
+        }
+        if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.begin(choice, text.len(), out);
             out.push(if part.thought == Some(true) {
                 ChatEvent::Reasoning { choice, text }
@@ -546,7 +551,7 @@ impl WireUsage {
                 Some(Word::Number(n)) => *n == number,
                 None => false,
             };
-            list.iter().flatten().filter(of).filter_map(|m| m.token_count).sum::<u64>()
+            list.iter().flatten().filter(of).filter_map(|m| m.token_count).fold(0, u64::saturating_add)
         };
         // What was cached of a kind is in the cached part, not in the kind's own.
         let fresh = |word: &str, number: i64| {
@@ -562,18 +567,18 @@ impl WireUsage {
         let answer = self.candidates_token_count.unwrap_or(0);
         let image_out = modal(&self.candidates_tokens_details, "IMAGE", 2).min(answer);
         let audio_out = modal(&self.candidates_tokens_details, "AUDIO", 4).min(answer - image_out);
-        Some(
-            Usage::ZERO
-                .with(Bucket::Input, rest - audio - image + self.tool_use_prompt_token_count.unwrap_or(0))
-                .with(Bucket::CacheRead, cached)
-                .with(Bucket::InputAudio, audio)
-                .with(Bucket::InputImage, image)
-                .with(Bucket::Output, answer - image_out - audio_out)
-                .with(Bucket::Reasoning, self.thoughts_token_count.unwrap_or(0))
-                .with(Bucket::OutputImage, image_out)
-                .with(Bucket::OutputAudio, audio_out)
-                .with(Bucket::Search, searches),
-        )
+        let tools = self.tool_use_prompt_token_count.unwrap_or(0);
+        Usage::ZERO
+            .with(Bucket::Input, (rest - audio - image).saturating_add(tools))
+            .with(Bucket::CacheRead, cached)
+            .with(Bucket::InputAudio, audio)
+            .with(Bucket::InputImage, image)
+            .with(Bucket::Output, answer - image_out - audio_out)
+            .with(Bucket::Reasoning, self.thoughts_token_count.unwrap_or(0))
+            .with(Bucket::OutputImage, image_out)
+            .with(Bucket::OutputAudio, audio_out)
+            .with(Bucket::Search, searches)
+            .plausible()
     }
 }
 

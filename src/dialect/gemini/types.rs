@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::code::{CodeResult, ExecutableCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,8 +13,8 @@ pub(super) struct Answer<'a> {
     pub(super) candidates: Option<Vec<Candidate<'a>>>,
     #[serde(default)]
     pub(super) prompt_feedback: Option<Feedback>,
-    #[serde(default)]
-    pub(super) usage_metadata: Option<WireUsage>,
+    #[serde(borrow, default)]
+    pub(super) usage_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) model_version: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -76,10 +75,10 @@ pub(super) struct WirePart<'a> {
     #[serde(default)]
     pub(super) inline_data: Option<Blob>,
     /// Code that the provider ran, and what came of it.
-    #[serde(default)]
-    pub(super) executable_code: Option<ExecutableCode>,
-    #[serde(default)]
-    pub(super) code_execution_result: Option<CodeResult>,
+    #[serde(borrow, default)]
+    pub(super) executable_code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) code_execution_result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -100,7 +100,8 @@ pub(super) fn answer(predictions: &[Prediction<'_>]) -> Result<EmbedAnswer, Fail
     let whole = |count: f64| ((0.0..1e12).contains(&count) && count.fract() == 0.0).then_some(count as u64);
     let counted = |one: &Prediction<'_>| one.embeddings.statistics.as_ref()?.token_count.and_then(whole);
     let tokens = predictions.iter().map(counted).collect::<Option<Vec<u64>>>();
-    let usage = tokens.map(|counts| Usage::ZERO.with(Bucket::Input, counts.into_iter().sum()));
+    let sum = |counts: Vec<u64>| counts.into_iter().fold(0, u64::saturating_add);
+    let usage = tokens.and_then(|counts| Usage::ZERO.with(Bucket::Input, sum(counts)).plausible());
     Ok(EmbedAnswer { vectors, model: None, usage })
 }
 

@@ -50,7 +50,7 @@ impl EmbedProvider for Ollama {
         let answer: Answer<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
         let vectors = answer.embeddings.iter().map(|v| numbers(v.get()).ok_or_else(no_vector));
         let vectors = vectors.collect::<Result<_, _>>()?;
-        let usage = answer.prompt_eval_count.map(|count| Usage::ZERO.with(Bucket::Input, count));
+        let usage = answer.prompt_eval_count.and_then(|count| Usage::ZERO.with(Bucket::Input, count).plausible());
         Ok(EmbedAnswer { vectors, model: answer.model, usage })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::said::{Answer, Audio, Lenient, Said, SearchResult, WireCall, WireChoice, WireLogprob};
 use crate::dialect::{DecodeStream, Observed, Quirks};
 use crate::domain::chat::{
-    ChatEvent, ChatResponse, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
+    ChatEvent, ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
 };
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
@@ -35,6 +35,10 @@ pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Fai
     let mut state = State { streamed: false, ..State::new(quirks) };
     let mut events = Vec::new();
     state.answer(answer, quirks, &mut events)?;
+    let asks = |open: &OpenChoice| {
+        open.calls.is_empty() && matches!(open.finish.as_deref(), Some("tool_calls" | "function_call"))
+    };
+    let asking: Vec<u32> = state.choices.iter().filter(|(_, open)| asks(open)).map(|(number, _)| *number).collect();
     state.observed.finished = true;
     state.finish(&mut events);
     let mut collector = Collector::default();
@@ -42,6 +46,11 @@ pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Fai
         collector.take(event)?;
     }
     let mut response = collector.finish()?;
+    // Calls are what it ended for, and there are none, nor an answer instead.
+    let silent = |choice: &Choice| choice.content.iter().all(|part| matches!(part, Part::Reasoning { .. }));
+    if response.choices.iter().any(|choice| asking.contains(&choice.index) && silent(choice)) {
+        return Err(no_message());
+    }
     response.served = service_tier.as_deref().and_then(ServiceTier::read);
     response.service_tier = service_tier;
     Ok(response)
@@ -243,8 +252,10 @@ impl State {
             self.begin(image.image_url.url.len(), out);
             out.push(ChatEvent::Media { choice, part: Part::Image(media(image.image_url.url)) });
         }
-        if let Some(audio) = said.audio.and_then(Lenient::good) {
-            self.audio(choice, audio, out);
+        match said.audio {
+            Some(Lenient::Good(audio)) => self.audio(choice, audio, out),
+            Some(Lenient::Other(_)) => return Err(unreadable()),
+            None => {}
         }
         for annotation in said.annotations.and_then(Lenient::good).unwrap_or_default() {
             if let Some(cited) = annotation.url_citation {
@@ -300,6 +311,7 @@ impl State {
                         }
                     }
                     (_, _, Some(text)) => self.text(choice, text, out),
+                    ("text", _, None) => return Err(unreadable()),
                     _ => {}
                 }
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::decode;
-use super::extras::{self, Annotation, Call, Image, Logprobs};
+use super::extras::{self, Annotation, Call, Executed, Image, Logprobs};
 use super::functions::FunctionCall;
 use super::types::{Content, Delta, InsideError};
 use super::usage::WireUsage;
@@ -107,6 +107,8 @@ struct WireMessage<'a> {
     annotations: Vec<Annotation<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<Image>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executed_code: Vec<Executed>,
 }
 
 /// `usage` as this dialect counts it: cached tokens within the prompt, thinking within the completion.
@@ -143,7 +145,7 @@ impl UsageOut {
         Self {
             prompt_tokens: usage.input_tokens(),
             completion_tokens: usage.output_tokens(),
-            total_tokens: usage.input_tokens() + usage.output_tokens(),
+            total_tokens: usage.input_tokens().saturating_add(usage.output_tokens()),
             prompt_tokens_details: PromptOut {
                 cached_tokens: usage.get(Bucket::CacheRead),
                 cache_write_tokens: usage.get(Bucket::CacheWrite).saturating_add(usage.get(Bucket::CacheWrite1h)),
@@ -202,6 +204,7 @@ fn choice(choice: &Choice, legacy: bool) -> WireChoice<'_> {
             reasoning_details: signatures.flat_map(extras::details).collect(),
             annotations: extras::annotations(&choice.citations),
             images: choice.content.iter().filter_map(extras::image).collect(),
+            executed_code: choice.content.iter().filter_map(Executed::of).collect(),
         },
         logprobs: extras::logprobs(&choice.logprobs),
         finish_reason: if legacy { legacy_finish(choice.finish) } else { finish(choice.finish) },

@@ -21,6 +21,9 @@ mod tools;
 mod turns;
 mod types;
 mod usage;
+mod words;
+
+pub(super) use words::in_words;
 
 use std::borrow::Cow;
 

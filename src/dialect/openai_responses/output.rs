@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::tools::{self, Called};
+use crate::dialect::gemini::Ran;
 use crate::dialect::spans::{self, Piece};
 use crate::domain::chat::{ChatRequest, Choice, Citation, FinishReason, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::id::DialectId;
@@ -52,6 +53,20 @@ pub(super) enum Item {
         status: &'static str,
         result: Option<String>,
     },
+    CodeInterpreterCall {
+        id: String,
+        status: &'static str,
+        container_id: &'static str,
+        code: Option<String>,
+        outputs: Option<Vec<LogsOut>>,
+    },
+}
+
+/// What code wrote.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "logs")]
+pub(super) struct LogsOut {
+    logs: String,
 }
 
 /// A part of a message.
@@ -160,7 +175,8 @@ impl Item {
             | Self::Reasoning { id, .. }
             | Self::FunctionCall { id, .. }
             | Self::CustomToolCall { id, .. }
-            | Self::ImageGenerationCall { id, .. } => id,
+            | Self::ImageGenerationCall { id, .. }
+            | Self::CodeInterpreterCall { id, .. } => id,
         }
     }
 
@@ -170,7 +186,8 @@ impl Item {
             Self::Message { status, .. }
             | Self::FunctionCall { status, .. }
             | Self::CustomToolCall { status, .. }
-            | Self::ImageGenerationCall { status, .. } => *status = as_what,
+            | Self::ImageGenerationCall { status, .. }
+            | Self::CodeInterpreterCall { status, .. } => *status = as_what,
             Self::Reasoning { .. } => {}
         }
     }
@@ -216,7 +233,7 @@ pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec
                     encrypted_content: signature.as_ref().map(shown),
                 });
             }
-            part => items.extend(image(part, answer, items.len())),
+            part => items.extend(image(part, answer, items.len()).or(ran(part, answer, items.len()))),
         }
     }
     sign(&mut items, choice, answer);
@@ -265,6 +282,19 @@ pub(super) fn image(part: &Part, answer: &str, at: usize) -> Option<Item> {
     let Part::Image(media) = part else { return None };
     let MediaSource::Base64 { data, .. } = &media.source else { return None };
     Some(Item::ImageGenerationCall { id: item_id("ig", answer, at), status: COMPLETED, result: Some(data.clone()) })
+}
+
+/// Code that another provider ran, as if this dialect's tool had run it; what came of it is an item of its own.
+pub(super) fn ran(part: &Part, answer: &str, at: usize) -> Option<Item> {
+    let (code, outputs) = match Ran::of(part)? {
+        Ran::Code { code, .. } => (Some(code), None),
+        Ran::Outcome { output, failed } => {
+            let logs = failed.map_or(output.clone(), |why| format!("{why}\n{output}"));
+            (None, Some(vec![LogsOut { logs }]))
+        }
+    };
+    let id = item_id("ci", answer, at);
+    Some(Item::CodeInterpreterCall { id, status: COMPLETED, container_id: "", code, outputs })
 }
 
 /// The id of an answer in this dialect's form.

@@ -14,6 +14,7 @@ use super::references;
 use super::response::{Head, ResponseOut, State};
 use super::tools::custom_input;
 use super::usage::UsageOut;
+use crate::dialect::common::write_data;
 use crate::dialect::{EncodeStream, Kept, Rendering, spans};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Part, Signature, TokenLogprob};
 use crate::domain::error::Error;
@@ -107,9 +108,7 @@ impl Wire {
         out.put_slice(b"event: ");
         out.put_slice(event.r#type.as_bytes());
         out.put_slice(b"\ndata: ");
-        // Writing to memory can't fail; the types have no maps with odd keys.
-        let _ = serde_json::to_writer(out.writer(), &event);
-        out.put_slice(b"\n\n");
+        write_data(out, &event);
     }
 }
 
@@ -365,7 +364,8 @@ impl Encoder {
                 input.push_str(fragment);
                 "response.custom_tool_call_input.delta"
             }
-            Item::Message { .. } | Item::Reasoning { .. } | Item::ImageGenerationCall { .. } => return,
+            Item::Message { .. } | Item::Reasoning { .. } => return,
+            Item::ImageGenerationCall { .. } | Item::CodeInterpreterCall { .. } => return,
         };
         let event = Event { delta: Some(fragment), ..about(kind, &self.items[at], at) };
         self.wire.send(event, out);
@@ -386,7 +386,8 @@ impl Encoder {
                     self.wire.send(Event { part, summary_index, ..done }, out);
                 }
             }
-            Item::FunctionCall { .. } | Item::CustomToolCall { .. } | Item::ImageGenerationCall { .. } => {}
+            Item::FunctionCall { .. } | Item::CustomToolCall { .. } => {}
+            Item::ImageGenerationCall { .. } | Item::CodeInterpreterCall { .. } => {}
         }
         self.done(at, status, out);
     }
@@ -414,7 +415,10 @@ impl Encoder {
                     let done = about("response.custom_tool_call_input.done", item, call.at);
                     Event { input: Some(input), ..done }
                 }
-                Item::Message { .. } | Item::Reasoning { .. } | Item::ImageGenerationCall { .. } => continue,
+                Item::Message { .. }
+                | Item::Reasoning { .. }
+                | Item::ImageGenerationCall { .. }
+                | Item::CodeInterpreterCall { .. } => continue,
             };
             self.wire.send(event, out);
             self.done(call.at, if number + 1 == count { last } else { COMPLETED }, out);
@@ -422,7 +426,8 @@ impl Encoder {
     }
 
     fn media(&mut self, part: &Part, out: &mut BytesMut) {
-        let Some(item) = output::image(part, &self.rendering.id, self.items.len()) else { return };
+        let (answer, at) = (&self.rendering.id, self.items.len());
+        let Some(item) = output::image(part, answer, at).or(output::ran(part, answer, at)) else { return };
         self.close_open(COMPLETED, out);
         let at = self.add(item, out);
         self.done(at, COMPLETED, out);

@@ -16,11 +16,10 @@ fn said(body: &Value) -> String {
 }
 
 #[test]
-fn code_that_gemini_ran_is_told_in_the_text_of_an_answer() {
+fn code_that_gemini_ran_stands_in_an_answer_in_the_clients_form_and_comes_back_as_text() {
     let parts = json!([{"text": "Let me see."}, {"executableCode": {"language": "PYTHON", "code": "print(1)"}, "thoughtSignature": "c2ln"},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}},
         {"codeExecutionResult": {"outcome": "OUTCOME_FAILED", "output": "```"}}, {"text": "It is 1."}]);
-    let want = "Let me see.\n```python\nprint(1)\n```\n\n```\n1\n```\n\n````\nOUTCOME_FAILED\n```\n````\nIt is 1.";
     let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
     let transcode = egress(DialectId::Gemini).unwrap().transcode();
     let text = |response: &ChatResponse| -> String {
@@ -28,14 +27,64 @@ fn code_that_gemini_ran_is_told_in_the_text_of_an_answer() {
         texts.filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
     };
     let whole = transcode.decode_response(body.to_string().as_bytes(), &Quirks::default()).unwrap();
-    assert_eq!(text(&whole), want);
+    assert_eq!(text(&whole), "Let me see.It is 1.", "it is no part of the text");
     let frames = parts.as_array().unwrap().iter().map(|part| json!({"candidates": [{"content": {"parts": [part]}}]}));
     let last = json!({"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]});
     let stream: String = frames.chain([last]).map(|frame| format!("data: {frame}\r\n\r\n")).collect();
     let (events, result, _) =
         crate::dialect::corpus::decode(transcode.decode_stream(&Quirks::default()), stream.as_bytes(), 7);
     result.unwrap();
-    assert_eq!(text(&crate::dialect::corpus::gather(events)), want);
+    let streamed = crate::dialect::corpus::gather(events);
+    assert_eq!(text(&streamed), "Let me see.It is 1.");
+    for answer in [&whole, &streamed] {
+        let shown = |client: DialectId| -> Value {
+            let whole = ingress(client).unwrap().encode_response(answer, &Rendering::example("m", false));
+            serde_json::from_slice(&whole).unwrap()
+        };
+        let code = json!([{"type": "code", "language": "python", "code": "print(1)"}, {"type": "output", "output": "1\n"},
+            {"type": "output", "output": "```", "failed": "OUTCOME_FAILED"}]);
+        assert_eq!(shown(CHAT)["choices"][0]["message"]["executed_code"], code);
+        let message = shown(DialectId::Anthropic);
+        let kinds: Vec<_> =
+            message["content"].as_array().unwrap().iter().map(|b| b["type"].as_str().unwrap()).collect();
+        assert_eq!(
+            kinds.iter().filter(|kind| **kind != "thinking").copied().collect::<Vec<_>>(),
+            ["text", "server_tool_use", "code_execution_tool_result", "code_execution_tool_result", "text"]
+        );
+        let of = |kind: &str| message["content"].as_array().unwrap().iter().find(|b| b["type"] == kind).unwrap();
+        assert_eq!(of("server_tool_use")["id"], of("code_execution_tool_result")["tool_use_id"]);
+        let response = shown(RESPONSES);
+        let items =
+            response["output"].as_array().unwrap().iter().filter(|item| item["type"] == "code_interpreter_call");
+        assert_eq!(
+            items.clone().map(|item| item["code"].clone()).collect::<Vec<_>>(),
+            [json!("print(1)"), json!(null), json!(null)]
+        );
+        let back = json!({"model": "m", "input": response["output"]});
+        let (sent, loss) = crossed(RESPONSES, &back, DialectId::Gemini).unwrap();
+        assert!(said(&sent).contains("```python\nprint(1)\n```") && said(&sent).contains("```\n1\n```"), "{sent}");
+        assert!(loss.semantic.is_empty(), "{loss:?}");
+        let turns = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": message["content"]}, {"role": "user", "content": "go"}]);
+        let (sent, _) = crossed(
+            DialectId::Anthropic,
+            &json!({"model": "m", "max_tokens": 9, "messages": turns}),
+            DialectId::Gemini,
+        )
+        .unwrap();
+        assert!(said(&sent).contains("```python\nprint(1)\n```") && said(&sent).contains("```\n1\n```"), "{sent}");
+        let mut events = crate::domain::collect::events(answer.clone());
+        events.retain(|event| !matches!(event, ChatEvent::ReasoningSignature { .. }));
+        for (client, wanted) in [
+            (CHAT, "\"executed_code\":[{\"type\":\"code\""),
+            (RESPONSES, "\"type\":\"code_interpreter_call\""),
+            (DialectId::Anthropic, "\"type\":\"server_tool_use\""),
+        ] {
+            let (mut encoder, mut out) =
+                (ingress(client).unwrap().encode_stream(Rendering::example("m", false)), BytesMut::new());
+            events.iter().for_each(|event| encoder.event(event, &mut out));
+            assert!(String::from_utf8_lossy(&out).contains(wanted), "{client:?}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::answer::CODE_TOOL;
 use super::request;
+use crate::dialect::gemini::fenced;
 use crate::dialect::words::Words;
 use crate::domain::chat::Part;
 
@@ -19,6 +21,9 @@ struct Block<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     citations: Option<Citations>,
+    name: Option<String>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +61,25 @@ pub(in crate::dialect) fn in_words(raw: &str) -> Option<Words> {
             Some(Words { parts: told(head, source.content?)?, lost: &[] })
         }
         // All tools are known to a provider that has no search for them: the reference says which was found.
+        "server_tool_use" if block.name.as_deref() == Some(CODE_TOOL) => {
+            #[derive(Deserialize)]
+            struct Input {
+                code: String,
+            }
+            let input: Input = serde_json::from_str(block.input?.get()).ok()?;
+            Some(Words::text(fenced("python", &input.code)))
+        }
+        "code_execution_tool_result" => {
+            #[derive(Deserialize)]
+            struct Outcome {
+                stdout: String,
+                stderr: String,
+            }
+            let outcome: Outcome = serde_json::from_str(block.content?.get()).ok()?;
+            let lines = [outcome.stderr, outcome.stdout];
+            let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+            Some(Words::text(fenced("", &lines.join("\n"))))
+        }
         "tool_reference" => block.tool_name.map(Words::text),
         _ => None,
     }

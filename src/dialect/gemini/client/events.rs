@@ -49,7 +49,8 @@ impl Encoder {
             out.put_slice(body);
         } else {
             out.put_slice(b"data: ");
-            out.put_slice(body);
+            // Line ends between the tokens of a call's arguments would end the line.
+            out.extend(body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
             out.put_slice(b"\r\n\r\n");
         }
         self.elements += 1;
