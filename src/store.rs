@@ -60,6 +60,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/009.sql"),
     include_str!("store/010.sql"),
     include_str!("store/011.sql"),
+    include_str!("store/012.sql"),
 ];
 
 impl Store {

@@ -84,6 +84,7 @@ struct Deciding {
     hedges: IntCounterVec,
     retries_refused: IntCounterVec,
     shadow: IntCounterVec,
+    facts_end: IntGaugeVec,
     keys: Keys,
 }
 
@@ -92,6 +93,16 @@ impl Deciding {
         let ints = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         Ok(Self {
             keys: Keys::new(registry)?,
+            facts_end: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stellwerk_facts_expire_timestamp_seconds",
+                        "When the residency facts of what is configured turn stale; after that they count as unknown.",
+                    ),
+                    &["endpoint"],
+                )?,
+            )?,
             policy_errors: ints(
                 "stellwerk_policy_errors_total",
                 "Requests refused because a route's condition could not be evaluated.",
@@ -297,6 +308,12 @@ impl Metrics {
     pub fn locals<'m>(&self, models: impl Iterator<Item = (&'m str, bool)>) {
         self.local_up.reset();
         models.for_each(|(model, up)| self.local_up.with_label_values(&[model]).set(i64::from(up)));
+    }
+
+    /// When which residency facts turn stale, in seconds since 1970.
+    pub fn facts_end(&self, ends: impl Iterator<Item = (String, i64)>) {
+        self.deciding.facts_end.reset();
+        ends.for_each(|(of, at)| self.deciding.facts_end.with_label_values(&[&*of]).set(at));
     }
 
     /// A key was refused (`refused`, `exhausted`, `limited`), or none had room (`no_room`).

@@ -22,6 +22,10 @@ pub(super) struct Explain {
     max_output: Option<u64>,
     #[serde(default)]
     stream: bool,
+    operation: Option<String>,
+    #[serde(default)]
+    needs: Vec<String>,
+    user: Option<String>,
     key: Option<String>,
     policy: Option<String>,
     require: Option<String>,
@@ -42,6 +46,9 @@ impl Explain {
             input_tokens: self.input_tokens,
             max_output: self.max_output,
             stream: self.stream,
+            operation: self.operation,
+            needs: self.needs,
+            user: self.user,
             key: self.key,
             policy: self.policy,
             require: self.require,

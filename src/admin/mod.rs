@@ -83,9 +83,8 @@ impl AdminPlane {
                 })?;
                 let question = ask.into_question();
                 let key = question.key.as_deref().map(|id| {
-                    self.keys
-                        .by_id(id)
-                        .ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "there is no such active key"))
+                    let missing = || Error::new(ErrorKind::InvalidRequest, format!("there is no active key `{id}`"));
+                    self.keys.by_id(id).ok_or_else(missing)
                 });
                 Ok(text(&self.gateway.explain(&question, key.transpose()?.as_deref())?))
             }
@@ -182,6 +181,7 @@ impl AdminPlane {
         let snapshot = self.gateway.snapshot();
         shared.metrics.locals(snapshot.locals());
         shared.metrics.headroom(&snapshot.headroom(shared.now()));
+        shared.metrics.facts_end(snapshot.catalogue.facts_end().into_iter().map(|end| (end.of, end.at.0 / 1000)));
         let mut response = text(&shared.metrics.render());
         let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, format);

@@ -75,7 +75,8 @@ impl AdminPlane {
                     Err(why) => return Ok(refused(&Refused::Set(why))),
                 };
                 let author = author.unwrap_or_else(|| ADMIN.to_owned());
-                self.put(Apply { set, author, message: message.unwrap_or_default(), expect, force }).await
+                let message = message.unwrap_or_default();
+                self.put(Apply { set, from: None, author, message, expect, force }).await
             }
             (&Method::POST, "rollback") => {
                 let back: Back = read(body).await?;
@@ -86,7 +87,7 @@ impl AdminPlane {
                 let (version, set) = self.version(id).await?;
                 let author = back.author.unwrap_or_else(|| ADMIN.to_owned());
                 let message = back.message.unwrap_or_else(|| format!("rollback to version {}", version.seq));
-                self.put(Apply { set, author, message, expect: back.expect, force: back.force }).await
+                self.put(Apply { set, from: None, author, message, expect: back.expect, force: back.force }).await
             }
             (&Method::GET, "versions") => self.versions().await,
             (&Method::GET, path) => match path.strip_prefix("versions/") {
@@ -106,7 +107,7 @@ impl AdminPlane {
         let config = Arc::clone(&self.gateway.snapshot().config);
         let checked = self.blocking(move |_| {
             let set = PolicySet::new(files).map_err(Refused::Set)?;
-            versions::validate(&config, &set, now()).map(|()| set.hash())
+            versions::validate(&config, &set, None, now()).map(|()| set.hash())
         });
         Ok(checked.await?.map_or_else(|why| refused(&why), |hash| answer(&json!({ "ok": true, "hash": hash }))))
     }

@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use crate::admin::AdminPlane;
 use crate::admission::{KeyRing, MASTER_KEY_ENV, Vault};
 use crate::config::Config;
-use crate::gateway::{Gateway, LocalModels, Shared, Snapshot};
+use crate::gateway::{self, Gateway, LocalModels, Shared, Snapshot};
 use crate::health;
-use crate::ledger::{Ledger, LedgerWriter};
+use crate::ledger::{Ledger, LedgerWriter, objects};
 use crate::server::{self, DataPlane, Limits, Stop};
 use crate::store::{Durability, Store};
 use crate::telemetry::Metrics;
@@ -132,6 +132,7 @@ impl App {
         let drain = || stop.drain.clone();
         servers.spawn(watch::reload(Arc::clone(&gateway), Arc::clone(&locals), sources, versions, asked, drain()));
         servers.spawn(watch::files(Arc::clone(&gateway), file, reloads.clone(), drain()));
+        servers.spawn(watch::facts(Arc::clone(&gateway), drain()));
         servers.spawn(watch::keys(keys, store.clone(), drain()));
         servers.spawn(watch::tenants(vault, Arc::clone(&gateway), drain()));
         servers.spawn(watch::measurements(Arc::clone(&gateway), store, drain()));
@@ -224,6 +225,13 @@ fn open(dir: &Path, durability: Durability, capacity: usize, days: u32) -> Resul
     keys.ensure_first_key(&store, &dir.join(FIRST_KEY)).map_err(|e| e.to_string())?;
     let token = files::secret(&dir.join(ADMIN_TOKEN))?;
     let (ledger, writer) = LedgerWriter::start(&store, capacity, days).map_err(|e| e.to_string())?;
+    for left in objects::left_nameless(&store, gateway::now()).map_err(|e| e.to_string())? {
+        tracing::error!(
+            name = %left.id, kind = left.kind.name(), target = %left.target, tenant = %left.tenant,
+            "the process ended before the provider's answer: something may lie there that has no name here, and if it is a \
+             batch, its results will not be in the ledger"
+        );
+    }
     let vault = Vault::new(store.clone(), dir.to_owned(), std::env::var(MASTER_KEY_ENV).ok().map(Into::into));
     Ok((store, Arc::new(keys), Arc::new(vault), token, ledger, writer))
 }

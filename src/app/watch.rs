@@ -2,7 +2,7 @@
 //!
 //! A reload reads everything anew, checks it all, and swaps; a file with a problem never replaces a good one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,6 +25,8 @@ use crate::versions::{self, PolicySet, Versions};
 const LOOK: Duration = Duration::from_millis(250);
 /// How often measurements are written down.
 const MEASUREMENTS: Duration = Duration::from_secs(30);
+/// How soon it is said that residency facts turn stale, or have.
+const FACTS: Duration = Duration::from_secs(60);
 /// How soon a key made or revoked by another process is known.
 const KEYS: Duration = Duration::from_millis(500);
 
@@ -197,6 +199,25 @@ pub(super) async fn measurements(gateway: Arc<Gateway>, store: Store, stop: Canc
         if last {
             return;
         }
+    }
+}
+
+/// Says once of residency facts that they will turn stale soon, and once that they have: from then on requirements refuse
+/// what was admitted.
+pub(super) async fn facts(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(FACTS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut said = BTreeSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = gateway.shared().now();
+        let ends = gateway.snapshot().catalogue.facts_end();
+        let told: BTreeSet<String> = ends.iter().filter_map(|end| end.warning(now)).collect();
+        told.difference(&said).for_each(|warning| tracing::warn!("{warning}"));
+        said = told;
     }
 }
 

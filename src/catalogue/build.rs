@@ -134,7 +134,7 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
         if ids.insert(model.id.get_ref(), ()).is_some() {
             reader.problem(&model.id, format!("two models have the id `{}`", model.id.get_ref()));
         }
-        models(reader, raw, model, dialect, &endpoints, around, catalogue);
+        models(reader, raw, model, (dialect, &quirks), &endpoints, around, catalogue);
     }
     catalogue.providers.push(Provider { name, title: raw.title.clone(), docs: raw.docs.clone() });
 }
@@ -180,7 +180,7 @@ fn models(
     reader: &mut Reader<'_>,
     raw: &raw::Provider,
     model: &raw::Model,
-    dialect: DialectId,
+    (dialect, quirks): (DialectId, &Quirks),
     endpoints: &[Built],
     around: &Surroundings<'_>,
     catalogue: &mut Catalogue,
@@ -245,11 +245,13 @@ fn models(
             cancel_stops_billing: endpoint.cancel_stops_billing,
             configured: *dialable && served,
             reachable: *reachable,
+            translated: crate::dialect::egress(dialect).map_or(&[], |egress| egress.tiers(quirks)),
             tiered: sells(raw, &[ServiceTier::Flex, ServiceTier::Priority]),
             fast: sells(raw, &[ServiceTier::Fast]),
         };
         catalogue.targets.push(target);
-        catalogue.places.push(Places::new(reader.file, reader.text, model, endpoint));
+        let token = raw.token.as_ref();
+        catalogue.places.push(Places::new(reader.file, reader.text, (model, endpoint, token)));
         catalogue.target_endpoint.push(*index);
     }
 }

@@ -22,6 +22,7 @@ use crate::shape;
 
 pub use crate::domain::target::Target;
 pub use embedded::embedded;
+pub use places::FactsEnd;
 
 /// The quality ladder, lowest first. `min_tier` admits a rung and what stands above it.
 pub const TIERS: [&str; 7] = ["test", "tiny", "small", "standard", "reasoning", "frontier", "frontier-reasoning"];

@@ -141,10 +141,10 @@ fn stale_facts_and_models_without_a_price_are_warnings() {
     assert_eq!(told("2026-01-01", true), [unpriced]);
     let soon = told("2026-05-22", true);
     assert!(
-        matches!(&soon[..], [facts, price] if facts.contains("turn stale in 10 days") && price == unpriced),
+        matches!(&soon[..], [facts, price] if facts.contains("of x@main turn stale on 2026-06-01") && price == unpriced),
         "{soon:?}"
     );
-    assert!(told("2026-06-02", true)[0].contains("are stale"));
+    assert!(told("2026-06-02", true)[0].contains("of x@main are stale since 2026-06-01"));
     assert_eq!(told("2026-06-02", false), Vec::<String>::new(), "what nobody uses is nobody's worry");
 }
 

@@ -24,7 +24,8 @@ Exit code: 0 explained, also where the answer is a refusal; 1 no such policy, ke
 Examples:
   stellwerk explain reasoning
   stellwerk explain reasoning --down 'local/*' --require 'processing=EU,local; retention_days=0'
-  stellwerk explain gpt-4o --key key_... --input-tokens 20000 --stream
+  stellwerk explain gpt-4o --key key_... --input-tokens 20000 --stream --needs tools,image
+  stellwerk explain text-embedding-3-small --operation embeddings
   stellwerk explain --request req_0123456789abcdef0123456789abcdef";
 
 /// Show how a request would be decided, and why.
@@ -46,6 +47,15 @@ pub(super) struct Explain {
     /// A stream is asked for.
     #[arg(long)]
     stream: bool,
+    /// What is asked, such as `embeddings`; without it a conversation.
+    #[arg(long)]
+    operation: Option<String>,
+    /// What the target must be able to do, such as `tools,image`.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    needs: Vec<String>,
+    /// The client's user, by whom shares and canaries may be kept.
+    #[arg(long)]
+    user: Option<String>,
     /// The id of the key that asks (see `stellwerk keys list`); without it the `default` policy alone holds.
     #[arg(long)]
     key: Option<String>,
@@ -91,6 +101,7 @@ impl Explain {
     fn ask_running(&self, config: &Config) -> Result<Option<String>, Failed> {
         let body = serde_json::json!({
             "model": self.model, "input_tokens": self.input_tokens, "max_output": self.max_output, "stream": self.stream,
+            "operation": self.operation, "needs": self.needs, "user": self.user,
             "key": self.key, "policy": self.policy, "require": self.require, "down": self.down, "json": self.json,
         });
         match running::post(config, "explain", body.to_string(), Duration::from_secs(5))? {
@@ -129,6 +140,9 @@ impl Explain {
             input_tokens: self.input_tokens,
             max_output: self.max_output,
             stream: self.stream,
+            operation: self.operation,
+            needs: self.needs,
+            user: self.user,
             key: self.key,
             policy: self.policy,
             require: self.require,

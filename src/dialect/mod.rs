@@ -395,6 +395,13 @@ pub trait Egress: Send + Sync {
         None
     }
 
+    /// Tiers of service, beside the standard one, that translated requests can ask for. The faster mode is none of them: it
+    /// is asked for where bytes pass.
+    fn tiers(&self, quirks: &Quirks) -> &'static [ServiceTier] {
+        let _ = quirks;
+        &[]
+    }
+
     /// Where an answer lies that was stored, below the base URL, with what is to be done there; none = the dialect stores
     /// none.
     fn place_of_stored(&self, id: &str, does: paths::Does) -> Option<String> {

@@ -352,12 +352,15 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The upstream's advice whether to try again.
     pub again: Option<bool>,
+    /// It was asked with a key that the caller's tenant has brought.
+    pub own_key: bool,
 }
 
 impl Failure {
     /// A failure without an HTTP answer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, status: None, code: None, param: None, message: message.into(), retry_after: None, again: None }
+        let message = message.into();
+        Self { kind, status: None, code: None, param: None, message, retry_after: None, again: None, own_key: false }
     }
 
     /// Whether the upstream has too much to do.

@@ -93,6 +93,25 @@ pub struct Residency {
     pub expires: Option<UnixMillis>,
 }
 
+impl Residency {
+    /// What is known at a moment: these facts, or nothing once they are stale.
+    #[must_use]
+    pub fn at(self: &Arc<Self>, now: UnixMillis) -> Arc<Self> {
+        if self.expires.is_none_or(|expires| expires > now) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            processing: Fact::Unknown,
+            operator: Fact::Unknown,
+            parent: Fact::Unknown,
+            guarantee: Fact::Unknown,
+            retention_days: Fact::Unknown,
+            training: Fact::Unknown,
+            expires: self.expires,
+        })
+    }
+}
+
 /// Something a request needs and a model may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -287,6 +306,8 @@ pub struct Target {
     pub tiered: bool,
     /// The same of the faster mode, which some offer that have no other tiers.
     pub fast: bool,
+    /// Tiers that translated requests can ask for. Those whose bytes pass ask for what they like.
+    pub translated: &'static [ServiceTier],
     /// Whether only a credential may be missing: who brings one can go there.
     pub reachable: bool,
 }
@@ -298,12 +319,14 @@ impl Target {
         self.available_from.is_none_or(|from| from <= at) && self.available_to.is_none_or(|to| at < to)
     }
 
-    /// The tier in which a request is served that asks for one: where the provider has no tiers, it gets what everybody gets.
-    /// A batch is one everywhere.
+    /// The tier in which a request is served that asks for one in that dialect: where the provider has no tiers, or the word
+    /// is lost in translation, it gets what everybody gets. A batch is one everywhere.
     #[must_use]
-    pub fn served(&self, asked: ServiceTier) -> ServiceTier {
+    pub fn served(&self, asked: ServiceTier, client: DialectId) -> ServiceTier {
+        let lost = self.spoken(client) != client && !self.translated.contains(&asked);
         match asked {
             ServiceTier::Batch => asked,
+            _ if lost => ServiceTier::Standard,
             ServiceTier::Fast if self.fast => asked,
             _ if self.tiered => asked,
             _ => ServiceTier::Standard,

@@ -121,6 +121,17 @@ impl Latency {
         self.read(at);
     }
 
+    /// Takes that an answer had not begun when nobody waited for it any longer: it would have taken so long at least. Where
+    /// it had not been waited for longer than is usual, that says nothing.
+    pub fn outlasted(&mut self, waited: Duration, input_tokens: u64, at: UnixMillis) {
+        let base = micros(waited) - self.slope.per_kilotoken() * kilo(input_tokens);
+        if base > self.reading.middle.unwrap_or(0.0) {
+            self.middle.observe(base, at);
+            self.tail.observe(base, at);
+            self.read(at);
+        }
+    }
+
     fn read(&mut self, at: UnixMillis) {
         let told = self.tail.count();
         if told < 64 || told.is_multiple_of(16) {
@@ -351,6 +362,19 @@ mod tests {
         (0..100).for_each(|n| latency.observe(sample(if n % 10 == 0 { 2_000 } else { 100 }, 100), T(20 + n)));
         assert!(near(latency.expect(100, open(0), T(120)).ttft_p95_ms, 2_000));
         assert!(near(latency.expect(100, open(0), T(120)).ttft_ms, 100));
+    }
+
+    #[test]
+    fn what_nobody_waited_for_to_its_end_took_so_long_at_least() {
+        let mut latency = Latency::default();
+        (0..50).for_each(|n| latency.observe(sample(100, 100), T(n)));
+        let given_up = |latency: &mut Latency, ms| {
+            (0..20).for_each(|n| latency.outlasted(Duration::from_millis(ms), 100, T(60 + n)));
+            latency.expect(100, open(0), T(80)).ttft_ms
+        };
+        assert!(near(given_up(&mut latency, 50), 100), "who leaves early says nothing");
+        assert!(near(given_up(&mut latency, 400), 400));
+        assert!(near(given_up(&mut Latency::default(), 400), 400), "also of a target that never answered");
     }
 
     #[test]

@@ -151,9 +151,13 @@ pub(super) async fn given_up(shared: &Shared, object: &Object, failure: &Failure
     if is_uncertain(failure) {
         // It may cost money that nobody can account.
         tracing::error!(target = %object.target, reason = failure.for_log(), "a batch may have been begun that is not known");
+    }
+    let (tenant, id, now) = (object.tenant.clone(), object.id.clone(), shared.now());
+    if is_uncertain(failure) {
+        // It has been told: the next start need not tell it again.
+        let _ = stored(shared, move |store| objects::settled(store, &tenant, &id, now)).await;
         return;
     }
-    let (tenant, id) = (object.tenant.clone(), object.id.clone());
     let _ = stored(shared, move |store| objects::forget(store, &tenant, &id)).await;
 }
 

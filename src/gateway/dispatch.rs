@@ -202,8 +202,8 @@ impl Dispatch {
         keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
         settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
         if !(200..300).contains(&reply.status) {
-            let failure = self.refused(egress, reply, deadline).await;
-            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
+            let mut failure = self.refused(egress, reply, deadline).await;
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &mut failure, &self.shared);
             return Err(Stop::Failed(Box::new(Failed { failure, observed: Observed::default(), other_key })));
         }
         let answer = if stream {

@@ -162,14 +162,16 @@ pub(super) fn told(
     shown.filter_map(header).collect()
 }
 
-/// What a refusal says of the key, with the end of its rest. Whether another key of the target may be tried.
+/// What a refusal says of the key, with the end of its rest; the failure learns whose key it was. Whether another key of the
+/// target may be tried.
 pub(super) fn blamed(
     (lease, pool): (&Lease, &Pool),
     load: Load<'_>,
     target: &Target,
-    failure: &Failure,
+    failure: &mut Failure,
     shared: &Shared,
 ) -> bool {
+    failure.own_key = lease.own();
     let Some(key) = lease.key() else { return false };
     let now = shared.now();
     let advised = failure.retry_after.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).min(LONGEST_MS));

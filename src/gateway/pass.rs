@@ -362,8 +362,8 @@ impl Pass {
         let body = timeout_at(self.deadline, upstream::collect(body, limit)).await.map_err(late)?;
         if !good {
             let said = wire.egress.decode_error(status, &body.unwrap_or_default());
-            let failure = super::retry::refused(said, status, &headers, self.shared.now());
-            let other_key = keys::blamed((&lease, pool), self.load(), target, &failure, &self.shared);
+            let mut failure = super::retry::refused(said, status, &headers, self.shared.now());
+            let other_key = keys::blamed((&lease, pool), self.load(), target, &mut failure, &self.shared);
             return Err(Stop::Failed { failure, other_key });
         }
         let body = body?;

@@ -222,7 +222,7 @@ impl Settlement {
     /// A pricer of the attempt in flight.
     pub(super) fn pricer(&self) -> Option<Pricer> {
         let attempt = self.attempt.as_ref()?;
-        let service = self.snapshot.catalogue.target(attempt.target).served(self.service);
+        let service = self.snapshot.catalogue.target(attempt.target).served(self.service, self.receipt.dialect);
         let when = When { start: attempt.started, end: self.shared.now(), service };
         let (snapshot, baseline) = (Arc::clone(&self.snapshot), self.baseline.clone());
         Some(Pricer::new(snapshot, attempt.target, baseline, when))
@@ -368,7 +368,7 @@ impl Settlement {
             ChargeRecord::Unpriced { reason: "usage_not_reported" }
         } else {
             // What the provider says it did counts, not what was asked of it.
-            let service = observed.service.unwrap_or_else(|| target.served(self.service));
+            let service = observed.service.unwrap_or_else(|| target.served(self.service, self.receipt.dialect));
             charge::charge(&self.snapshot, target, &usage, When { start: attempt.started, end: ended, service })
         };
         let before = attempt.in_flight.as_ref().map(InFlight::before);
@@ -376,7 +376,8 @@ impl Settlement {
         let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
         self.spared |= attempt.own_key && apart;
         if let Some(before) = before {
-            self.judge(target, outcome, failure, ended, &Shown { took, ttft, usage, basis, before });
+            let shown = Shown { took, ttft, usage, basis, before, key: attempt.key.clone() };
+            self.judge(target, outcome, failure, ended, &shown);
         }
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
         // A saving is claimed for what was delivered, not for what nobody received.
@@ -411,7 +412,7 @@ impl Settlement {
             provider: Arc::clone(&target.provider),
             model: Arc::clone(&target.model),
             endpoint: Arc::clone(&target.endpoint),
-            residency: Arc::clone(&target.residency),
+            residency: target.residency.at(attempt.started),
             started: attempt.started,
             first_token_ms: ttft.map(millis),
             duration_ms: millis(took),
@@ -484,8 +485,8 @@ impl Settlement {
             }
             (_, Some(failure)) => {
                 tracing::warn!(
-                    request = %self.receipt.request, target = %target.name, kind = failure.kind.label(),
-                    status = failure.status, reason = failure.for_log(), "attempt failed"
+                    request = %self.receipt.request, target = %target.name, key = shown.key.as_deref(),
+                    kind = failure.kind.label(), status = failure.status, reason = failure.for_log(), "attempt failed"
                 );
                 if self.spared || one_models {
                     health.said_nothing(now);
@@ -493,7 +494,12 @@ impl Settlement {
                     health.failed(now, failure);
                 }
             }
-            // A client that went away says nothing of the target.
+            // A stream that nobody waited for any longer, since another target was faster or the client had enough, tells
+            // how long that was: else a target that is always overtaken would be the first one for ever.
+            (Outcome::Hedged | Outcome::Cancelled, None) if self.receipt.stream && shown.ttft.is_none() => {
+                health.outlasted(now, shown.took, self.receipt.input_estimate);
+            }
+            // A client that went away says nothing more of the target.
             (_, None) => health.said_nothing(now),
         }
     }

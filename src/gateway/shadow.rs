@@ -84,12 +84,14 @@ impl Shadow {
 
     /// Reserves, asks, compares, keeps. The word says what became of it.
     async fn run(self, answer: Option<Bytes>) -> &'static str {
+        let (at, target) = (now(), self.snapshot.catalogue.target(self.planned.target));
         let wish = Reservation {
             request: self.request,
-            at: now(),
+            at,
             policy: self.decision.policy.to_string(),
             route: self.decision.route.to_string(),
-            target: self.snapshot.catalogue.target(self.planned.target).name.to_string(),
+            target: target.name.to_string(),
+            residency: target.residency.at(at),
             expected: self.planned.expected_cost,
             per_day: self.planned.per_day,
         };
@@ -182,8 +184,8 @@ impl Shadow {
         let status = reply.status;
         let body = upstream::collect(reply.body, self.snapshot.config.max_answer).await?;
         if !(200..300).contains(&status) {
-            let failure = Failure { status: Some(status), ..wire.egress.decode_error(status, &body) };
-            keys::blamed((&lease, pool), load, target, &failure, &self.shared);
+            let mut failure = Failure { status: Some(status), ..wire.egress.decode_error(status, &body) };
+            keys::blamed((&lease, pool), load, target, &mut failure, &self.shared);
             return Err(failure);
         }
         let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
@@ -222,7 +224,7 @@ impl Shadow {
     fn price(&self, usage: &Usage, served: Option<ServiceTier>, at: UnixMillis) -> Option<Money> {
         let catalogue = &*self.snapshot.catalogue;
         let target = catalogue.target(self.planned.target);
-        let service = served.unwrap_or_else(|| target.served(self.decision.service));
+        let service = served.unwrap_or_else(|| target.served(self.decision.service, self.decision.client));
         Market::price_in(catalogue, service, target, usage, at)
     }
 }

@@ -1,5 +1,6 @@
 //! What an attempt showed of its target.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::Target;
@@ -14,6 +15,8 @@ pub(super) struct Shown {
     pub basis: Basis,
     /// Requests in flight there when it began.
     pub before: u32,
+    /// The label of the key it was made with.
+    pub key: Option<Arc<str>>,
 }
 
 impl Shown {

@@ -267,6 +267,11 @@ impl Snapshot {
         self.policy_named(principal.policy.as_deref().unwrap_or("default"))
     }
 
+    /// The names of all policies.
+    pub(super) fn policy_names(&self) -> Vec<&str> {
+        self.policies.keys().map(|name| &**name).collect()
+    }
+
     /// A policy by name.
     ///
     /// # Errors

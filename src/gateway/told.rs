@@ -78,11 +78,17 @@ fn code(failure: &Failure) -> Option<String> {
 }
 
 /// What is between the gateway and the provider. A provider's 401 never shows as the client's own.
+/// Whose key it was is told: a tenant's own is the tenant's to mend.
 fn credentials(failure: &Failure) -> Error {
-    if failure.is_no_quota() {
-        Error::new(ErrorKind::RateLimited, "the gateway's account at the provider is exhausted").code(NO_QUOTA)
+    let (account, key) = if failure.own_key {
+        ("the account of this tenant's own key is exhausted", "the provider refused this tenant's own key")
     } else {
-        Error::new(ErrorKind::UpstreamFailed, "the provider refused the gateway's credentials").code("upstream_auth")
+        ("the gateway's account at the provider is exhausted", "the provider refused the gateway's credentials")
+    };
+    if failure.is_no_quota() {
+        Error::new(ErrorKind::RateLimited, account).code(NO_QUOTA)
+    } else {
+        Error::new(ErrorKind::UpstreamFailed, key).code("upstream_auth")
     }
 }
 
@@ -174,6 +180,9 @@ mod tests {
         let error = all([refused()]);
         assert_eq!((error.status(), error.code_str(), error.retryable()), (502, "upstream_auth", false));
         assert!(!error.message.contains("hidden"), "not one word of the provider: {}", error.message);
+        assert!(error.message.contains("the gateway's credentials"), "{}", error.message);
+        let error = all([Failure { own_key: true, ..refused() }]);
+        assert_eq!(error.message, "the provider refused this tenant's own key");
         let soon = Failure { retry_after: Some(Duration::from_secs(7)), ..limited() };
         let late = Failure { retry_after: Some(Duration::from_secs(20)), ..limited() };
         let error = all([late, soon, refused()]);

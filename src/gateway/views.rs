@@ -53,7 +53,11 @@ impl Gateway {
     pub fn explain(&self, question: &Question, key: Option<&Principal>) -> Result<String, Error> {
         let snapshot = self.snapshot.load_full();
         let name = question.policy.as_deref().or_else(|| key.and_then(|key| key.policy.as_deref()));
-        let policy = snapshot.policy_named(name.unwrap_or("default"))?;
+        let name = name.unwrap_or("default");
+        let policy = snapshot.policy_named(name).map_err(|error| {
+            let there = snapshot.policy_names().join(", ");
+            Error { message: format!("there is no policy `{name}`; there are {there}").into(), ..error }.param("policy")
+        })?;
         let mut require = Requirement::ANY;
         for text in key.iter().flat_map(|key| key.requirements.iter()) {
             let part = Requirement::parse(text, &*snapshot.catalogue);

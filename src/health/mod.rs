@@ -151,6 +151,12 @@ impl TargetHealth {
         }
     }
 
+    /// An attempt was given up before its answer began: it would have taken so long at least.
+    pub fn outlasted(&self, now: UnixMillis, waited: Duration, input_tokens: u64) {
+        lock(&self.latency).outlasted(waited, input_tokens, now);
+        self.said_nothing(now);
+    }
+
     /// An attempt ended without saying anything of the target.
     pub fn said_nothing(&self, now: UnixMillis) {
         self.both(Event::Nothing, now);

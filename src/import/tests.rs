@@ -115,3 +115,35 @@ fn preferences_that_nobody_can_keep_make_no_route() {
         assert!(import(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn timeouts_of_some_deployments_do_not_shorten_those_of_the_others() {
+    let source = "model_list:\n\
+        - {model_name: a, litellm_params: {model: openai/gpt-4o, stream_timeout: 10, timeout: 30}}\n\
+        - {model_name: a, litellm_params: {model: anthropic/claude-x}}\n\
+        router_settings: {timeout: 120}\n";
+    let imported = litellm(source).unwrap();
+    assert!(policy(&imported).contains("first_token = \"120s\""), "{}", policy(&imported));
+    let told = imported.notes.iter().any(|note| note.why.contains("the longest of the deployments' timeouts"));
+    assert!(told, "{:?}", imported.notes);
+}
+
+#[test]
+fn a_wildcard_with_the_key_that_is_taken_anyway_is_always_so() {
+    for (key, always) in [("os.environ/OPENAI_API_KEY", true), ("os.environ/OTHER_KEY", false), ("sk-1", false)] {
+        let source = format!(
+            "model_list:\n- {{model_name: 'openai/*', litellm_params: {{model: 'openai/*', api_key: {key}}}}}\n"
+        );
+        let notes = litellm(&source).unwrap().notes;
+        let kind = if always { Kind::AlwaysSo } else { Kind::LeftOut };
+        assert!(notes.iter().any(|note| note.kind == kind && note.place == "model_list[0]"), "{key}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_provider_of_the_order_that_lacks_the_model_is_told() {
+    let source = r#"{"model": "meta-llama/llama-3.3-70b-instruct", "provider": {"order": ["DeepInfra", "Together"]}}"#;
+    let imported = openrouter::import(source, "request.json", "2026-11-29").unwrap();
+    let told: Vec<_> = imported.notes.iter().filter(|note| note.why.contains("knows no such model")).collect();
+    assert!(matches!(&told[..], [one] if one.why.contains("`order` names deepinfra")), "{told:?}");
+}

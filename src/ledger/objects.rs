@@ -3,7 +3,7 @@
 //! A row is written before the provider is asked, under a name of ours; it gets the provider's with its answer. So nothing
 //! is begun that could not be accounted.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 pub use crate::dialect::paths::Lies as Kind;
@@ -165,6 +165,25 @@ pub fn open(store: &Store) -> Result<Vec<Object>, StoreError> {
     let mut statement = connection.prepare(&sql)?;
     let rows: Result<Vec<_>, _> = statement.query_map([], read)?.collect();
     Ok(rows?.into_iter().flatten().collect())
+}
+
+/// What a provider was asked for and never got a name here, as a process leaves it that is killed before the answer. Each is
+/// told once.
+///
+/// # Errors
+/// The database can't be read or written.
+pub fn left_nameless(store: &Store, now: UnixMillis) -> Result<Vec<Object>, StoreError> {
+    let mut connection = store.connect()?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let of = "shown IS NULL AND settled_ms IS NULL";
+    let left = {
+        let sql = format!("SELECT {COLUMNS} FROM provider_object WHERE {of} ORDER BY made_ms");
+        let mut statement = transaction.prepare(&sql)?;
+        statement.query_map([], read)?.collect::<Result<Vec<_>, _>>()?
+    };
+    transaction.execute(&format!("UPDATE provider_object SET settled_ms = ?1 WHERE {of}"), [now.0])?;
+    transaction.commit()?;
+    Ok(left.into_iter().flatten().collect())
 }
 
 const COLUMNS: &str = "tenant, id, kind, dialect, target, account, made_ms, shown";

@@ -38,6 +38,8 @@ pub struct Residency {
     pub span: Option<(UnixMillis, UnixMillis)>,
     /// By processing countries and the operator's jurisdiction; `unknown` where a fact was not known.
     pub places: BTreeMap<(String, String), Place>,
+    /// Shadow runs beside these, by the same: nobody's spend, and bytes all the same.
+    pub shadows: BTreeMap<(String, String), u64>,
     /// By route, from the trail: only as far back as it reaches.
     pub premiums: BTreeMap<String, PremiumLine>,
 }
@@ -65,6 +67,15 @@ pub fn residency(store: &Store, period: &Period) -> Result<Residency, StoreError
             Some(cost) => place.cost = plus(place.cost, cost)?,
             None => place.unpriced += 1,
         }
+    }
+    let mut statement = connection.prepare(
+        "SELECT coalesce(nullif(processing, ''), 'unknown'), coalesce(operator, 'unknown'), count(*) FROM shadow
+         WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY 1, 2",
+    )?;
+    let mut rows = statement.query([period.from.0, period.to.0])?;
+    while let Some(row) = rows.next()? {
+        let runs: u32 = row.get(2)?;
+        found.shadows.insert((row.get(0)?, row.get(1)?), runs.into());
     }
     let mut statement = connection.prepare(
         "SELECT route, premium_pico FROM decision WHERE at_ms >= ?1 AND at_ms < ?2 AND premium_pico IS NOT NULL",

@@ -136,11 +136,11 @@ fn known<T>(fact: Fact<T>) -> Option<T> {
     }
 }
 
-fn country(fact: Fact<Country>) -> Option<String> {
+pub(super) fn country(fact: Fact<Country>) -> Option<String> {
     known(fact).map(|country| country.code().to_owned())
 }
 
-fn processing(fact: &Fact<std::sync::Arc<[Country]>>) -> Option<String> {
+pub(super) fn processing(fact: &Fact<std::sync::Arc<[Country]>>) -> Option<String> {
     match fact {
         Fact::Known(countries) => Some(countries.iter().map(Country::code).collect::<Vec<_>>().join(",")),
         Fact::Unknown => None,

@@ -1,13 +1,15 @@
 //! Shadow runs: money that is reserved before a call, and what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Row, TransactionBehavior, params};
 
 use super::query::Period;
+use super::rows;
 use crate::domain::id::RequestId;
 use crate::domain::money::Money;
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{Residency, UnixMillis};
 use crate::domain::usage::Usage;
 use crate::store::{Store, StoreError};
 
@@ -26,6 +28,8 @@ pub struct Reservation {
     pub route: String,
     /// Where to.
     pub target: String,
+    /// Where that is and under whose law, as is known at that moment.
+    pub residency: Arc<Residency>,
     /// What it is expected to cost.
     pub expected: Money,
     /// Most that the route's shadow may cost on a day.
@@ -53,8 +57,18 @@ pub fn reserve(store: &Store, wish: &Reservation) -> Result<bool, StoreError> {
     }
     let id = wish.request.0.to_be_bytes();
     let made = transaction.execute(
-        "INSERT OR IGNORE INTO shadow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id.as_slice(), day, wish.at.0, wish.policy, wish.route, wish.target, expected],
+        "INSERT OR IGNORE INTO shadow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            id.as_slice(),
+            day,
+            wish.at.0,
+            wish.policy,
+            wish.route,
+            wish.target,
+            expected,
+            rows::processing(&wish.residency.processing),
+            rows::country(wish.residency.operator)
+        ],
     )?;
     transaction.commit()?;
     Ok(made == 1)

@@ -5,10 +5,14 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Ask, Candidate, Decision, Dice, Lead, Market, Pattern, Policy, Principal, Requirement, plan, text};
+use super::{
+    Ask, Candidate, Decision, Dice, HedgeAfter, Lead, Market, Pattern, Policy, Principal, Reason, Requirement, plan,
+    text,
+};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
-use crate::domain::target::{Expectation, Health, Rest, Signal, Target, UnixMillis};
+use crate::domain::plan::Operation;
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, Target, UnixMillis};
 
 /// What to explain.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,12 @@ pub struct Question {
     pub max_output: Option<u64>,
     /// Whether a stream is asked for.
     pub stream: bool,
+    /// What is asked, by its name; none = a conversation.
+    pub operation: Option<String>,
+    /// What the target must be able to do, by names such as `tools`.
+    pub needs: Vec<String>,
+    /// The client's user, by whom shares and canaries may be kept.
+    pub user: Option<String>,
     /// The key's id.
     pub key: Option<String>,
     /// The policy, instead of the key's.
@@ -50,7 +60,12 @@ pub fn explain(
     let down = question.down.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
     let header = question.require.as_deref().map(|text| Requirement::parse(text, market)).transpose();
     let header = header.map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
+    let operation = question.operation.as_deref().map_or(Ok(Operation::Chat), operation).map_err(invalid)?;
+    let needs = question.needs.iter().try_fold(Capabilities::NONE, |all, name| Ok(all.with(capability(name)?)));
     let ask = Ask {
+        operation,
+        needs: needs.map_err(invalid)?,
+        user: question.user.as_deref(),
         input_tokens: question.input_tokens,
         max_output: question.max_output,
         stream: question.stream,
@@ -65,11 +80,76 @@ pub fn explain(
         if down { Signal { state: Health::Down { until: None, rest: Rest::Firm }, ..signal } } else { signal }
     };
     let decision = plan(policy, market, &ask, &signals, Dice(0));
+    let besides = besides(policy, market, &decision, &signals);
     Ok(if question.json {
-        as_json(market, question, &decision).to_string()
+        let mut told = as_json(market, question, &decision);
+        told["besides"] = besides.into();
+        told.to_string()
     } else {
-        as_text(market, question, &decision)
+        let more = besides.iter().map(|line| format!("      {line}\n")).collect::<String>();
+        let head = if more.is_empty() { "" } else { "\n  besides:\n" };
+        as_text(market, question, &decision) + head + &more
     })
+}
+
+fn operation(name: &str) -> Result<Operation, String> {
+    let names = Operation::ALL.map(Operation::name);
+    let bad = || unknown("operation", name, &names);
+    Operation::by_name(name).ok_or_else(bad)
+}
+
+fn capability(name: &str) -> Result<Capability, String> {
+    let names = Capability::ALL.map(Capability::name);
+    let found = Capability::ALL.into_iter().find(|capability| capability.name() == name);
+    found.ok_or_else(|| unknown("capability", name, &names))
+}
+
+fn unknown(what: &str, name: &str, names: &[&str]) -> String {
+    let hint = text::did_you_mean(name, names.iter().copied()).map_or_else(String::new, |hint| format!(" ({hint})"));
+    format!("there is no {what} `{name}`{hint}; there are {}", names.join(", "))
+}
+
+/// What else becomes of requests of the route, a share of them or at times: the plan of one request does not show it.
+fn besides(
+    policy: &Policy,
+    market: &dyn Market,
+    decision: &Decision,
+    signals: &dyn Fn(TargetId) -> Signal,
+) -> Vec<String> {
+    let Some(route) = policy.routes.iter().find(|route| route.name == decision.route) else { return Vec::new() };
+    let of = |id: TargetId| {
+        let target = &market.targets()[id.index()];
+        let fails = decision.requirement.check(target, market, decision.at).err().map(|reason| reason.to_string());
+        let unset = (!target.is_usable(signals(id).own_key)).then(|| Reason::NotConfigured.to_string());
+        let why = fails.or(unset).map_or_else(String::new, |why| format!("; never now, since: {why}"));
+        (&target.name, why)
+    };
+    let mut lines = Vec::new();
+    if let Some(canary) = route.canary {
+        let (name, why) = of(canary.target);
+        lines.push(format!("canary {name}: tried first by {} of the requests{why}", percent(canary.share.0)));
+    }
+    if let Some(shadow) = route.shadow {
+        let (name, why) = of(shadow.target);
+        let (share, most) = (percent(shadow.sample_ppm), shadow.per_day);
+        lines.push(format!("shadow {name}: {share} of the conversations as well, for at most {most} USD a day{why}"));
+    }
+    if let Some(hedge) = route.hedge {
+        let after = match hedge.after {
+            HedgeAfter::P95 => "as long as its first token usually takes at most".to_owned(),
+            HedgeAfter::Fixed(wait) => format!("{} ms", wait.as_millis()),
+        };
+        let most = hedge.max_extra_cost;
+        lines.push(format!("hedge: a stream silent for {after} is asked of the next one too, for at most {most} USD"));
+    }
+    lines
+}
+
+/// `20 %` of parts per million.
+fn percent(ppm: u32) -> String {
+    let part = format!("{:04}", ppm % 10_000);
+    let part = part.trim_end_matches('0');
+    if part.is_empty() { format!("{} %", ppm / 10_000) } else { format!("{}.{part} %", ppm / 10_000) }
 }
 
 /// A decision about a request for that model as JSON.

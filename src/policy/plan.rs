@@ -214,6 +214,8 @@ pub struct Decision {
     pub input_tokens: u64,
     /// The tier of service that was asked for.
     pub service: ServiceTier,
+    /// The client's dialect.
+    pub client: DialectId,
     /// Why nothing is admitted; none = something is.
     pub refusal: Option<Error>,
     /// The moment of the decision.
@@ -251,8 +253,13 @@ impl Decision {
             return Err(Some(Reason::NotConfigured));
         }
         if self.requirement.max_cost.is_some() {
-            let cost =
-                expected_cost(market, (target, self.service), candidate.expected_input, candidate.expected_output, now);
+            let cost = expected_cost(
+                market,
+                (target, target.served(self.service, self.client)),
+                candidate.expected_input,
+                candidate.expected_output,
+                now,
+            );
             self.requirement.check_cost(cost)?;
         }
         if self.requirement.ttft_p95_ms.is_some() || self.requirement.measured_only {
@@ -295,7 +302,7 @@ pub fn plan(
             decision.refusal = Some(refuse::failed_condition(&policy.name, &route.name, why));
             return decision;
         }
-        Selected::Ambiguous(_) | Selected::Unknown(_) => {
+        Selected::Ambiguous(_) | Selected::Closed(_) | Selected::Unknown(_) => {
             let mut decision = outline(policy, "".into(), None, ask, dice);
             decision.refusal = Some(refuse::unknown_model(ask.model, &selected));
             return decision;
@@ -412,6 +419,7 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         max_output: route.and_then(|r| r.max_output.or(r.output_cap)),
         input_tokens: ask.input_tokens,
         service: ask.service,
+        client: ask.dialect,
         refusal: None,
         at: ask.at,
         dice,
@@ -447,7 +455,13 @@ impl Examiner<'_> {
         let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
         let input = per_million(ask.input_tokens, expected.input_ppm);
         let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
-        let expected_cost = expected_cost(market, (target, ask.service), expected_input, expected_output, ask.at);
+        let expected_cost = expected_cost(
+            market,
+            (target, target.served(ask.service, ask.dialect)),
+            expected_input,
+            expected_output,
+            ask.at,
+        );
         self.requirement.check_cost(expected_cost)?;
         if !target.is_usable(signal.own_key) {
             return Err(Reason::NotConfigured);
@@ -530,7 +544,7 @@ impl Examiner<'_> {
         let usage = Usage::ZERO.with(Bucket::CacheRead, self.ask.input_tokens).with(Bucket::Output, output);
         let cached = self
             .market
-            .price_in(target.served(self.ask.service), target, &usage, self.ask.at)
+            .price_in(target.served(self.ask.service, self.ask.dialect), target, &usage, self.ask.at)
             .or(candidate.expected_cost);
         let score = cached.map(|cost| exchanged(cost, candidate.latency_ms, second));
         home == 0 || score.zip(best.score).is_some_and(|(score, best)| score <= best)
@@ -568,7 +582,7 @@ fn expected_cost(
 ) -> Option<Money> {
     let (all, cached) = input;
     let usage = Usage::ZERO.with(Bucket::Input, all - cached.min(all)).with(Bucket::CacheRead, cached.min(all));
-    market.price_in(target.served(service), target, &usage.with(Bucket::Output, output), at)
+    market.price_in(service, target, &usage.with(Bucket::Output, output), at)
 }
 
 fn per_million(tokens: u64, ppm: u32) -> u64 {

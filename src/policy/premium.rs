@@ -25,9 +25,10 @@ pub fn premium(decision: &Decision, market: &dyn Market, ask: &Ask<'_>) -> Optio
     if !facts && !handling {
         return None;
     }
-    let priced = decision.admitted.iter().filter_map(|c| Some((c.expected_cost?, c.expected_output)));
-    let (least, output) = priced.min()?;
-    let usage = Usage::ZERO.with(Bucket::Input, ask.input_tokens).with(Bucket::Output, output);
+    let priced = decision.admitted.iter().filter_map(|c| Some((c.expected_cost?, c.expected_output, c.expected_input)));
+    let (least, output, (input, cached)) = priced.min()?;
+    let usage = Usage::ZERO.with(Bucket::Input, input - cached.min(input)).with(Bucket::CacheRead, cached.min(input));
+    let usage = usage.with(Bucket::Output, output);
     let quality = Requirement { min_tier: asked.min_tier.clone(), ..Requirement::ANY };
     let kept_out = decision.rejected.iter().filter(|rejection| rejection.reason.is_residency());
     let kept_out = kept_out.filter_map(|rejection| market.targets().get(rejection.target.index()));
@@ -36,7 +37,10 @@ pub fn premium(decision: &Decision, market: &dyn Market, ask: &Ask<'_>) -> Optio
     });
     let cheapest = usable
         .filter_map(|target| {
-            Some((market.price_in(target.served(decision.service), target, &usage, decision.at)?, target.id))
+            Some((
+                market.price_in(target.served(decision.service, ask.dialect), target, &usage, decision.at)?,
+                target.id,
+            ))
         })
         .min();
     Some(match cheapest.filter(|(price, _)| *price < least) {

@@ -69,6 +69,16 @@ impl Policy {
                 );
                 warnings.push(Problem { line: *line, column: *column, ..Problem::new(&*self.file, message) });
             }
+            let shadow = route.shadow.as_ref().map(|shadow| shadow.target);
+            for (what, id) in [("canary", canary), ("shadow", shadow)] {
+                let target = id.and_then(|id| market.targets().get(id.index()));
+                if let Some((target, why)) = target.and_then(|t| Some((t, route.require.check(t, market, now).err()?)))
+                {
+                    let message =
+                        format!("the {what} {} of route `{}` is never asked: it {why}", target.name, route.name);
+                    warnings.push(Problem { line: *line, column: *column, ..Problem::new(&*self.file, message) });
+                }
+            }
         }
         warnings
     }

@@ -19,6 +19,8 @@ pub enum Selected<'p> {
     Direct(&'p Arc<[Pick]>),
     /// A model id that several providers have: which names to choose from.
     Ambiguous(&'p [Arc<str>]),
+    /// Nothing, though a route is for that model: what it asks for, or its condition, is not met.
+    Closed(&'p Route),
     /// Nothing; with the nearest names.
     Unknown(Vec<&'p str>),
 }
@@ -124,6 +126,9 @@ pub(super) fn select<'p>(policy: &'p Policy, ask: &Ask<'_>) -> Selected<'p> {
     if let Some(choices) = policy.names.ambiguous.get(model) {
         return Selected::Ambiguous(choices);
     }
+    if let Some(route) = policy.routes.iter().find(|r| r.models.as_ref().is_some_and(|m| m.is_match(model))) {
+        return Selected::Closed(route);
+    }
     Selected::Unknown(near(policy, model))
 }
 
@@ -159,6 +164,12 @@ pub(super) fn unknown_message(model: &str, selected: &Selected<'_>) -> String {
         Selected::Ambiguous(choices) => {
             let choices: Vec<&str> = choices.iter().take(8).map(|c| &**c).collect();
             format!("The model `{shown}` is offered by several providers; ask for one of {}.", choices.join(", "))
+        }
+        Selected::Closed(route) => {
+            let name = &route.name;
+            format!(
+                "No route takes this request for the model `{shown}`: `{name}` is for it, but not for such requests."
+            )
         }
         Selected::Unknown(near) if !near.is_empty() => {
             format!("The model `{shown}` does not exist; did you mean {}?", near.join(" or "))

@@ -71,7 +71,7 @@ fn cost(
     let each = u64::from(target.prior.output_tokens).min(max_output.unwrap_or(u64::MAX));
     let output = each.saturating_mul(u64::from(ask.choices.max(1)));
     let usage = Usage::ZERO.with(Bucket::Input, ask.input_tokens).with(Bucket::Output, output);
-    let expected = market.price_in(target.served(ask.service), target, &usage, ask.at)?;
+    let expected = market.price_in(target.served(ask.service, ask.dialect), target, &usage, ask.at)?;
     requirement.max_cost.is_none_or(|limit| expected <= limit).then_some(expected)
 }
 

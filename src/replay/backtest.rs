@@ -200,7 +200,7 @@ impl Backtest {
             self.unpriced += 1;
             return;
         };
-        self.changes(target, answered, stays);
+        self.changes((target, at), answered, stays);
         let expected = recorded.decision.admitted.iter().find(|a| a.target == answered.target).map(|a| a.latency_ms);
         let baseline = decision.baseline.as_ref().and_then(|baseline| {
             past.price(past.target(baseline.target)?, &answered.usage, baseline.price_as_of.unwrap_or(at))
@@ -221,13 +221,18 @@ impl Backtest {
         }
     }
 
-    fn changes(&mut self, target: &Target, answered: &crate::ledger::query::AttemptRow, stays: bool) {
+    fn changes(
+        &mut self,
+        (target, at): (&Target, UnixMillis),
+        answered: &crate::ledger::query::AttemptRow,
+        stays: bool,
+    ) {
         if stays {
             return;
         }
         count(&mut self.moves, (answered.target.clone(), target.name.to_string()));
         let before = answered.processing.clone().unwrap_or_else(|| "unknown".to_owned());
-        let after = countries(target);
+        let after = countries(target, at);
         let set = |text: &str| text.split(',').map(ToOwned::to_owned).collect::<HashSet<String>>();
         if set(&before) != set(&after) {
             count(&mut self.residency, (before, after));

@@ -187,7 +187,8 @@ impl<'a> Past<'a> {
     /// has tiers.
     pub(crate) fn moved(&self, target: &Target, usage: &Usage, row: &DecisionRow) -> Option<Money> {
         let service = ServiceTier::by_name(&row.service)?;
-        self.price_in(target.served(service), target, &uncached(usage), row.at)
+        let client = DialectId::by_name(&row.dialect)?;
+        self.price_in(target.served(service, client), target, &uncached(usage), row.at)
     }
 }
 
@@ -237,9 +238,9 @@ fn signal(seen: &Seen) -> Signal {
     signal
 }
 
-/// `DE,FR`, or `unknown`.
-pub(crate) fn countries(target: &Target) -> String {
-    match &target.residency.processing {
+/// `DE,FR` as is known at that moment, or `unknown`.
+pub(crate) fn countries(target: &Target, at: UnixMillis) -> String {
+    match &target.residency.at(at).processing {
         crate::domain::target::Fact::Known(countries) => {
             countries.iter().map(crate::domain::target::Country::code).collect::<Vec<_>>().join(",")
         }

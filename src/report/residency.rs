@@ -38,6 +38,12 @@ pub fn residency_table(found: &Residency) -> String {
     if total.unpriced > 0 {
         let _ = writeln!(out, "\nIncomplete: the price of {} attempts is not known.", count(total.unpriced));
     }
+    if !found.shadows.is_empty() {
+        out.push_str("\nShadow runs besides, which are nobody's spend:\n");
+    }
+    for ((processing, operator), runs) in &found.shadows {
+        let _ = writeln!(out, "  processed in {processing}, operator {operator}: {}", count(*runs));
+    }
     let premiums: Vec<_> = found.premiums.iter().filter(|(_, line)| line.dearer > 0).collect();
     if !premiums.is_empty() {
         let _ = writeln!(out, "\nResidency premium: {PREMIUM}");
@@ -76,6 +82,9 @@ pub fn residency_json(found: &Residency) -> String {
         "from": found.span.map(|(from, _)| day(from)),
         "to": found.span.map(|(_, to)| day(to)),
         "places": found.places.iter().map(place).collect::<Vec<_>>(),
+        "shadow_runs": found.shadows.iter().map(|((processing, operator), runs)| {
+            json!({"processing": processing, "operator": operator, "runs": runs})
+        }).collect::<Vec<_>>(),
         "premium": PREMIUM,
         "premiums": premiums.collect::<Vec<_>>(),
     })

@@ -1,6 +1,6 @@
 //! Putting a set of policies in force: checked as a whole, then written as a whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::PolicySet;
 use super::disk::{self, Lock};
@@ -23,6 +23,8 @@ const MESSAGE: usize = 1000;
 pub struct Apply {
     /// The files, all of them: others in the directory are removed.
     pub set: PolicySet,
+    /// Where they come from, as problems of theirs are told; none = where they are to be.
+    pub from: Option<PathBuf>,
     /// Who.
     pub author: String,
     /// Why.
@@ -114,12 +116,13 @@ impl Apply {
     }
 }
 
-/// Whether a set could be put in force: it compiles with the catalogue of the configuration, and its tests hold.
+/// Whether a set could be put in force: it compiles with the catalogue of the configuration, and its tests hold. `from`: where
+/// its problems are told to be, if not where its files are to be.
 ///
 /// # Errors
 /// All problems, or all tests that fail.
-pub fn validate(config: &Config, set: &PolicySet, now: UnixMillis) -> Result<(), Refused> {
-    let dir = config.policies_dir.as_deref().unwrap_or(Path::new("policies"));
+pub fn validate(config: &Config, set: &PolicySet, from: Option<&Path>, now: UnixMillis) -> Result<(), Refused> {
+    let dir = from.or(config.policies_dir.as_deref()).unwrap_or(Path::new("policies"));
     let (compiled, mut problems) = Compiled::with_policies(config, set.sources(dir));
     problems.extend(compiled.check_wires().err().into_iter().flatten());
     if !problems.is_empty() {
@@ -152,7 +155,7 @@ fn missing(set: &PolicySet, versions: &Versions) -> Result<Vec<String>, StoreErr
 pub fn apply(config: &Config, versions: &Versions, change: &Apply, now: UnixMillis) -> Result<Applied, Refused> {
     let dir = config.policies_dir.as_deref().ok_or(Refused::NoDirectory)?;
     change.check()?;
-    match validate(config, &change.set, now) {
+    match validate(config, &change.set, change.from.as_deref(), now) {
         Err(Refused::Tests(_)) if change.force => {}
         checked => checked?,
     }

@@ -38,8 +38,14 @@ impl Place {
     }
 
     fn apply(&self, set: &PolicySet, edit: impl FnOnce(&mut Apply)) -> Result<Applied, Refused> {
-        let mut change =
-            Apply { set: set.clone(), author: "ann".into(), message: "why".into(), expect: None, force: false };
+        let mut change = Apply {
+            set: set.clone(),
+            from: None,
+            author: "ann".into(),
+            message: "why".into(),
+            expect: None,
+            force: false,
+        };
         edit(&mut change);
         apply(&self.config, &self.versions, &change, NOW)
     }
@@ -127,7 +133,8 @@ fn what_is_wrong_or_unexpected_is_not_written() {
     }
     assert!(PolicySet::new(BTreeMap::new()).is_err());
     let nowhere = config::parse("x.toml", "", place.dir.path()).unwrap();
-    let change = Apply { set: before, author: "ann".into(), message: String::new(), expect: None, force: false };
+    let change =
+        Apply { set: before, from: None, author: "ann".into(), message: String::new(), expect: None, force: false };
     assert!(matches!(apply(&nowhere, &place.versions, &change, NOW), Err(Refused::NoDirectory)));
 }
 

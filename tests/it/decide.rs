@@ -236,3 +236,45 @@ async fn the_first_target_wins_where_the_second_fails_and_a_whole_answer_is_not_
     assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
     assert_eq!(beta.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn a_target_that_is_always_overtaken_does_not_stay_the_first_one() {
+    let mut script = vec![streamed("quick"); 5];
+    script.push(vec![Step::Hang]);
+    let (alpha, beta) = (Upstream::start(script).await, Upstream::start(vec![streamed("from beta")]).await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let weighed = HEDGED.replace("order = \"listed\"", "second_is_worth = \"1 USD\", explore = \"0.0001%\"");
+    assert_ne!(weighed, HEDGED);
+    gateway.policy(&weighed).await;
+    // Both are known to be quick; alpha is the cheaper one.
+    for _ in 0..5 {
+        assert_eq!(gateway.chat(&hello_stream("beta/m-1")).await.status, 200);
+        assert_eq!(gateway.chat(&hello_stream("alpha/m-1")).await.status, 200);
+    }
+    for _ in 0..20 {
+        let got = gateway.chat(&hello_stream("auto")).await;
+        assert!(got.text.contains("from beta"), "{}", got.text);
+    }
+    // Asked by its own name five times, and until so many of the last ten waits were in vain.
+    let asked = alpha.seen().len();
+    assert!((6..16).contains(&asked), "it was asked {asked} times: what it keeps others waiting for is learned");
+}
+
+#[tokio::test]
+async fn a_route_that_is_not_for_such_requests_is_told_from_a_name_that_is_not_there() {
+    let gateway = Gateway::start(None, None, None).await;
+    gateway
+        .policy(
+            "[[route]]\nname = \"small\"\nmatch = { model = [\"auto\"] }\nwhen = 'request.input_tokens < 1'\n\
+             targets = [\"alpha/*\"]\n[[route]]\nname = \"vectors\"\n\
+             match = { model = [\"vec\"], operation = [\"embeddings\"] }\ntargets = [\"alpha/*\"]\n",
+        )
+        .await;
+    for (model, route) in [("auto", "small"), ("vec", "vectors")] {
+        let got = gateway.chat(&hello(model)).await;
+        assert_eq!((got.status, got.json()["error"]["code"].as_str()), (404, Some("model_not_found")), "{}", got.text);
+        assert!(got.text.contains(&format!("`{route}` is for it, but not for such requests")), "{}", got.text);
+    }
+    let got = gateway.chat(&hello("outo")).await;
+    assert!(got.text.contains("did you mean auto?"), "{}", got.text);
+}

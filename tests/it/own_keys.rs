@@ -282,6 +282,17 @@ async fn a_refused_or_limited_key_of_a_tenant_says_nothing_of_the_target() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_told_that_it_is_its_own_key_that_is_refused() {
+    let alpha = Upstream::start(vec![json(401, r#"{"error":{"message":"no"}}"#)]).await;
+    let two = Two::start(&alpha, None, None).await;
+    two.brings("alpha", "only").await;
+    two.gateway.policy("[[route]]\nname = \"main\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n").await;
+    let told = |got: Answer| (got.status, got.json()["error"]["message"].as_str().unwrap().to_owned());
+    assert_eq!(told(two.chat(0).await), (502, "the provider refused this tenant's own key".to_owned()));
+    assert_eq!(told(two.chat(1).await), (502, "the provider refused the gateway's credentials".to_owned()));
+}
+
+#[tokio::test]
 async fn a_provider_without_a_key_of_the_gateway_s_serves_those_who_bring_one() {
     let alpha = Upstream::start(vec![good()]).await;
     let dir = Gateway::files(Some(&alpha), None, None);

@@ -103,6 +103,33 @@ fn commands_say_what_they_do_how_they_end_and_an_example() {
 }
 
 #[test]
+fn explain_knows_operations_needs_and_users() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = "[[route]]\nname = \"vectors\"\nmatch = { model = [\"v\"], operation = [\"embeddings\"] }\n\
+                  targets = [\"openai/text-embedding-3-small\"]\n\
+                  [[route]]\nname = \"chat\"\nmatch = { model = [\"c\"] }\ntargets = [\"openai/gpt-4o\", \"openai/o1\"]\n\
+                  [route.prefer]\ncanary = { target = \"openai/gpt-4.1@eu\", share = \"100%\", sticky = \"user\" }\n";
+    std::fs::write(dir.path().join("default.toml"), policy).unwrap();
+    let policies = dir.path().display().to_string();
+    let explain = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stellwerk"));
+        command.args(["explain", "--offline", "--policies", &policies]).args(more).env("OPENAI_API_KEY", "x");
+        let out = command.output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+    };
+    assert!(explain(&["v"]).contains("404 model_not_found"));
+    let told = explain(&["v", "--operation", "embeddings"]);
+    assert!(told.contains(" 1. openai/text-embedding-3-small"), "{told}");
+    let told = explain(&["c", "--needs", "audio"]);
+    assert!(told.contains("refused   400 unsupported_parameter"), "{told}");
+    assert!(explain(&["c"]).contains(" 1. openai/gpt-4o"), "without a user nobody is in the share");
+    let told = explain(&["c", "--user", "ann"]);
+    assert!(told.contains("the canary first, for this caller") && told.contains(" 1. openai/gpt-4.1"), "{told}");
+    assert!(explain(&["v", "--operation", "embedings"]).contains("there is no operation `embedings` (did you mean"));
+    assert!(explain(&["c", "--needs", "tool"]).contains("there is no capability `tool` (did you mean `tools`?)"));
+}
+
+#[test]
 fn what_explain_cannot_find_is_told_with_what_there_is() {
     let (code, told) = stellwerk(&["explain", "auto", "--offline", "--policy", "eu"]);
     assert_eq!((code, told.contains("there is no policy `eu`; there are default, eu-only")), (Some(1), true), "{told}");

@@ -52,3 +52,26 @@ async fn a_price_limit_refuses_after_residency() {
     assert_eq!((got.status, got.json()["error"]["code"].as_str().unwrap()), (403, "price_limit"), "{}", got.text);
     assert!(alpha.seen().is_empty());
 }
+
+#[tokio::test]
+async fn stale_facts_are_unknown_also_in_the_ledger_and_their_end_can_be_watched() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 1, 1))]).await;
+    let dir = Gateway::files(Some(&alpha), None, None);
+    let file = dir.path().join("providers/alpha.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("expires = 2099-01-01", "expires = 2026-02-01")).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    let got = gateway.chat_with(&hello("auto"), &[("x-stellwerk-require", "processing=DE")]).await;
+    assert_eq!(got.status, 403, "{}", got.text);
+    assert!(got.text.contains("alpha/m-1: its residency facts are stale since 2026-02-01"), "{}", got.text);
+    // Nothing is required: it may be asked, but nobody may say afterwards that it was in Germany.
+    let got = gateway.chat(&hello("alpha/m-1")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let row = gateway.ledger(got.id()).await;
+    let attempt = &row["attempts"][0];
+    assert!(attempt["processing"].is_null() && attempt["operator"].is_null(), "{row}");
+    let metrics = gateway.metrics().await;
+    let end = |of: &str, at: &str| format!("stellwerk_facts_expire_timestamp_seconds{{endpoint=\"{of}\"}} {at}");
+    assert!(metrics.contains(&end("alpha@main", "1769904000")), "{metrics}");
+    assert!(metrics.contains(&end("beta@main", "4070908800")), "{metrics}");
+}

@@ -48,6 +48,9 @@ async fn a_sampled_request_is_answered_by_one_and_compared_with_the_other() {
     assert_eq!(beta.seen().len(), 1);
     let row = gateway.ledger(got.id()).await;
     assert_eq!((row["attempts"].as_array().unwrap().len(), &row["cost_usd"]), (1, &"0.00012".into()), "{row}");
+    let places = gateway.cli(&["report", "residency"]);
+    let places = String::from_utf8_lossy(&places.stdout);
+    assert!(places.contains("Shadow runs besides") && places.contains("processed in US, operator US: 1"), "{places}");
     let advice = advice(&gateway);
     let shadow = &advice["routes"][0]["shadow"][0];
     assert_eq!(

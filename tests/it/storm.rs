@@ -21,10 +21,11 @@ pub(crate) enum Mood {
     Well,
     /// The connection ends before an answer.
     Killed,
-    /// Nothing comes.
+    /// Nothing comes, or a head and nothing more.
     Stalled,
     Limited,
     Broken,
+    /// What comes is no answer, in one of several ways.
     Garbage,
     /// Answers begin well and break off.
     Cut,
@@ -38,6 +39,8 @@ pub(crate) struct Double {
     pub(crate) url: String,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) asked: Arc<AtomicUsize>,
+    /// How often it was asked in each bad mood, in the order of [`BAD`].
+    bad: Arc<[AtomicUsize; BAD.len()]>,
     pub(crate) models: Arc<Mutex<HashMap<String, Vec<String>>>>,
 }
 
@@ -45,7 +48,8 @@ impl Double {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let this = Self { url, mood: Arc::new(Mutex::new(Mood::Well)), asked: Arc::default(), models: Arc::default() };
+        let (mood, asked) = (Arc::new(Mutex::new(Mood::Well)), Arc::default());
+        let this = Self { url, mood, asked, bad: Arc::default(), models: Arc::default() };
         let double = this.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -64,7 +68,9 @@ impl Double {
             let model = asked["model"].as_str().unwrap().to_owned();
             self.models.lock().unwrap().entry(prompt).or_default().push(model);
             let mood = *self.mood.lock().unwrap();
-            let (bytes, goes_on) = answer(mood, asked["stream"] == true);
+            let at = BAD.iter().position(|bad| *bad == mood);
+            let nth = at.map_or(0, |at| self.bad[at].fetch_add(1, Ordering::Relaxed));
+            let (bytes, goes_on) = answer(mood, asked["stream"] == true, nth);
             if stream.write_all(&bytes).await.is_err() || !goes_on {
                 if mood == Mood::Stalled {
                     let _ = stream.read_u8().await;
@@ -75,8 +81,8 @@ impl Double {
     }
 }
 
-/// What is sent, and whether the connection lives on.
-fn answer(mood: Mood, stream: bool) -> (Vec<u8>, bool) {
+/// What is sent, and whether the connection lives on. `nth`: of the ways of a mood, which.
+fn answer(mood: Mood, stream: bool, nth: usize) -> (Vec<u8>, bool) {
     let whole = |status: u16, kind: &str, extra: &str, body: &str| {
         let length = body.len();
         format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{extra}\r\n{body}")
@@ -93,12 +99,25 @@ fn answer(mood: Mood, stream: bool) -> (Vec<u8>, bool) {
     );
     let body = completion("well", 3, 2);
     match mood {
+        Mood::Stalled if nth % 2 == 1 => (head.as_bytes().to_vec(), false),
         Mood::Killed | Mood::Stalled => (Vec::new(), false),
         Mood::Limited => {
             (whole(429, "application/json", "retry-after: 1\r\n", r#"{"error":{"message":"slow"}}"#), true)
         }
         Mood::Broken => (whole(500, "application/json", "", r#"{"error":{"message":"boom"}}"#), true),
-        Mood::Garbage => (whole(200, "text/html", "", "<html>hello</html>"), true),
+        Mood::Garbage => {
+            let events = "text/event-stream";
+            let (kind, text) = match (stream, nth % 4) {
+                (_, 0) => ("text/html", "<html>hello</html>"),
+                (true, 1) => (events, "data: {\"choices\": [oops\n\n"),
+                (true, 2) => (events, "data: [DONE]\n\n"),
+                (true, _) => (events, ""),
+                (false, 1) => ("application/json", "{\"choices\": \"none\"}"),
+                (false, 2) => ("application/json", "[1, 2"),
+                (false, _) => ("application/json", ""),
+            };
+            (whole(200, kind, "", text), true)
+        }
         Mood::Cut if stream => (format!("{head}{}", piece(&delta)).into_bytes(), false),
         Mood::Cut => {
             let mut bytes = whole(200, "application/json", "", &body);
@@ -141,25 +160,31 @@ impl Dice {
     }
 }
 
-/// Who is well, from the beginning to the end of each request at least one: that one changes in two steps, and nobody falls
-/// ill while a request is open that began before the other one was well.
+/// Who is well: at every moment at least one. In fair weather that holds for each request from its beginning to its end: the
+/// one changes in two steps, and nobody falls ill while a request is open that began before the other one was well. In foul
+/// weather it changes at once, and a request can find each upstream in a bad moment.
 struct Weather {
     dice: Dice,
+    foul: bool,
     well: usize,
     /// Who is to be the one.
     next: Option<usize>,
     /// Counts its becoming well.
     turn: usize,
+    /// Counts all changes.
+    changes: usize,
 }
 
 impl Weather {
-    fn new(seed: u64) -> Self {
-        Self { dice: Dice(seed), well: 0, next: None, turn: 0 }
+    fn new(seed: u64, foul: bool) -> Self {
+        Self { dice: Dice(seed), foul, well: 0, next: None, turn: 0, changes: 0 }
     }
 
     /// The others are sick or not, each in some way. `oldest`: the turn in which the oldest open request began.
     fn change(&mut self, doubles: &[Double], oldest: usize) {
+        self.changes += 1;
         match self.next {
+            _ if self.foul => self.well = self.dice.below(doubles.len()),
             Some(next) if oldest >= self.turn => (self.well, self.next) = (next, None),
             Some(_) => {}
             None => {
@@ -168,11 +193,23 @@ impl Weather {
                 (self.next, self.turn) = (Some(next), self.turn + 1);
             }
         }
+        let mut met = met(doubles);
         for (at, double) in doubles.iter().enumerate() {
             let sick = at != self.well && Some(at) != self.next && self.dice.below(2) == 0;
-            *double.mood.lock().unwrap() = if sick { BAD[self.dice.below(BAD.len())] } else { Mood::Well };
+            // The way that was met least: who has been found ill is left alone for a while, and some would never be met.
+            let least = (0..BAD.len()).min_by_key(|at| (met[*at], (*at + self.dice.below(BAD.len())) % BAD.len()));
+            let mood = least.filter(|_| sick).map_or(Mood::Well, |at| {
+                met[at] += 3;
+                BAD[at]
+            });
+            *double.mood.lock().unwrap() = mood;
         }
     }
+}
+
+/// How often the upstreams were asked in each bad mood.
+fn met(doubles: &[Double]) -> [usize; BAD.len()] {
+    std::array::from_fn(|at| doubles.iter().map(|double| double.bad[at].load(Ordering::Relaxed)).sum())
 }
 
 const CHAOS: &str = r#"
@@ -187,19 +224,20 @@ timeout = { connect = "2s", first_token = "2s", idle = "2s", total = "20s" }
 
 const CLIENTS: usize = 16;
 /// After so many requests the moods change.
-const EPISODE: usize = 400;
+const EPISODE: usize = 100;
 
 /// What the requests of a run came to.
 #[derive(Default)]
 struct Tally {
     done: AtomicUsize,
     cut: AtomicUsize,
-    bad: Mutex<Vec<String>>,
+    /// Whether the weather changed meanwhile, and what came.
+    bad: Mutex<Vec<(bool, String)>>,
 }
 
 impl Tally {
-    fn take(&self, answer: &Answer, stream: bool) {
-        let told = || format!("{} {}", answer.status, answer.text);
+    /// `changed`: the weather did while the request was open.
+    fn take(&self, answer: &Answer, stream: bool, changed: bool) {
         let good = if stream {
             let last = answer.text.trim_end().rsplit("\n\n").next().unwrap_or_default();
             let error =
@@ -212,14 +250,14 @@ impl Tally {
             answer.status == 200 && answer.json()["choices"][0]["message"]["content"] == "well"
         };
         if !good {
-            self.bad.lock().unwrap().push(told());
+            self.bad.lock().unwrap().push((changed, format!("{} {}", answer.status, answer.text)));
         }
+        self.done.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
-    let total: usize = std::env::var("STELLWERK_STORM").ok().map_or(2_400, |text| text.parse().unwrap());
+/// So many requests to five upstreams: what they came to, how often the upstreams were asked, and how often in each bad mood.
+async fn chaos(total: usize, foul: bool) -> (Arc<Tally>, usize, [usize; BAD.len()]) {
     let mut doubles = Vec::new();
     for _ in 0..5 {
         doubles.push(Double::start().await);
@@ -230,7 +268,7 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
     });
     let gateway = Arc::new(Gateway::start_in(files(&providers.collect::<Vec<_>>(), CHAOS)).await);
     let (tally, next) = (Arc::new(Tally::default()), Arc::new(AtomicUsize::new(0)));
-    let weather = Arc::new(Mutex::new(Weather::new(20_261_128)));
+    let weather = Arc::new(Mutex::new(Weather::new(20_261_128, foul)));
     // In which turn each client's open request began.
     let began: Arc<Vec<AtomicUsize>> = Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(usize::MAX)).collect());
     let clients = (0..CLIENTS).map(|client| {
@@ -243,7 +281,7 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
                 if number >= total {
                     return;
                 }
-                {
+                let changes = {
                     let mut weather = weather.lock().unwrap();
                     began[client].store(usize::MAX, Ordering::Relaxed);
                     if number % EPISODE == EPISODE / 2 {
@@ -251,24 +289,63 @@ async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
                         weather.change(&doubles, oldest.unwrap_or(usize::MAX));
                     }
                     began[client].store(weather.turn, Ordering::Relaxed);
-                }
+                    weather.changes
+                };
                 let stream = number.is_multiple_of(2);
                 let answer = gateway.chat(&body(&format!("n{number}"), stream)).await;
-                tally.take(&answer, stream);
-                tally.done.fetch_add(1, Ordering::Relaxed);
+                let changed = weather.lock().unwrap().changes != changes;
+                tally.take(&answer, stream, changed);
             }
         })
     });
     for client in clients.collect::<Vec<_>>() {
         client.await.unwrap();
     }
-    let bad = tally.bad.lock().unwrap();
-    let attempts: usize = doubles.iter().map(|double| double.asked.load(Ordering::Relaxed)).sum();
-    let cut = tally.cut.load(Ordering::Relaxed);
-    println!("{total} requests, {attempts} attempts, {cut} streams cut and told so, {} failed", bad.len());
-    assert!(bad.is_empty(), "{} of {total}: {:#?}", bad.len(), &bad[..bad.len().min(5)]);
+    let attempts = doubles.iter().map(|double| double.asked.load(Ordering::Relaxed)).sum();
+    (tally, attempts, met(&doubles))
+}
+
+/// What the run was, told and held against what must hold in any weather.
+fn told(what: &str, total: usize, (tally, attempts, moods): &(Arc<Tally>, usize, [usize; BAD.len()])) {
+    let (cut, bad) = (tally.cut.load(Ordering::Relaxed), tally.bad.lock().unwrap());
+    let moods: Vec<_> = BAD.iter().zip(moods).map(|(mood, asked)| format!("{mood:?} {asked}")).collect();
+    let moods = moods.join(", ");
+    println!(
+        "{what}: {total} requests, {attempts} attempts ({moods}), {cut} streams cut and told so, {} failed",
+        bad.len()
+    );
     assert_eq!(tally.done.load(Ordering::Relaxed), total);
     assert!(attempts * 10 <= total * 12, "{attempts} attempts for {total} requests");
+}
+
+/// One storm at a time: each is a load of its own, and waits are measured in it.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn requests() -> usize {
+    std::env::var("STELLWERK_STORM").ok().map_or(2_400, |text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_upstream_is_well_nothing_fails_that_had_not_begun() {
+    let _turn = TURN.lock().await;
+    let total = requests();
+    let ran = chaos(total, false).await;
+    told("fair weather", total, &ran);
+    let bad = ran.0.bad.lock().unwrap();
+    assert!(bad.is_empty(), "{} of {total}: {:#?}", bad.len(), &bad[..bad.len().min(5)]);
+    assert!(ran.2.iter().all(|asked| *asked >= 2), "each way to fail was met: {:?}", ran.2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_well_upstream_changes_at_once_only_requests_of_that_moment_can_fail() {
+    let _turn = TURN.lock().await;
+    let total = requests();
+    let ran = chaos(total, true).await;
+    told("foul weather", total, &ran);
+    let bad = ran.0.bad.lock().unwrap();
+    let calm: Vec<_> = bad.iter().filter(|(changed, _)| !changed).collect();
+    assert!(calm.is_empty(), "{} of {total} without a change: {:#?}", calm.len(), &calm[..calm.len().min(5)]);
+    assert!(bad.len() * 200 <= total, "{} of {total}: {:#?}", bad.len(), &bad[..bad.len().min(5)]);
 }
 
 fn versioned(version: usize) -> String {
@@ -277,6 +354,7 @@ fn versioned(version: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_reloads_under_load_fail_nothing_and_mix_no_versions() {
+    let _turn = TURN.lock().await;
     let double = Double::start().await;
     let alpha = provider("alpha", "openai-chat", &double.url, "DE", "1", "2");
     let model = |version: usize| alpha.replace("id = \"m-1\"", &format!("id = \"v{version}\""));

@@ -189,3 +189,33 @@ async fn the_tier_that_is_asked_for_is_expected_where_there_are_tiers() {
     let got = gateway.chat_with(&asked("alpha/m-1", Some("priority")).to_string(), &limit).await;
     assert_eq!(got.status, 403, "a limit on cost needs a price: {}", got.text);
 }
+
+#[tokio::test]
+async fn a_tier_whose_word_is_lost_in_translation_is_neither_expected_nor_charged() {
+    for (takes, cost, expected) in [(false, "0.003", "0.0111"), (true, "0.00003", "0.000111")] {
+        let (alpha, beta) = (Upstream::start(vec![answer(None)]).await, Upstream::start(vec![answer(None)]).await);
+        let gateway = start(&alpha, &beta, None).await;
+        if takes {
+            let file = gateway.path("providers/alpha.toml");
+            let text = fs::read_to_string(&file).unwrap();
+            let text = text.replace("\n[[endpoint]]", "\n[quirks]\ntakes = [\"service_tier\"]\n\n[[endpoint]]");
+            fs::write(&file, text).unwrap();
+            assert_eq!(gateway.reload().await.0, 200);
+        }
+        let url = format!("{}beta/models/alpha%2Fm-1:generateContent", gateway.base);
+        let body = object!({
+            "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }], "serviceTier": "flex",
+            "generationConfig": { "maxOutputTokens": 50 },
+        });
+        let send = |dry: bool| {
+            let request = gateway.client.post(&url).bearer_auth(&gateway.key).body(body.to_string());
+            let request = request.header("content-type", "application/json");
+            if dry { request.header("x-stellwerk-dry-run", "true") } else { request }
+        };
+        let plan = Answer::read(send(true).send().await.unwrap()).await.json();
+        assert_eq!(plan["admitted"][0]["expected_cost_usd"], expected, "{plan}");
+        let got = Answer::read(send(false).send().await.unwrap()).await;
+        assert_eq!(charged(&gateway, &got).await.0, cost, "{takes}");
+        assert_eq!(alpha.seen()[0].json()["service_tier"] == "flex", takes, "{}", alpha.seen()[0].json());
+    }
+}

@@ -236,3 +236,30 @@ async fn a_backtest_from_the_command_line_compares_a_directory_with_what_was_in_
     let told = text(&told.stdout);
     assert!(told.contains("processed in") && told.contains("US") && told.contains("10.0000"), "{told}");
 }
+
+#[tokio::test]
+async fn a_running_gateway_says_which_policies_there_are_and_what_the_plan_of_one_request_does_not_show() {
+    let gateway = Gateway::start(None, None, None).await;
+    gateway
+        .policy(
+            "[[route]]\nname = \"main\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n\
+             shadow = { target = \"beta/m-1\", sample = 0.025, max_cost = \"5 USD/day\" }\n\
+             [route.require]\nprocessing = [\"EU\"]\n[route.prefer]\ncanary = { target = \"gamma/m-1\", share = \"20%\" }\n\
+             [route.attempts]\nhedge = { after = \"300ms\", max_extra_cost = \"0.01 USD\" }\n",
+        )
+        .await;
+    let ask = |body: &'static str| gateway.admin_post("explain", body);
+    let got = ask(r#"{"model": "auto", "input_tokens": 10, "policy": "nope"}"#).await;
+    let told = got.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(told, "there is no policy `nope`; there are default, eu-only");
+    let got = ask(r#"{"model": "auto", "input_tokens": 10}"#).await;
+    for line in [
+        "canary gamma/m-1: tried first by 20 % of the requests\n",
+        "shadow beta/m-1: 2.5 % of the conversations as well, for at most 5.00 USD a day; never now, since: processes in US",
+        "hedge: a stream silent for 300 ms is asked of the next one too, for at most 0.01 USD\n",
+    ] {
+        assert!(got.text.contains(line), "{line}\n{}", got.text);
+    }
+    let got = ask(r#"{"model": "alpha/m-1", "input_tokens": 10}"#).await;
+    assert!(!got.text.contains("besides"), "{}", got.text);
+}

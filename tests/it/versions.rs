@@ -150,6 +150,65 @@ async fn what_the_gateway_refuses_is_taken_back_and_half_a_set_is_not_read() {
     assert_eq!(versions(&gateway).await[0], row("disk", "default.toml edited", "in_force"));
 }
 
+/// A gateway's admin plane that takes the first reload as the moment for another's apply.
+async fn overtaken(gateway: &Gateway, dir: &str) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (config, dir) = (gateway.path("offline.toml"), dir.to_owned());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await.unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));
+        command.args(["policy", "apply", &dir, "--author", "eve", "--config"]).arg(config);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn who_is_overtaken_by_another_apply_is_told_so() {
+    let mut gateway = Gateway::start(None, None, None).await;
+    gateway.app.take().unwrap().shutdown().await;
+    let config = fs::read_to_string(gateway.path("stellwerk.toml")).unwrap();
+    fs::write(
+        gateway.path("offline.toml"),
+        config.replace("[admin]\nlisten = \"127.0.0.1:0\"", "[admin]\nlisten = \"127.0.0.1:1\""),
+    )
+    .unwrap();
+    for name in ["mine", "hers"] {
+        fs::create_dir(gateway.path(name)).unwrap();
+        fs::write(gateway.path(name).join("default.toml"), with(name)).unwrap();
+    }
+    let (mine, hers) = (gateway.path("mine").display().to_string(), gateway.path("hers").display().to_string());
+    let address = overtaken(&gateway, &hers).await;
+    let admin = format!("[admin]\nlisten = \"{address}\"");
+    fs::write(gateway.path("here.toml"), config.replace("[admin]\nlisten = \"127.0.0.1:0\"", &admin)).unwrap();
+    let (ok, told) = policy(&gateway, "here.toml", &["apply", &mine, "--author", "ann"]).await;
+    assert!(!ok && told.contains("was replaced before it was in force"), "{told}");
+    assert_eq!(fs::read_to_string(gateway.path("policies/default.toml")).unwrap(), with("hers"));
+}
+
+#[tokio::test]
+async fn problems_of_a_set_are_told_where_its_files_are_and_the_account_is_the_author() {
+    let gateway = Gateway::start(None, None, None).await;
+    fs::create_dir(gateway.path("next")).unwrap();
+    fs::write(gateway.path("next/default.toml"), with("fresh").replace("alpha/", "alpa/")).unwrap();
+    let next = gateway.path("next").display().to_string();
+    let (ok, told) = policy(&gateway, "stellwerk.toml", &["apply", &next]).await;
+    assert!(!ok && told.contains(&format!("{next}/default.toml:")), "{told}");
+    fs::write(gateway.path("next/default.toml"), with("fresh")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));
+    command.args(["policy", "apply", &next, "--config"]).arg(gateway.path("stellwerk.toml"));
+    command.env_remove("USER").env_remove("LOGNAME");
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let account = Command::new("id").arg("-un").output().unwrap();
+    assert_eq!(versions(&gateway).await[0].0, String::from_utf8_lossy(&account.stdout).trim());
+}
+
 /// Runs `stellwerk policy …` with a configuration file of the gateway's directory.
 async fn policy(gateway: &Gateway, config: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));

@@ -22,7 +22,8 @@ Exit code: 0 in force (or written, where no gateway runs), 1 refused or failed, 
 
 Examples:
   stellwerk policy apply new/ --message 'EU only for the shop'
-  stellwerk policy apply new/ --expect 3fa9c1        only if that is what is in force";
+  stellwerk policy apply new/ --expect 3fa9c1        only if that is what is in force
+  stellwerk policy apply new/ --author ci/build-812 --message 'EU only for the shop'";
 
 const ROLLBACK_HELP: &str = "\
 The files of that version are checked and put in force like any others, as a new version.
@@ -31,7 +32,8 @@ Exit code: 0 in force (or written, where no gateway runs), 1 refused or failed, 
 
 Examples:
   stellwerk policy versions
-  stellwerk policy rollback 12 --message 'too dear'";
+  stellwerk policy rollback 12 --message 'too dear'
+  stellwerk policy rollback 12 --author ann";
 
 /// Check a directory of policies, run its tests, and put it in force as a whole.
 #[derive(Debug, Args)]
@@ -70,7 +72,7 @@ struct By {
     /// Why, on one line.
     #[arg(long)]
     message: Option<String>,
-    /// Who; without it the user that is logged in.
+    /// Who; without it the user that is logged in, or whose account runs this.
     #[arg(long)]
     author: Option<String>,
     /// Refuse unless this is in force now: a hash, or its beginning.
@@ -86,12 +88,17 @@ struct By {
 const RELOAD: Duration = Duration::from_secs(60);
 
 impl By {
-    fn put(self, config: &Config, set: PolicySet, message: String) -> Result<ExitCode, Failed> {
+    fn put(
+        self,
+        config: &Config,
+        (set, from): (PolicySet, Option<PathBuf>),
+        message: String,
+    ) -> Result<ExitCode, Failed> {
         let user = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-        let author = self.author.or_else(|| user("USER")).or_else(|| user("LOGNAME"));
-        let author = author.ok_or_else(|| "nobody is logged in: say who with --author".to_owned())?;
+        let author = self.author.or_else(|| user("USER")).or_else(|| user("LOGNAME")).or_else(account);
+        let author = author.ok_or_else(|| "it is not known who does this: say so with --author NAME".to_owned())?;
         let message = self.message.unwrap_or(message);
-        let change = versions::Apply { set, author, message, expect: self.expect, force: self.force };
+        let change = versions::Apply { set, from, author, message, expect: self.expect, force: self.force };
         let versions = open(config)?;
         let applied = versions::apply(config, &versions, &change, now()).map_err(failed)?;
         let Some(seq) = applied.seq else {
@@ -106,13 +113,18 @@ impl By {
             )),
             Some((200, _)) => {
                 let found = versions.find(&seq.to_string()).map_err(|error| error.to_string())?;
-                say(&if found.is_some_and(|(version, _)| version.state == State::InForce) {
-                    format!("{written} is in force")
-                } else {
-                    format!(
+                match found.map(|(version, _)| version.state) {
+                    Some(State::InForce) => say(&format!("{written} is in force")),
+                    Some(State::Applying) => say(&format!(
                         "{written} is written; the gateway at {address} reads other files, and did not take it over"
-                    )
-                });
+                    )),
+                    // Another apply, or an editor, was faster than the gateway.
+                    Some(State::Abandoned) | None => {
+                        return Err(Failed::Message(format!(
+                            "{written} was replaced before it was in force: see `stellwerk policy versions`"
+                        )));
+                    }
+                }
             }
             Some((_, answer)) => {
                 versions::undo(config, &versions, seq, now()).map_err(failed)?;
@@ -124,6 +136,25 @@ impl By {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The name of the account that this process runs under, where the system keeps such things in files.
+#[cfg(unix)]
+fn account() -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let of = |line: &str| {
+        let mut parts = line.split(':');
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        (parts.nth(1)? == id).then(|| name.to_owned())
+    };
+    accounts.lines().find_map(of)
+}
+
+#[cfg(not(unix))]
+fn account() -> Option<String> {
+    None
 }
 
 /// What a gateway says of a reload that it refused.
@@ -139,7 +170,7 @@ impl Apply {
         let config = common.load()?;
         let set = PolicySet::of(&files::policies(&self.dir)?).files().clone();
         let set = PolicySet::new(set).map_err(|why| format!("{}: {why}", self.dir.display()))?;
-        self.by.put(&config, set, String::new())
+        self.by.put(&config, (set, Some(self.dir)), String::new())
     }
 }
 
@@ -148,7 +179,7 @@ impl Rollback {
         let config = common.load()?;
         let found = open(&config)?.find(&self.version).map_err(|error| error.to_string())?;
         let (version, set) = found.ok_or_else(|| format!("there is no version `{}`", self.version))?;
-        self.by.put(&config, set, format!("rollback to version {}", version.seq))
+        self.by.put(&config, (set, None), format!("rollback to version {}", version.seq))
     }
 }
 

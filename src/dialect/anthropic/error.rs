@@ -113,7 +113,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };
-    Failure { kind, status: None, code, param, message, retry_after: None, again: None }
+    Failure { code, param, ..Failure::new(kind, message) }
 }
 
 fn by_type(name: &str) -> Option<FailureKind> {

@@ -78,7 +78,7 @@ fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failur
             param = blamed(&message);
         }
     }
-    Failure { kind, status: None, code, param, message, retry_after: None, again: None }
+    Failure { code, param, ..Failure::new(kind, message) }
 }
 
 /// The bare name: services put a namespace before it and a link behind it.

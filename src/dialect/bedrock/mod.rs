@@ -30,6 +30,7 @@ use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Sl
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 
 /// The tag of opaque parts that this dialect understands.
 const DIALECT: &str = "bedrock";
@@ -46,6 +47,11 @@ const MAX_FRAME: usize = 16 << 20;
 pub(super) struct Bedrock;
 
 impl Egress for Bedrock {
+    fn tiers(&self, quirks: &Quirks) -> &'static [ServiceTier] {
+        let _ = quirks;
+        &[ServiceTier::Flex, ServiceTier::Priority]
+    }
+
     /// A model is named by its id, by an inference profile or by an ARN; colons and slashes of these are encoded.
     fn path(&self, model: &str, stream: bool) -> Cow<'static, str> {
         let operation = if stream { "converse-stream" } else { "converse" };

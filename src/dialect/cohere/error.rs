@@ -36,7 +36,7 @@ pub(super) fn decode(status: u16, body: &[u8]) -> Failure {
         _ if kind == FailureKind::Credentials && status == 429 => Some(NO_QUOTA.to_owned()),
         code => code,
     };
-    Failure { kind, status: Some(status), code, param: None, message, retry_after: None, again: None }
+    Failure { status: Some(status), code, ..Failure::new(kind, message) }
 }
 
 /// An error inside a stream or under a good status. The request had been accepted, so another target may do better:

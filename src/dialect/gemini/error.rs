@@ -75,8 +75,8 @@ fn classify(error: WireError, status: u16) -> Failure {
     let message = error.message.unwrap_or_else(|| format!("the provider answered {status}"));
     let too_long = message.contains("exceeds the maximum number of tokens");
     let code = if too_long { Some(PROMPT_TOO_LONG.to_owned()) } else { reason.or(error.status) };
-    let message = message.chars().take(MAX_TEXT).collect();
-    Failure { kind, status: None, code, param: field, message, retry_after: retry, again: None }
+    let message: String = message.chars().take(MAX_TEXT).collect();
+    Failure { code, param: field, retry_after: retry, ..Failure::new(kind, message) }
 }
 
 /// `48s`, `1.5s`.

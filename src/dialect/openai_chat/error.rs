@@ -275,15 +275,9 @@ impl Members {
         let too_long = kind == FailureKind::Rejected && TOO_LONG.iter().any(|words| message.contains(words));
         let code =
             if empty && kind == FailureKind::Credentials { Some(NO_QUOTA.to_owned()) } else { code.or(kind_text) };
-        let failure = Failure {
-            kind,
-            status: Some(status),
-            code,
-            param: text(self.param).or(about),
-            message: message.chars().take(512).collect(),
-            retry_after: None,
-            again: None,
-        };
+        let shown: String = message.chars().take(512).collect();
+        let param = text(self.param).or(about);
+        let failure = Failure { status: Some(status), code, param, ..Failure::new(kind, shown) };
         if too_long { failure.too_long_prompt() } else { failure }
     }
 

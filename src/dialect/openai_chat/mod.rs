@@ -38,6 +38,7 @@ use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
+use crate::domain::price::ServiceTier;
 use crate::wire::splice::quote;
 
 pub(super) use crossed::Crossed;
@@ -137,6 +138,11 @@ impl Egress for OpenAiChat {
 
     fn embeddings(&self) -> Option<&dyn EmbedProvider> {
         Some(self)
+    }
+
+    fn tiers(&self, quirks: &Quirks) -> &'static [ServiceTier] {
+        let takes = quirks.takes.iter().any(|member| member == "service_tier");
+        if takes { &[ServiceTier::Flex, ServiceTier::Priority, ServiceTier::Other] } else { &[] }
     }
 
     fn batches(&self) -> Option<&'static dyn Batches> {

@@ -38,6 +38,7 @@ use super::{
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
+use crate::domain::price::ServiceTier;
 use crate::wire::splice::quote;
 
 /// The tag of opaque parts that this dialect understands.
@@ -107,6 +108,11 @@ impl Ingress for OpenAiResponses {
 impl Egress for OpenAiResponses {
     fn path(&self, _model: &str, _stream: bool) -> Cow<'static, str> {
         Cow::Borrowed("/responses")
+    }
+
+    fn tiers(&self, quirks: &Quirks) -> &'static [ServiceTier] {
+        let drops = quirks.drop.iter().any(|member| member == "service_tier");
+        if drops { &[] } else { &[ServiceTier::Flex, ServiceTier::Priority] }
     }
 
     fn place_of_stored(&self, id: &str, does: Does) -> Option<String> {

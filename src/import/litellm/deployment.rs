@@ -125,9 +125,16 @@ impl<'a> Builder<'a> {
             return whole(notes, &why);
         };
         if id.contains('*') || group.contains('*') {
-            let own = id == "*" && group == format!("{}/*", kind.provider) && params.take("api_key").is_none();
+            // The key that is taken anyway is no key of its own.
+            let envs = self.shipped.envs(&kind.provider);
+            let taken = |at: At<'_>| {
+                at.word().and_then(|w| w.strip_prefix(credentials::ENVIRON)).is_some_and(|w| envs.contains(&w))
+            };
+            let own = id == "*" && group == format!("{}/*", kind.provider) && params.take("api_key").is_none_or(taken);
             if own && params.take("api_base").is_none() {
-                notes.add(Kind::AlwaysSo, at, format!("models of the catalogue answer as `{}/MODEL`", kind.provider));
+                let provider = &kind.provider;
+                let why = format!("models of the catalogue answer as `{provider}/MODEL`; list others by name");
+                notes.add(Kind::AlwaysSo, at, why);
                 return None;
             }
             return whole(

@@ -162,19 +162,20 @@ fn timeouts(
     attempts: u64,
     notes: &mut Notes,
 ) -> Vec<(&'static str, String)> {
-    let mut longest = |of: fn(&Deployed) -> Option<u64>| {
-        let given: Vec<u64> = own.iter().filter_map(|own| of(own)).collect();
-        let most = given.iter().copied().max();
-        if given.iter().any(|time| Some(*time) != most) {
+    let mut longest = |of: &dyn Fn(&Deployed) -> Option<u64>| {
+        let given: Vec<Option<u64>> = own.iter().map(|own| of(own)).collect();
+        let most = given.iter().copied().flatten().max();
+        if given.iter().any(|time| *time != most) {
             let why = "the longest of the deployments' timeouts holds for all of them";
             notes.at(Kind::Differs, 0, &group.place, why);
         }
         most
     };
-    let whole = longest(|own| own.timeout).or(settings.timeout);
-    let stream = longest(|own| own.stream_timeout).or(settings.stream_timeout);
+    // Who says nothing has what all have.
+    let whole = longest(&|own| own.timeout.or(settings.timeout));
+    let stream = longest(&|own| own.stream_timeout.or(settings.stream_timeout).or(own.timeout).or(settings.timeout));
     let mut list = Vec::new();
-    if let Some(first) = stream.or(whole) {
+    if let Some(first) = stream {
         list.push(("first_token", duration(first)));
         list.push(("idle", duration(first)));
     }

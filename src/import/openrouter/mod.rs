@@ -219,6 +219,10 @@ impl Import<'_> {
                 let why = format!("no target of the catalogue has this model within the preferences{itself}");
                 self.notes.add(Kind::Differs, at, why);
             }
+            for lacking in preferences.lacking(&found).filter(|_| !found.is_empty()) {
+                let why = format!("`order` names {lacking}, where the catalogue knows no such model");
+                self.notes.add(Kind::LeftOut, at, why);
+            }
             patterns.extend(found);
             if asks {
                 last.push(self.itself(base));

@@ -175,6 +175,12 @@ impl Preferences {
         patterns
     }
 
+    /// Those of `order` that none of the patterns is about.
+    pub(super) fn lacking<'p>(&'p self, patterns: &'p [String]) -> impl Iterator<Item = &'p String> {
+        let about = |provider: &str, pattern: &String| pattern.starts_with(&format!("{}/", globset::escape(provider)));
+        self.order.iter().filter(move |provider| !patterns.iter().any(|pattern| about(provider, pattern)))
+    }
+
     /// Whether the catalogue's price is known and low enough on the day of the import.
     fn pays(&self, model: &Table, from: &Provenance<'_>) -> bool {
         let today = from.today.to_string();

@@ -12,6 +12,7 @@ fn wish(id: u128, at: UnixMillis, route: &str) -> Reservation {
         policy: "default".into(),
         route: route.into(),
         target: "b/m".into(),
+        residency: super::attempt(1, None).residency,
         expected: Money::parse("0.4").unwrap(),
         per_day: Money::parse("1").unwrap(),
     }

@@ -246,6 +246,29 @@ fn a_route_that_refuses_everything_is_a_warning() {
 }
 
 #[test]
+fn a_canary_or_shadow_that_the_route_s_own_requirement_keeps_out_is_a_warning() {
+    let shop = shop();
+    let told = |more: &str| {
+        let policy = compile(&route(more), &shop);
+        let told = policy.warnings(&shop, UnixMillis(1_764_000_000_000));
+        told.iter().map(|w| w.message.clone()).collect::<Vec<_>>()
+    };
+    let eu = "require = { processing = [\"EU\", \"local\"] }";
+    let shadow =
+        |target: &str| format!("shadow = {{ target = \"{target}\", sample = 0.1, max_cost = \"1 USD/day\" }}\n");
+    let canary = |target: &str| format!("prefer = {{ canary = {{ target = \"{target}\", share = \"5%\" }} }}\n");
+    for (what, more) in
+        [("shadow", shadow("deepseek/deepseek-reasoner")), ("canary", canary("deepseek/deepseek-reasoner"))]
+    {
+        let told = told(&(more + eu));
+        let wanted =
+            format!("the {what} deepseek/deepseek-reasoner@cn of route `r` is never asked: it processes in CN");
+        assert!(matches!(&told[..], [one] if one.starts_with(&wanted)), "{told:?}");
+    }
+    assert_eq!(told(&(shadow("nebius/DeepSeek-R1@eu") + eu)), Vec::<String>::new());
+}
+
+#[test]
 fn conditions_choose_routes_and_their_mistakes_have_a_place() {
     let shop = shop();
     let text = r#"

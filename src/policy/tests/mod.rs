@@ -89,6 +89,7 @@ impl Shop {
             configured: true,
             reachable: true,
             tiered: false,
+            translated: &[],
             fast: false,
         };
         edit(&mut target);

@@ -1,6 +1,7 @@
 //! What residency costs, at the same tokens.
 
 use super::*;
+use crate::domain::target::Expectation;
 use crate::policy::premium;
 
 const ANY: &str =
@@ -42,4 +43,18 @@ fn what_could_not_have_answered_is_not_compared_with() {
     assert_eq!(of(&shop, "processing=DE", tools), Some(("0.00".to_owned(), None)));
     let tier = of(&shop, "processing=DE; min_tier=frontier-reasoning", |_| {});
     assert_eq!(tier, Some(("0.00".to_owned(), None)), "a lower rung is no alternative");
+}
+
+/// Counted at twice the estimate.
+fn learned(_: &str, _: &Target) -> Expectation {
+    Expectation { input_ppm: 2_000_000, ..Expectation::UNKNOWN }
+}
+
+#[test]
+fn what_was_learned_of_a_prompt_counts_at_both_targets() {
+    let mut shop = shop();
+    shop.targets[0].configured = false;
+    let found = of(&shop, "processing=FI", |it| it.expect = &learned).unwrap();
+    // 2000 in, 1000 out: Finland 0.004, China 0.00329.
+    assert_eq!(found.0, "0.00071");
 }
