@@ -121,6 +121,49 @@ pub fn price_part(part: &Usage, input_tokens: u64, fee: bool, book: &PriceBook, 
     }
 }
 
+/// What a usage costs in US dollars, if known, without the name of the price: for expectations, of which each decision
+/// makes one a target.
+#[must_use]
+pub fn usd(usage: &Usage, book: &PriceBook, when: When, fx: &Fx) -> Option<Money> {
+    let sum = summed(usage, usage.input_tokens(), true, book, when).ok()?;
+    exchanged(&sum, when, fx).ok().map(|(usd, _)| usd)
+}
+
+/// An amount in the currency of the prices that it was summed by.
+struct Sum<'a> {
+    quote: Quote<'a>,
+    amount: Money,
+}
+
+fn summed<'a>(
+    part: &Usage,
+    input_tokens: u64,
+    fee: bool,
+    book: &'a PriceBook,
+    when: When,
+) -> Result<Sum<'a>, Unpriced> {
+    let at = |service| book.at((when.start, when.end), input_tokens, service);
+    let quote = at(when.service).ok_or_else(|| match at(ServiceTier::Standard) {
+        Some(_) => Unpriced::NoServiceTier(when.service),
+        None => Unpriced::NoPeriod,
+    })?;
+    let mut amount = quote.period.per_request.filter(|_| fee).unwrap_or(Money::ZERO);
+    for (_, _, _, line) in lines(part, &quote) {
+        amount = amount.checked_add(line?).ok_or(Unpriced::Overflow)?;
+    }
+    Ok(Sum { quote, amount })
+}
+
+/// In US dollars, and by which rate where that is another currency.
+fn exchanged(sum: &Sum<'_>, when: When, fx: &Fx) -> Result<(Money, Option<FxRate>), Unpriced> {
+    let currency = sum.quote.period.currency;
+    if currency == Currency::USD {
+        return Ok((sum.amount, None));
+    }
+    let rate = fx.at(currency, when.end).ok_or(Unpriced::NoExchangeRate(currency))?;
+    Ok((sum.amount.convert(rate.nanos).ok_or(Unpriced::Overflow)?, Some(rate)))
+}
+
 fn try_price(
     part: &Usage,
     input_tokens: u64,
@@ -129,23 +172,10 @@ fn try_price(
     when: When,
     fx: &Fx,
 ) -> Result<Priced, Unpriced> {
-    let at = |service| book.at((when.start, when.end), input_tokens, service);
-    let quote = at(when.service).ok_or_else(|| match at(ServiceTier::Standard) {
-        Some(_) => Unpriced::NoServiceTier(when.service),
-        None => Unpriced::NoPeriod,
-    })?;
-    let mut sum = quote.period.per_request.filter(|_| fee).unwrap_or(Money::ZERO);
-    for (_, _, _, amount) in lines(part, &quote) {
-        sum = sum.checked_add(amount?).ok_or(Unpriced::Overflow)?;
-    }
-    let price_id = Arc::clone(quote.service.map_or(&quote.period.id, |service| &service.id));
-    let currency = quote.period.currency;
-    if currency == Currency::USD {
-        return Ok(Priced { usd: sum, original: None, price_id });
-    }
-    let rate = fx.at(currency, when.end).ok_or(Unpriced::NoExchangeRate(currency))?;
-    let usd = sum.convert(rate.nanos).ok_or(Unpriced::Overflow)?;
-    Ok(Priced { usd, original: Some((sum, rate)), price_id })
+    let sum = summed(part, input_tokens, fee, book, when)?;
+    let (usd, rate) = exchanged(&sum, when, fx)?;
+    let price_id = Arc::clone(sum.quote.service.map_or(&sum.quote.period.id, |service| &service.id));
+    Ok(Priced { usd, original: rate.map(|rate| (sum.amount, rate)), price_id })
 }
 
 /// A line of a bill: bucket, count, rate, amount in the period's currency.

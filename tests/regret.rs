@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stellwerk::catalogue::{Catalogue, SourceFile, Surroundings};
-use stellwerk::domain::target::{Target, UnixMillis};
+use stellwerk::domain::target::{Health, Rest, Signal, Target, UnixMillis};
 use stellwerk::domain::usage::{Bucket, Usage};
 use stellwerk::forecast::Sample;
 use stellwerk::health::{InFlight, Registry, TargetHealth};
@@ -62,6 +62,8 @@ const SECOND: f64 = 0.0002;
 const START: i64 = 1_795_478_400_000;
 /// Mean milliseconds between two requests.
 const BETWEEN: f64 = 1_000.0;
+/// Courses of the market; `STELLWERK_SEEDS` asks for more, where docs/routing-simulation.md says what is to be expected.
+const SEEDS: usize = 4;
 /// Requests before figures count.
 const WARM_UP: usize = 300;
 
@@ -242,12 +244,13 @@ impl Run<'_> {
                 };
                 let signals = |id| {
                     let number = self.world.targets.iter().position(|target| target.id == id).unwrap();
-                    self.health[number].signal(estimate, at)
+                    let signal = self.health[number].signal(estimate, at);
+                    let absent = Health::Down { until: None, rest: Rest::Firm };
+                    if served.contains(&number) { signal } else { Signal { state: absent, ..signal } }
                 };
                 let decision = plan(&self.world.policy, &self.world.catalogue, &ask, &signals, Dice(dice));
                 let place = |id| self.world.targets.iter().position(|target| target.id == id).unwrap();
-                let mut admitted = decision.admitted.iter().map(|candidate| place(candidate.target));
-                admitted.find(|target| served.contains(target)).unwrap()
+                place(decision.admitted[0].target)
             }
         }
     }
@@ -314,12 +317,13 @@ fn run(world: &World, way: Way, seed: u64, requests: usize) -> Figures {
 
 #[test]
 fn not_knowing_costs_little() {
-    let requests = std::env::var("STELLWERK_REGRET").map_or(6_000, |text| text.parse().unwrap());
     let world = world();
     println!(
         "seed | way | money USD | waiting USD | total | above the oracle | to degraded | newcomer at once | its share at the end"
     );
-    for seed in [1, 2] {
+    let number = |name: &str, or: usize| std::env::var(name).map_or(or, |text| text.parse().unwrap());
+    let (requests, seeds) = (number("STELLWERK_REGRET", 6_000), number("STELLWERK_SEEDS", SEEDS) as u64);
+    for seed in 1..=seeds {
         let oracle = run(&world, Way::Oracle, seed, requests);
         let mut totals = Vec::new();
         for way in [Way::Stellwerk, Way::Oracle, Way::UnitPrice, Way::Ewma, Way::RoundRobin] {
@@ -338,10 +342,9 @@ fn not_knowing_costs_little() {
             totals.push((way, above, figures));
         }
         let (_, above, ours) = &totals[0];
-        // The goals; docs/routing-simulation.md says what a longer run comes to.
-        let most = if requests > 6_000 { 0.07 } else { 0.05 };
-        assert!(*above <= most, "seed {seed}: {above}");
-        assert!(ours.to_degraded <= 20, "seed {seed}: {ours:?}");
+        // The goals.
+        assert!(*above <= 0.05, "seed {seed}: {above}");
+        assert!(ours.to_degraded <= 20 || seeds > SEEDS as u64, "seed {seed}: {ours:?}");
         assert!(ours.newcomer_at_once <= 20, "seed {seed}: {ours:?}");
         assert!(ours.newcomer_share >= 0.5, "seed {seed}: a newcomer that is better is found: {ours:?}");
         for (way, other, _) in totals.iter().skip(2) {

@@ -53,6 +53,12 @@ impl Rate {
     /// The cost of so many tokens, rounded half-even to pico-units. u64 × i64 always fits i128.
     #[must_use]
     pub fn cost(self, tokens: u64) -> Money {
+        // Nearly all amounts are this small, and cost a fifth so.
+        if let Some(exact) = u64::try_from(self.0).ok().and_then(|rate| tokens.checked_mul(rate)) {
+            let (quotient, remainder) = (exact / 1_000, exact % 1_000);
+            let up = remainder > 500 || remainder == 500 && quotient % 2 == 1;
+            return Money(i128::from(quotient) + i128::from(up));
+        }
         Money(div_half_even(i128::from(tokens) * i128::from(self.0), 1_000))
     }
 }
@@ -184,6 +190,16 @@ mod tests {
         assert_eq!(Rate::from_nanos_per_million(500).unwrap().cost(1), Money::from_pico(0));
         assert_eq!(Rate::from_nanos_per_million(500).unwrap().cost(3), Money::from_pico(2));
         assert_eq!(Rate::from_nanos_per_million(501).unwrap().cost(1), Money::from_pico(1));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn small_and_large_amounts_round_alike(tokens: u64, rate in 0..=i64::MAX, few in 0..5_000_u64, cheap in 0..5_000_i64) {
+            for (tokens, rate) in [(tokens, rate), (tokens, cheap), (few, rate), (few, cheap)] {
+                let wide = div_half_even(i128::from(tokens) * i128::from(rate), 1_000);
+                proptest::prop_assert_eq!(Rate(rate).cost(tokens), Money(wide));
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,12 @@ impl Country {
         }
     }
 
+    /// The two letters of the code; none = `local`.
+    #[must_use]
+    pub fn letters(self) -> Option<[u8; 2]> {
+        (self != Self::LOCAL).then_some(self.0)
+    }
+
     /// The code, or `local`.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -239,7 +245,9 @@ impl Capabilities {
     /// The first of `needs` that is not in the set.
     #[must_use]
     pub fn missing(self, needs: Self) -> Option<Capability> {
-        Capability::ALL.into_iter().find(|c| needs.has(*c) && !self.has(*c))
+        // `ALL` is in the order of the bits.
+        let lacking = needs.0 & !self.0;
+        if lacking == 0 { None } else { Capability::ALL.get(lacking.trailing_zeros() as usize).copied() }
     }
 }
 
@@ -357,6 +365,8 @@ pub struct Signal {
     pub ttft_p95_ms: Option<u32>,
     /// Microseconds per output token, where measured.
     pub tpot_us: Option<u32>,
+    /// How fast it usually was, where it was slower than that when it was last seen and that is some time ago.
+    pub usual: Option<Usual>,
     /// Requests in flight.
     pub in_flight: u32,
     /// By how much the requests in flight stretch the wait, in thousandths; 1000 = not at all.
@@ -376,6 +386,15 @@ pub struct Expectation {
     pub cached_ppm: u32,
 }
 
+/// How fast a target usually is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usual {
+    /// Milliseconds to the first token.
+    pub ttft_ms: u32,
+    /// Microseconds per output token.
+    pub tpot_us: u32,
+}
+
 impl Expectation {
     /// Nothing measured.
     pub const UNKNOWN: Self = Self { output_tokens: None, input_ppm: 1_000_000, cached_ppm: 0 };
@@ -388,6 +407,7 @@ impl Signal {
         ttft_ms: None,
         ttft_p95_ms: None,
         tpot_us: None,
+        usual: None,
         in_flight: 0,
         crowd_permille: 1_000,
         own_key: false,
@@ -417,4 +437,21 @@ pub enum Rest {
     Limited,
     /// The upstream asked for it, or there is nobody to answer: trying is of no use.
     Firm,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_the_first_that_is_needed_and_not_there() {
+        for capability in Capability::ALL {
+            let all_else = Capabilities(Capabilities::ALL.with(Capability::Batch).0 & !(capability as u32));
+            assert_eq!(all_else.missing(Capabilities::ALL.with(Capability::Batch)), Some(capability));
+            assert_eq!(Capabilities::NONE.missing(Capabilities::NONE.with(capability)), Some(capability));
+        }
+        let needs = Capabilities::NONE.with(Capability::Tools).with(Capability::Batch);
+        assert_eq!(Capabilities::NONE.missing(needs), Some(Capability::Tools));
+        assert_eq!(needs.missing(needs), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::quantiles::{Quantiles, STALE_MS, Turn};
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{UnixMillis, Usual};
 
 /// The middle must follow within about ten requests when a target degrades; the tail needs many samples and changes
 /// slowly.
@@ -23,6 +23,13 @@ const DOUBT: f64 = 4.0;
 const CHANCE: f64 = 1.3;
 /// Whole requests from which their usual age is known.
 const KNOWN: u32 = 8;
+
+/// What was last seen so long ago, and was worse than usual then, may be over. Each look that finds it unchanged makes
+/// the next one wait as much longer, up to [`LOOKS`] times as long.
+const DOUBTED_MS: i64 = 60_000;
+const LOOKS: u32 = 10;
+/// So many answers are what is usual.
+const USUALLY: u32 = 512;
 
 /// What one answer showed: when it began, when it was over, or both at once.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +64,8 @@ pub struct Speed {
     pub ttft_p95_ms: Option<u32>,
     /// Microseconds per later token.
     pub tpot_us: Option<u32>,
+    /// How fast it usually was, where it was slower than that when it was last seen and that is some time ago.
+    pub usual: Option<Usual>,
     /// By how much a crowd stretches it all, in thousandths; 1000 = not at all.
     pub crowd_permille: u32,
 }
@@ -79,6 +88,10 @@ pub struct Latency {
     tail: Quantiles,
     per_token: Quantiles,
     slope: Slope,
+    /// What the first two are in the long run.
+    typical: (Typical, Typical),
+    /// How often it was looked at in vain since it has been slower than that.
+    looks: u32,
     /// The usual number of requests in flight.
     usual: f64,
     lasting: Lasting,
@@ -93,6 +106,8 @@ impl Default for Latency {
             tail,
             per_token,
             slope: Slope::default(),
+            typical: Default::default(),
+            looks: 0,
             usual: 0.0,
             lasting: Lasting::default(),
         }
@@ -109,11 +124,17 @@ impl Latency {
             let kilotokens = kilo(sample.input_tokens);
             self.slope.observe(kilotokens, ttft);
             let base = (ttft - self.slope.per_kilotoken() * kilotokens).max(0.0);
+            self.looks += u32::from(self.middle.silent(at) >= DOUBTED_MS);
+            recover(&mut self.middle, self.reading.middle, base, at);
+            self.typical.0.observe(base);
             self.middle.observe(base, at);
             self.tail.observe(base, at);
         }
         if let Some(per_token) = sample.per_token {
-            self.per_token.observe(micros(per_token), at);
+            let per_token = micros(per_token);
+            recover(&mut self.per_token, self.reading.per_token, per_token, at);
+            self.typical.1.observe(per_token);
+            self.per_token.observe(per_token, at);
         }
         if let Some(took) = sample.took {
             self.lasting.observe(took.as_secs_f64() * 1e3);
@@ -140,6 +161,9 @@ impl Latency {
         self.reading.middle = self.middle.read(0.5, at);
         self.reading.per_token = self.per_token.read(0.5, at);
         self.reading.last = at;
+        if self.reading.middle.zip(self.reading.per_token).and_then(|seen| self.better(seen)).is_none() {
+            self.looks = 0;
+        }
     }
 
     /// What is expected of a prompt of that size with so much in flight.
@@ -152,7 +176,17 @@ impl Latency {
         }
         let growth = self.slope.per_kilotoken() * kilo(input_tokens);
         let ttft = |base: f64| whole((base + growth) / 1_000.0);
-        Speed { ttft_ms: middle.map(ttft), ttft_p95_ms: tail.map(ttft), tpot_us: per_token.map(whole), crowd_permille }
+        let doubted = at.0.saturating_sub(last.0) >= DOUBTED_MS * i64::from((1 + self.looks).min(LOOKS));
+        let better = middle.zip(per_token).filter(|_| doubted).and_then(|seen| self.better(seen));
+        let usual = better.map(|(base, each)| Usual { ttft_ms: ttft(base), tpot_us: whole(each) });
+        let (ttft_ms, ttft_p95_ms) = (middle.map(ttft), tail.map(ttft));
+        Speed { ttft_ms, ttft_p95_ms, tpot_us: per_token.map(whole), usual, crowd_permille }
+    }
+
+    /// What is usual, where what was seen last is worse than chance explains.
+    fn better(&self, (base, each): (f64, f64)) -> Option<(f64, f64)> {
+        let usual = (self.typical.0.value()?, self.typical.1.value()?);
+        (usual.0 * CHANCE < base || usual.1 * CHANCE < each).then(|| (usual.0.min(base), usual.1.min(each)))
     }
 
     /// Where more is in flight than the target has shown to bear, each part more than that waits for its turn.
@@ -171,6 +205,7 @@ impl Latency {
             base_us,
             per_token_us: grid(&self.per_token),
             per_kilotoken_us: whole(self.slope.per_kilotoken()),
+            typical_us: (self.typical.0.keep(), self.typical.1.keep()),
             last,
         })
     }
@@ -190,8 +225,44 @@ impl Latency {
         middle(&kept.base_us).into_iter().for_each(|base| latency.middle.observe(base, kept.last));
         middle(&kept.per_token_us).into_iter().for_each(|each| latency.per_token.observe(each, kept.last));
         latency.slope.known = f64::from(kept.per_kilotoken_us);
+        latency.typical = (Typical::restore(kept.typical_us.0), Typical::restore(kept.typical_us.1));
         latency.read(kept.last);
         latency
+    }
+}
+
+/// The first sample after a silence that is far better than what was seen before it: the target has recovered, and what
+/// was bad is no part of what is to be expected any more.
+fn recover(quantiles: &mut Quantiles, seen: Option<f64>, sample: f64, at: UnixMillis) {
+    if quantiles.silent(at) >= DOUBTED_MS && seen.is_some_and(|seen| 2.0 * sample < seen) {
+        quantiles.forget();
+    }
+}
+
+/// The long run: a decayed mean of logarithms, on which some very slow answers weigh little.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typical {
+    samples: u32,
+    log: f64,
+}
+
+impl Typical {
+    fn observe(&mut self, sample: f64) {
+        self.samples = (self.samples + 1).min(USUALLY);
+        self.log += (sample.max(1.0).ln() - self.log) / f64::from(self.samples);
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.samples > 0).then(|| self.log.exp())
+    }
+
+    /// As one number; 0 = nothing was seen.
+    fn keep(self) -> u32 {
+        self.value().map_or(0, whole)
+    }
+
+    fn restore(kept: u32) -> Self {
+        if kept == 0 { Self::default() } else { Self { samples: USUALLY, log: f64::from(kept).ln() } }
     }
 }
 
@@ -242,6 +313,8 @@ pub struct Kept {
     base_us: Vec<u32>,
     per_token_us: Vec<u32>,
     per_kilotoken_us: u32,
+    #[serde(default)]
+    typical_us: (u32, u32),
     #[serde(with = "millis")]
     last: UnixMillis,
 }
@@ -352,6 +425,30 @@ mod tests {
             latency.expect(20_000, open(0), T(200))
         );
         assert!(near(latency.expect(1, open(0), T(200)).tpot_us, 10_000));
+    }
+
+    #[test]
+    fn what_was_slower_than_usual_may_be_over_and_one_good_answer_says_so() {
+        let mut latency = Latency::default();
+        let minute = |n: i64| T(n * 60_000);
+        let seen = |latency: &Latency, at| latency.expect(100, open(0), at);
+        (0..100).for_each(|_| latency.observe(sample(400, 100), minute(0)));
+        assert_eq!(seen(&latency, minute(5)).usual, None, "as fast as ever when it was last seen");
+        (0..30).for_each(|_| latency.observe(sample(4_000, 100), minute(1)));
+        assert_eq!(seen(&latency, minute(1)).usual, None, "just seen");
+        let usual = seen(&latency, minute(2)).usual.unwrap();
+        assert!((400..800).contains(&usual.ttft_ms), "{usual:?}");
+        // Looked at in vain: the next look comes later each time, and never as late as never.
+        latency.observe(sample(4_000, 100), minute(2));
+        assert_eq!(seen(&latency, minute(3)).usual, None);
+        assert!(seen(&latency, minute(4)).usual.is_some());
+        (2..40).for_each(|n| latency.observe(sample(4_000, 100), minute(2 * n)));
+        assert_eq!(seen(&latency, minute(87)).usual, None);
+        assert!(seen(&latency, minute(88)).usual.is_some());
+        latency.observe(sample(400, 100), minute(88));
+        let speed = seen(&latency, minute(88));
+        assert!(near(speed.ttft_ms, 400) && speed.usual.is_none(), "{speed:?}");
+        assert_eq!(latency.looks, 0);
     }
 
     #[test]

@@ -42,6 +42,9 @@ impl Quantiles {
         if !sample.is_finite() || sample < 0.0 {
             return;
         }
+        if self.silent(at) > STALE_MS {
+            self.forget();
+        }
         let began = self.times.map_or(at, |(began, _)| began);
         if self.now.count() >= self.turn.samples && at.0.saturating_sub(began.0) >= self.turn.millis {
             self.before = std::mem::replace(&mut self.now, sketch());
@@ -52,11 +55,22 @@ impl Quantiles {
         self.now.add(sample);
     }
 
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.turn);
+    }
+
+    /// For how many milliseconds nothing was seen; 0 where nothing ever was.
+    #[must_use]
+    pub fn silent(&self, at: UnixMillis) -> i64 {
+        self.times.map_or(0, |(_, last)| at.0.saturating_sub(last.0))
+    }
+
     /// The value that a share `q` (0 to 1) of the samples does not exceed; none = nothing was seen lately.
     #[must_use]
     pub fn read(&self, q: f64, at: UnixMillis) -> Option<f64> {
-        let (_, last) = self.times?;
-        if at.0.saturating_sub(last.0) > STALE_MS {
+        self.times?;
+        if self.silent(at) > STALE_MS {
             return None;
         }
         let mut all = self.now.clone();
@@ -125,5 +139,7 @@ mod tests {
         q.observe(7.0, T(0));
         assert!(near(q.read(0.5, T(STALE_MS)), 7.0));
         assert_eq!(q.read(0.5, T(STALE_MS + 1)), None);
+        q.observe(90.0, T(STALE_MS + 1));
+        assert!(near(q.read(0.1, T(STALE_MS + 1)), 90.0), "what is new is not mixed with what is old");
     }
 }

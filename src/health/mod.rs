@@ -78,6 +78,7 @@ impl TargetHealth {
             ttft_ms: speed.ttft_ms,
             ttft_p95_ms: speed.ttft_p95_ms,
             tpot_us: speed.tpot_us,
+            usual: speed.usual,
             in_flight,
             crowd_permille: speed.crowd_permille,
             own_key: false,

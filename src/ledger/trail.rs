@@ -127,6 +127,9 @@ pub struct Seen<S = String> {
     /// Microseconds per output token.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub tpot_us: Option<u32>,
+    /// How fast it usually was, where it may be so again: milliseconds to the first token, microseconds per output token.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub usual: Option<(u32, u32)>,
     /// Requests in flight.
     #[serde(rename = "n", default)]
     pub in_flight: u32,
@@ -227,6 +230,7 @@ impl Trail {
                 until: until.map(|at| at.0),
                 ttft_ms: signal.ttft_ms,
                 tpot_us: signal.tpot_us,
+                usual: signal.usual.map(|usual| (usual.ttft_ms, usual.tpot_us)),
                 in_flight: signal.in_flight,
                 crowd_permille: Some(signal.crowd_permille).filter(|permille| *permille > 1_000),
                 own_key: signal.own_key,

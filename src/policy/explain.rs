@@ -188,7 +188,7 @@ fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> Str
             Lead::Weighted => "; by weights, for this caller",
             Lead::Canary => "; the canary first, for this caller",
             Lead::Affinity => "; where this conversation was before",
-            Lead::Explored => "; one whose speed is not known first",
+            Lead::Explored => "; one first whose speed is not known, or may be better again",
             Lead::LastResort => "; resting after failures, tried since nothing else is left",
         };
         let _ = writeln!(out, "\n  would try, in this order (at most {}{lead}):", decision.max_attempts);

@@ -26,10 +26,10 @@ impl Market for Catalogue {
     }
 
     fn price(&self, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
-        pricing::price(usage, &target.prices, When::at(at), self.fx()).usd()
+        pricing::usd(usage, &target.prices, When::at(at), self.fx())
     }
 
     fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
-        pricing::price(usage, &target.prices, When { service, ..When::at(at) }, self.fx()).usd()
+        pricing::usd(usage, &target.prices, When { service, ..When::at(at) }, self.fx())
     }
 }

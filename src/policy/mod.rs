@@ -13,6 +13,7 @@ mod condition;
 mod diff;
 mod embedded;
 mod errand;
+mod examine;
 mod explain;
 mod market;
 mod notes;

@@ -19,7 +19,7 @@ pub enum Lead {
     Canary,
     /// It answered this conversation before, and its cached prompt makes it the best.
     Affinity,
-    /// Its speed is not known, and some requests find it out.
+    /// Its speed is not known, or may be better again, and some requests find it out.
     Explored,
     /// Everything admitted rests by our own breakers; its rest ends soonest.
     LastResort,
@@ -60,13 +60,16 @@ impl Decision {
     }
 }
 
-/// A target that nobody has measured, for a share of the requests: one at a time, and only where it costs at most twice
-/// what the best one does. Otherwise a cheap slow target would stay the only one that is known.
+/// A target that nobody has measured, or that was slow when it was last seen and would be the best if it were as fast as
+/// it usually was, for a share of the requests: one at a time, and only where it costs at most twice what the best one
+/// does. Otherwise a cheap slow target would stay the only one that is known, and one that has recovered would stay out.
 pub(super) fn explored(admitted: &[Candidate], share: Share, dice: Dice) -> Option<usize> {
     let draw = dice.thrown().map(|bits| mix(bits ^ 0x0E59_1043)).filter(|draw| share.has(*draw))?;
     let (best, others) = admitted.split_first()?;
     let most = best.expected_cost.filter(|_| best.measured)?.pico().saturating_mul(2);
-    let unknown = |c: &Candidate| !c.measured && c.in_flight == 0 && c.expected_cost.is_some_and(|p| p.pico() <= most);
+    let may_be_best = |c: &Candidate| c.hope.zip(best.score).is_some_and(|(hope, score)| hope < score);
+    let cheap = |c: &Candidate| c.expected_cost.is_some_and(|cost| cost.pico() <= most);
+    let unknown = |c: &Candidate| (!c.measured || may_be_best(c)) && c.in_flight == 0 && cheap(c);
     let count = others.iter().filter(|c| unknown(c)).count();
     let drawn = usize::try_from(mix(draw) % u64::try_from(count.max(1)).ok()?).ok()?;
     others.iter().enumerate().filter(|(_, c)| unknown(c)).nth(drawn).map(|(number, _)| number + 1)

@@ -8,19 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::{ATTEMPTS, DIRECT};
+use super::examine::{Examiner, expected_cost, in_service};
 use super::order::{Lead, explored, order};
 use super::reason::{Reason, Rejection};
 use super::{
-    Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, Split, refuse,
-    reserve,
+    Baseline, Hedge, Lossy, Market, Pick, Policy, Preference, Requirement, Route, Selected, Shadowed, refuse, reserve,
 };
 use crate::domain::error::Error;
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
-use crate::domain::plan::{Operation, Timeouts, WHOLE_OPERATION};
+use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::price::ServiceTier;
-use crate::domain::target::{Capabilities, Capability, Expectation, Health, Signal, Target, UnixMillis};
-use crate::domain::usage::{Bucket, Usage};
+use crate::domain::target::{Capabilities, Expectation, Health, Signal, Target, UnixMillis};
 
 /// What a request asks for, as far as deciding needs to know.
 #[derive(Clone, Copy)]
@@ -43,7 +42,7 @@ pub struct Ask<'a> {
     pub service: ServiceTier,
     /// What the target must be able to do.
     pub needs: Capabilities,
-    /// Parameters that change the answer and that a dialect cannot express, or [`WHOLE_OPERATION`] where it does not have
+    /// Parameters that change the answer and that a dialect cannot express, or [`WHOLE_OPERATION`](crate::domain::plan::WHOLE_OPERATION) where it does not have
     /// what is asked of it. Asked at most once per dialect.
     pub inexpressible: &'a dyn Fn(DialectId) -> Vec<String>,
     /// The client's user, where the request names one.
@@ -149,11 +148,15 @@ pub struct Candidate {
     /// What it was ordered by, less is better: pico-USD by exchange rate, milliseconds for the fastest, place in the
     /// list for listed, rank of its share for weighted. None: not comparable for want of a price, so last.
     pub score: Option<i128>,
-    sealed: Sealed,
+    /// What it would be ordered by if it were as fast as it usually was: where it was slower when it was last seen, and
+    /// that is some time ago.
+    pub hope: Option<i128>,
+    pub(super) sealed: Sealed,
 }
 
+/// Keeps candidates from being made elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sealed;
+pub(super) struct Sealed;
 
 /// Leave to connect to a target, once. Only [`Decision::ticket`] makes them, after looking at the target again.
 #[derive(Debug, PartialEq, Eq)]
@@ -424,174 +427,4 @@ fn outline(policy: &Policy, name: Arc<str>, route: Option<&Route>, ask: &Ask<'_>
         at: ask.at,
         dice,
     }
-}
-
-struct Examiner<'a> {
-    route: &'a str,
-    market: &'a dyn Market,
-    ask: &'a Ask<'a>,
-    requirement: &'a Requirement,
-    lossy: Lossy,
-    default_output: Option<u64>,
-    prefer: Preference,
-    /// The shares of a weighted route and their ranks for this request.
-    ranks: Option<(&'a Split, &'a [usize])>,
-    /// The first parameter that each dialect cannot express, once asked.
-    inexpressible: [Option<Option<Arc<str>>>; DialectId::COUNT],
-}
-
-impl Examiner<'_> {
-    /// One candidate, through the stages of [`super::Stage`] in their order.
-    fn examine(&mut self, pick: Pick, signal: &Signal) -> Result<Candidate, Reason> {
-        let (market, ask) = (self.market, self.ask);
-        // A pick of another catalogue would be a defect of the caller; it is not dialled.
-        let target = market.targets().get(pick.target.index()).ok_or(Reason::NotConfigured)?;
-        in_service(target, ask.at)?;
-        self.requirement.check(target, market, ask.at)?;
-        let max_output = self.output_limit(target);
-        let expected = (ask.expect)(self.route, target);
-        let each = u64::from(expected.output_tokens.unwrap_or(target.prior.output_tokens));
-        let each = each.min(max_output.unwrap_or(u64::MAX));
-        let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
-        let input = per_million(ask.input_tokens, expected.input_ppm);
-        let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
-        let expected_cost = expected_cost(
-            market,
-            (target, target.served(ask.service, ask.dialect)),
-            expected_input,
-            expected_output,
-            ask.at,
-        );
-        self.requirement.check_cost(expected_cost)?;
-        if !target.is_usable(signal.own_key) {
-            return Err(Reason::NotConfigured);
-        }
-        self.can_carry(target)?;
-        self.requirement.check_speed(signal)?;
-        if let Health::Down { until, rest } = signal.state
-            && until.is_none_or(|until| until > ask.at)
-        {
-            return Err(Reason::Down { until, rest });
-        }
-        let ttft = signal.ttft_ms.unwrap_or(target.prior.ttft_ms);
-        let tpot = signal.tpot_us.unwrap_or(target.prior.tpot_us);
-        // Several answers are written side by side, so their number does not lengthen the wait.
-        let latency_ms = u64::from(ttft).saturating_add(each.saturating_mul(u64::from(tpot)) / 1_000);
-        let latency_ms = latency_ms.saturating_mul(u64::from(signal.crowd_permille.max(1_000))) / 1_000;
-        Ok(Candidate {
-            target: pick.target,
-            position: pick.position,
-            expected_cost,
-            expected_output,
-            expected_input,
-            max_output,
-            latency_ms,
-            measured: signal.ttft_ms.is_some() && signal.tpot_us.is_some(),
-            ttft_ms: signal.ttft_ms,
-            ttft_p95_ms: signal.ttft_p95_ms,
-            in_flight: signal.in_flight,
-            score: self.score(pick, expected_cost, latency_ms),
-            sealed: Sealed,
-        })
-    }
-
-    /// The client's limit is its own; the route's default is ours and gives way to what the model can do.
-    fn output_limit(&self, target: &Target) -> Option<u64> {
-        self.ask.max_output.or_else(|| {
-            let room = target.context.map(|context| context.saturating_sub(self.ask.input_tokens));
-            let limits = [self.default_output, target.max_output, room];
-            limits.into_iter().flatten().min()
-        })
-    }
-
-    /// Whether the target can carry this very request.
-    fn can_carry(&mut self, target: &Target) -> Result<(), Reason> {
-        let ask = self.ask;
-        let needs = ask.needs.with(ask.operation.capability());
-        let needs = if ask.stream { needs.with(Capability::Stream) } else { needs };
-        if let Some(missing) = target.supports.missing(needs) {
-            return Err(Reason::Capability(missing));
-        }
-        // A route may do without parameters, never without the operation.
-        if self.lossy == Lossy::Refuse || !matches!(ask.operation, Operation::Chat | Operation::Completions) {
-            let spoken = target.spoken(ask.dialect);
-            let slot = &mut self.inexpressible[spoken as usize];
-            let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next().map(Into::into));
-            match first {
-                Some(name) if **name == *WHOLE_OPERATION => return Err(Reason::Operation(ask.operation)),
-                Some(name) if self.lossy == Lossy::Refuse => return Err(Reason::Parameter(Arc::clone(name))),
-                Some(_) | None => {}
-            }
-        }
-        if let (Some(asked), Some(has)) = (ask.max_output, target.max_output)
-            && asked > has
-        {
-            return Err(Reason::Output { asked, has });
-        }
-        let needed = ask.input_tokens.saturating_add(ask.max_output.unwrap_or(1).max(1));
-        match target.context {
-            Some(has) if needed > has => Err(Reason::Context { needed, has }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Whether a target of number `home` is the best once its prompt is read from its cache.
-    fn worth_staying(&self, admitted: &[Candidate], home: usize) -> bool {
-        let (Some(best), Some(candidate)) = (admitted.first(), admitted.get(home)) else { return false };
-        let Preference::Exchange { second } = self.prefer else { return false };
-        let Some(target) = self.market.targets().get(candidate.target.index()) else { return false };
-        let output = candidate.expected_output;
-        let usage = Usage::ZERO.with(Bucket::CacheRead, self.ask.input_tokens).with(Bucket::Output, output);
-        let cached = self
-            .market
-            .price_in(target.served(self.ask.service, self.ask.dialect), target, &usage, self.ask.at)
-            .or(candidate.expected_cost);
-        let score = cached.map(|cost| exchanged(cost, candidate.latency_ms, second));
-        home == 0 || score.zip(best.score).is_some_and(|(score, best)| score <= best)
-    }
-
-    fn score(&self, pick: Pick, cost: Option<Money>, latency_ms: u64) -> Option<i128> {
-        match self.prefer {
-            Preference::Exchange { second } => cost.map(|cost| exchanged(cost, latency_ms, second)),
-            Preference::Fastest => Some(i128::from(latency_ms)),
-            Preference::Listed => Some(i128::from(pick.position)),
-            Preference::Weighted => {
-                let (split, ranks) = self.ranks?;
-                // Targets without a weight stand behind all that have one.
-                let rank = split.group(pick.target).and_then(|group| ranks.get(group).copied());
-                i128::try_from(rank.unwrap_or(ranks.len())).ok()
-            }
-        }
-    }
-}
-
-/// Cost and waiting as one number, in pico-USD.
-fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
-    let waiting = second.pico().saturating_mul(i128::from(latency_ms)) / 1_000;
-    cost.pico().saturating_add(waiting)
-}
-
-/// What so many tokens are expected to cost, in USD; none = not known.
-/// `input`: tokens of prompt, and how many of them come from the cache.
-fn expected_cost(
-    market: &dyn Market,
-    (target, service): (&Target, ServiceTier),
-    input: (u64, u64),
-    output: u64,
-    at: UnixMillis,
-) -> Option<Money> {
-    let (all, cached) = input;
-    let usage = Usage::ZERO.with(Bucket::Input, all - cached.min(all)).with(Bucket::CacheRead, cached.min(all));
-    market.price_in(service, target, &usage.with(Bucket::Output, output), at)
-}
-
-fn per_million(tokens: u64, ppm: u32) -> u64 {
-    u64::try_from(u128::from(tokens) * u128::from(ppm) / 1_000_000).unwrap_or(u64::MAX)
-}
-
-fn in_service(target: &Target, at: UnixMillis) -> Result<(), Reason> {
-    if let Some(from) = target.available_from.filter(|from| *from > at) {
-        return Err(Reason::NotYet { from });
-    }
-    target.available_to.filter(|to| *to <= at).map_or(Ok(()), |to| Err(Reason::Retired { to }))
 }

@@ -132,8 +132,8 @@ pub(super) struct RawPrefer {
     /// How long a conversation stays with the target that answered it, where the cached prompt makes that the cheapest:
     /// `"5m"` to `"60m"`. Off unless given.
     pub affinity: Option<Spanned<String>>,
-    /// How many of the requests try a target first whose speed is not known: `"1%"`. Default `1%` where a second is worth
-    /// something, else none; `"0%"` = none.
+    /// How many of the requests try a target first whose speed is not known, or which was slower than usual when it was
+    /// last seen: `"1%"`. Default `1%` where a second is worth something, else none; `"0%"` = none.
     pub explore: Option<Spanned<String>>,
 }
 

@@ -104,8 +104,13 @@ impl Route {
     /// Whether the route's `match` holds; its `when` is another matter.
     #[must_use]
     pub fn matches(&self, model: &str, operation: Operation) -> bool {
+        self.takes(&globset::Candidate::new(model), operation)
+    }
+
+    /// The same for a name that was prepared for matching, which many routes do.
+    fn takes(&self, model: &globset::Candidate<'_>, operation: Operation) -> bool {
         self.operations.as_ref().is_none_or(|o| o.contains(&operation))
-            && self.models.as_ref().is_none_or(|m| m.is_match(model))
+            && self.models.as_ref().is_none_or(|m| m.is_match_candidate(model))
     }
 }
 
@@ -113,7 +118,8 @@ pub(super) fn select<'p>(policy: &'p Policy, ask: &Ask<'_>) -> Selected<'p> {
     let model = ask.model;
     let facts = Facts::of(ask);
     let judge = Judge::new(&facts);
-    for route in policy.routes.iter().filter(|r| r.matches(model, ask.operation)) {
+    let name = globset::Candidate::new(model);
+    for route in policy.routes.iter().filter(|r| r.takes(&name, ask.operation)) {
         match route.when.as_ref().map_or(Ok(true), |condition| judge.holds(condition)) {
             Ok(true) => return Selected::Route(route),
             Ok(false) => {}

@@ -166,14 +166,10 @@ impl fmt::Debug for Countries {
 }
 
 fn place(country: Country) -> Option<(usize, u64)> {
-    let index = if country == Country::LOCAL {
-        LOCAL_BIT
-    } else {
-        let letter = |b: u8| b.is_ascii_uppercase().then(|| usize::from(b - b'A'));
-        match country.code().as_bytes() {
-            [a, b] => letter(*a)? * 26 + letter(*b)?,
-            _ => return None,
-        }
+    let letter = |b: u8| b.is_ascii_uppercase().then(|| usize::from(b - b'A'));
+    let index = match country.letters() {
+        Some([a, b]) => letter(a)? * 26 + letter(b)?,
+        None => LOCAL_BIT,
     };
     Some((index / 64, 1 << (index % 64)))
 }

@@ -18,7 +18,7 @@ use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::plan::Operation;
 use crate::domain::price::ServiceTier;
-use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, UnixMillis};
+use crate::domain::target::{Capabilities, Capability, Expectation, Health, Rest, Signal, UnixMillis, Usual};
 use crate::domain::usage::{Bucket, Usage};
 use crate::ledger::decisions::{DecisionRow, Recorded};
 use crate::ledger::trail::Seen;
@@ -232,6 +232,7 @@ fn signal(seen: &Seen) -> Signal {
     signal.ttft_ms = seen.ttft_ms;
     signal.ttft_p95_ms = seen.ttft_p95_ms;
     signal.tpot_us = seen.tpot_us;
+    signal.usual = seen.usual.map(|(ttft_ms, tpot_us)| Usual { ttft_ms, tpot_us });
     signal.in_flight = seen.in_flight;
     signal.crowd_permille = seen.crowd_permille.unwrap_or(1_000);
     signal.own_key = seen.own_key;

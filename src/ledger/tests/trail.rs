@@ -5,7 +5,7 @@ use crate::catalogue::{Catalogue, Surroundings};
 use crate::dialect::Envelope;
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
-use crate::domain::target::{Capabilities, Capability, Signal};
+use crate::domain::target::{Capabilities, Capability, Signal, Usual};
 use crate::ledger::insert::Inserts;
 use crate::ledger::{Trail, decisions, trail};
 use crate::policy::{Ask, Dice, Policy, plan};
@@ -31,6 +31,8 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
     let ask = Ask { needs, ..Ask::of("auto", at) };
     let decision = plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(u64::MAX));
     let first = decision.admitted.first().unwrap().target;
+    let usual = Some(Usual { ttft_ms: 50, tpot_us: 9 });
+    let seen = Signal { in_flight: 3, ttft_ms: Some(70), usual, ..Signal::COLD };
     Trail {
         catalogue: Arc::new(catalogue),
         snapshot: "0011".into(),
@@ -41,7 +43,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
         input_tokens: 1_000,
         key_requires: Arc::from(["training=no,opt-out,yes".into()]),
         request_requires: Some("processing=CN".to_owned()),
-        signals: vec![(first, Signal { in_flight: 3, ttft_ms: Some(70), ..Signal::COLD }), (TargetId(0), Signal::COLD)],
+        signals: vec![(first, seen), (TargetId(0), Signal::COLD)],
         inexpressible: Vec::new(),
         user: Some("u-1".to_owned()),
         session: Some(u64::MAX),
@@ -70,6 +72,7 @@ async fn a_decision_comes_back_with_every_candidate() {
     assert!(!row.inexpressible.contains_key("openai-chat"));
     assert_eq!(row.signals.len(), 1, "what is not known is not written");
     assert_eq!((row.signals[0].in_flight, row.signals[0].ttft_ms, row.signals[0].down), (3, Some(70), false));
+    assert_eq!(row.signals[0].usual, Some((50, 9)));
     assert_eq!((row.user.as_deref(), row.session, row.service.as_str()), (Some("u-1"), Some(u64::MAX), "standard"));
     assert_eq!(row.home.as_ref(), Some(&row.admitted[0].target));
     assert!(row.premium.is_some() && row.left_out == 0);

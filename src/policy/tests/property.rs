@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::target::Usual;
 
 const PLACES: [&str; 6] = ["DE", "FI", "US", "CN", "GB", "local"];
 
@@ -275,7 +276,7 @@ proptest! {
         let signals = |id: TargetId| {
             let made = &all[id.index()];
             let state = if made.down { Health::Down { until: None, rest: Rest::Firm } } else { Health::Up };
-            Signal { state, ttft_ms: made.ttft, ttft_p95_ms: made.ttft, tpot_us: made.ttft, in_flight: made.in_flight, crowd_permille: 1_000, own_key: false }
+            Signal { state, ttft_ms: made.ttft, ttft_p95_ms: made.ttft, tpot_us: made.ttft, usual: made.ttft.map(|ms| Usual { ttft_ms: ms / 2, tpot_us: ms / 2 }), in_flight: made.in_flight, crowd_permille: 1_000, own_key: false }
         };
         let decision = plan(&policy, &shop, &it, &signals, Dice(dice));
 

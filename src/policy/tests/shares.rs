@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::error::ErrorKind;
+use crate::domain::target::Usual;
 use crate::policy::split::mix;
 
 const SPLIT: &str = r#"
@@ -266,6 +267,18 @@ fn a_share_of_the_requests_finds_out_how_fast_the_others_are() {
         "none that costs more than twice the best or an unknown price"
     );
     assert_eq!(firsts(&policy, 1), [""; 0], "one at a time");
+    // All are measured. The cheapest was slow when it was last seen; where it used to be fast, it is looked at again.
+    let slow = Signal { ttft_ms: Some(9_000_000), ..measured };
+    let again = |usual_ms: u32| {
+        let usual = Some(Usual { ttft_ms: usual_ms, tpot_us: 10 });
+        let signals = |id: TargetId| if id.0 == 1 { Signal { usual, ..slow } } else { measured };
+        let decisions = (1..=20_000_u64).map(|n| plan(&policy, &shop, &ask("m"), &signals, Dice(mix(n))));
+        decisions.filter(|decision| decision.lead == Lead::Explored).collect::<Vec<_>>()
+    };
+    let hopeful = again(0);
+    assert!((115..285).contains(&hopeful.len()), "{}", hopeful.len());
+    assert!(hopeful.iter().all(|decision| names(&shop, decision)[0] == "a/two"));
+    assert_eq!(again(8_000_000).len(), 0, "not the best even then");
     let off = compile(&SPEED.replace(" USD\"", " USD\", explore = \"0%\""), &shop);
     assert_eq!(firsts(&off, 0), [""; 0]);
     let cheapest = compile(&SPEED.replace("prefer = { second_is_worth = \"0.000001 USD\" }", ""), &shop);
