@@ -304,6 +304,7 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
         drop: raw.drop.clone(),
         reasoning_outside_output: raw.reasoning_outside_output,
         takes: raw.takes.clone(),
+        refuses: raw.refuses.clone(),
         reasoning_member: raw.reasoning_member.clone(),
         json_schema_in_words: raw.json_schema_in_words,
         think_tags: raw.think_tags,

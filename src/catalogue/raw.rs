@@ -158,6 +158,8 @@ pub(super) struct Quirks {
     pub reasoning_outside_output: bool,
     /// Members that not every provider of the dialect takes and this one does.
     pub takes: Vec<String>,
+    /// Members that some of its models refuse, as `part of its id/member`: what asks for them cannot go there.
+    pub refuses: Vec<String>,
     /// The member in which it wants its earlier thinking back.
     pub reasoning_member: Option<String>,
     /// Whether a schema must be told in words.

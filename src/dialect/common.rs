@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 
+use bytes::{BufMut, BytesMut};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::params;
+use super::{params, places};
 use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Part, ToolCall, ToolKind};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
@@ -74,12 +75,12 @@ pub(super) fn tools<'a>(
         }
         let given = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let parameters = match (&tool.kind, given) {
-            (ToolKind::Function, Some(schema)) => verbatim(schema, || format!("tools[{at}].parameters"))?,
+            (ToolKind::Function, Some(schema)) => verbatim(schema, || places::tool_member(at, "parameters"))?,
             (ToolKind::Function, None) => fixed(NO_ARGUMENTS)?,
             (ToolKind::Custom { format }, _) => {
                 if format.is_some() {
                     // The grammar is told in the description by those who write such tools; it is not enforced here.
-                    loss.advisory.push(format!("tools[{at}].format"));
+                    loss.advisory.push(places::tool_member(at, "format"));
                 }
                 fixed(CUSTOM_SCHEMA)?
             }
@@ -180,6 +181,21 @@ pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
     })
 }
 
+/// Writes an event's data: JSON on one line, and the event's end. What is repeated verbatim (arguments, schemas, labels) may
+/// have come with line ends between its tokens, which would end the line of the event.
+pub(super) fn write_data(out: &mut BytesMut, json: &impl Serialize) {
+    let begin = out.len();
+    // Writing to memory can't fail; the types have no maps with odd keys.
+    let _ = serde_json::to_writer((&mut *out).writer(), json);
+    // Within strings they are escaped.
+    let mut at = begin;
+    while let Some(found) = memchr::memchr2(b'\n', b'\r', &out[at..]) {
+        out[at + found] = b' ';
+        at += found + 1;
+    }
+    out.put_slice(b"\n\n");
+}
+
 /// The beginning of an error body that is not of the dialect, or words for an empty one.
 pub(super) fn excerpt(status: u16, body: &[u8]) -> String {
     /// How much is kept, in characters.
@@ -201,7 +217,7 @@ fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
 
 /// Content that a dialect cannot carry, by its place in the client's conversation.
 pub(super) fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(format!("messages[{at}].content[{part_at}]"))
+    Error::new(ErrorKind::UnsupportedParameter, message).param(places::part(at, part_at))
 }
 
 #[cfg(test)]

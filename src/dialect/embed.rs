@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use super::Quirks;
 use crate::domain::chat::Json;
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedInput, EmbedRequest};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::plan::WHOLE_OPERATION;
 
 /// The part of an ingress that asks for vectors.
 pub trait EmbedClient: Send + Sync {
@@ -35,7 +37,15 @@ pub trait EmbedProvider: Send + Sync {
     ///
     /// # Errors
     /// What can't be written.
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error>;
+    fn encode(&self, request: &EmbedRequest, model: &str, quirks: &Quirks)
+    -> Result<(Cow<'static, str>, Bytes), Error>;
+
+    /// Whether this provider has another form for vectors of a model than clients of the dialect use: their requests are
+    /// then translated as well.
+    fn differs(&self, model: &str, quirks: &Quirks) -> bool {
+        let _ = (model, quirks);
+        false
+    }
 
     /// Decodes the answer.
     ///
@@ -52,7 +62,7 @@ pub fn missing(
     client: &dyn EmbedClient,
     provider: Option<&dyn EmbedProvider>,
 ) -> (Vec<String>, Vec<String>) {
-    let Some(provider) = provider else { return (vec!["model".to_owned()], Vec::new()) };
+    let Some(provider) = provider else { return (vec![WHOLE_OPERATION.to_owned()], Vec::new()) };
     let lacking = EmbedField::ALL.into_iter().filter(|field| request.has(*field) && provider.lacks(request, *field));
     let (semantic, hints): (Vec<_>, Vec<_>) = lacking.partition(|field| field.is_semantic());
     let named = |fields: Vec<EmbedField>| fields.into_iter().map(|field| client.name(field).to_owned());

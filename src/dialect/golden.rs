@@ -335,7 +335,7 @@ fn vectors_between_dialects_say_what_the_golden_file_says() {
             let _ = writeln!(out, "\n### {}\n", to.name());
             let list = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
             let _ = writeln!(out, "lost: {}; listed: {}\n", list(&semantic), list(&hints));
-            match provider.encode(&request, "upstream-model") {
+            match provider.encode(&request, "upstream-model", &Quirks::default()) {
                 Ok((path, wire)) => {
                     let _ = writeln!(out, "```json\nPOST {path}\n{}\n```\n", pretty(&wire));
                 }

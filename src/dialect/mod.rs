@@ -11,6 +11,7 @@ mod cohere;
 mod common;
 #[cfg(test)]
 mod corpus;
+mod effort;
 pub mod embed;
 mod gate;
 mod gemini;
@@ -26,8 +27,11 @@ mod openai_completions;
 mod openai_responses;
 pub mod params;
 pub mod paths;
+mod places;
 mod read;
+mod spans;
 mod unread;
+mod words;
 
 pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
@@ -116,6 +120,9 @@ pub struct Quirks {
     pub reasoning_outside_output: bool,
     /// Members that not every provider of the dialect takes and this one does: for translated requests.
     pub takes: Vec<String>,
+    /// Members that some of its models refuse whatever they hold: what asks for them cannot go there. As part of the id and
+    /// member (`claude-opus-5/sampling`).
+    pub refuses: Vec<String>,
     /// The member in which it wants its earlier thinking back (`reasoning_content`, `reasoning`); none = nowhere.
     pub reasoning_member: Option<String>,
     /// Whether it has no schema for answers but promises JSON: a translated request then tells the schema in words.
@@ -477,8 +484,24 @@ pub trait Transcode: Send + Sync {
     /// Encodes a canonical request.
     ///
     /// # Errors
+    /// Content that the dialect cannot carry, naming the parameter in the client's words.
+    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+        let (told, lost) = words::told(request, Some(self.speaks()));
+        let encoded = self.encode(&told, to).map(|(body, mut loss)| {
+            loss.advisory.extend(lost);
+            (body, loss)
+        });
+        places::told(&told, encoded)
+    }
+
+    /// The dialect.
+    fn speaks(&self) -> DialectId;
+
+    /// The same with places in the canonical conversation, as [`places`] names them.
+    ///
+    /// # Errors
     /// Content that the dialect cannot carry, naming the parameter.
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error>;
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error>;
 
     /// Decodes a whole answer. A body that carries an error under a good status is a failure.
     ///
@@ -586,6 +609,13 @@ pub fn embeddings(dialect: DialectId) -> Option<&'static dyn EmbedProvider> {
 #[must_use]
 pub fn inexpressible(envelope: &Envelope, source: DialectId, to: DialectId) -> Vec<String> {
     params::inexpressible(envelope, source, &|slot| carries(to, slot))
+}
+
+/// What a client of dialect `source` calls a parameter that a provider of another dialect blames; none = the name is of
+/// a place in our translation, which the client has never seen.
+#[must_use]
+pub fn param_of(provider: DialectId, source: DialectId, name: &str) -> Option<String> {
+    places::param_of(provider, source, name)
 }
 
 #[cfg(test)]

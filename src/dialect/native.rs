@@ -1,6 +1,9 @@
 //! What the embedded runtime takes of a canonical request. It has no wire format; its words are the canonical ones.
 
+use std::borrow::Cow;
+
 use super::params::{self, Carriage, Slot};
+use super::{places, words};
 use crate::domain::chat::{ChatRequest, Loss, Part, Role, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 
@@ -41,11 +44,21 @@ pub(super) fn carries(slot: Slot) -> Carriage {
     }
 }
 
-/// What the runtime cannot honour of a request.
+/// The request as the runtime is told it, and what it cannot honour of it.
 ///
 /// # Errors
 /// Content that it cannot read at all, and values outside their range.
-pub fn loss(request: &ChatRequest) -> Result<Loss, Error> {
+pub fn told(request: &ChatRequest) -> Result<(Cow<'_, ChatRequest>, Loss), Error> {
+    let (told, untold) = words::told(request, None);
+    let loss = lost(&told).map(|mut loss| {
+        loss.advisory.extend(untold);
+        ((), loss)
+    });
+    let ((), loss) = places::told(&told, loss)?;
+    Ok((told, loss))
+}
+
+fn lost(request: &ChatRequest) -> Result<Loss, Error> {
     let mut loss = Loss::default();
     params::report(request, &carries, &|_| false, &mut loss);
     params::lose_server_tools(request, None, &mut loss);
@@ -58,23 +71,23 @@ pub fn loss(request: &ChatRequest) -> Result<Loss, Error> {
     }
     for (at, tool) in request.tools.iter().enumerate() {
         if tool.strict == Some(true) {
-            loss.advisory.push(format!("tools[{at}].strict"));
+            loss.advisory.push(places::tool_member(at, "strict"));
         }
         if matches!(&tool.kind, ToolKind::Custom { format: Some(_) }) {
-            loss.advisory.push(format!("tools[{at}].format"));
+            loss.advisory.push(places::tool_member(at, "format"));
         }
     }
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_deref().is_some_and(|name| !name.is_empty()) {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         let unreadable = |part: &Part| matches!(part, Part::Image(_) | Part::Audio(_) | Part::File(_));
         if let Some(part) = message.content.iter().position(unreadable) {
             let error = Error::new(ErrorKind::UnsupportedParameter, "the embedded runtime reads text only");
-            return Err(error.param(format!("messages[{at}].content[{part}]")));
+            return Err(error.param(places::part(at, part)));
         }
         if let Some(part) = message.content.iter().position(|part| matches!(part, Part::Opaque { .. })) {
-            let path = format!("messages[{at}].content[{part}]");
+            let path = places::part(at, part);
             if message.role != Role::Assistant {
                 let error = Error::new(ErrorKind::UnsupportedParameter, "the embedded runtime reads text only");
                 return Err(error.param(path));

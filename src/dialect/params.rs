@@ -4,7 +4,7 @@
 //! egress says which meanings it can carry ([`Carriage`]). From these come the refusal before planning, the loss report
 //! after encoding, and the table in the documentation; nothing is said twice.
 
-use super::Envelope;
+use super::{Envelope, places};
 use crate::domain::chat::{ChatRequest, Json, Loss, Part, ReasoningSettings, ResponseFormat, ToolKind};
 use crate::domain::id::DialectId;
 use crate::domain::target::Capability;
@@ -222,7 +222,7 @@ pub(super) fn lose_server_tools(request: &ChatRequest, own: Option<DialectId>, l
         if let ToolKind::Server { origin, .. } = &tool.kind
             && Some(*origin) != own
         {
-            lose_named(format!("tools[{at}]"), Weight::Advisory, loss);
+            lose_named(places::tool(at), Weight::Advisory, loss);
         }
     }
 }

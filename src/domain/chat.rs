@@ -5,6 +5,8 @@
 
 use super::id::DialectId;
 pub use super::loss::Loss;
+pub use super::origin::Origin;
+pub use super::signature::Signature;
 
 /// JSON text kept verbatim: schemas, tool arguments, unknown members. Never re-parsed unless a dialect must.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,13 +133,34 @@ pub struct Message {
     pub tool_call_id: Option<String>,
     /// For `Role::Tool`: the call failed, and `content` says how.
     pub tool_failed: bool,
+    /// Where it stood.
+    pub origin: Origin,
 }
 
 impl Message {
     /// A turn that says this and nothing else.
     #[must_use]
     pub fn new(role: Role, content: Vec<Part>) -> Self {
-        Self { role, name: None, content, tool_calls: Vec::new(), tool_call_id: None, tool_failed: false }
+        let (tool_calls, origin) = (Vec::new(), Origin::default());
+        Self { role, name: None, content, tool_calls, tool_call_id: None, tool_failed: false, origin }
+    }
+
+    /// A turn that stood there and says nothing yet.
+    #[must_use]
+    pub fn at(role: Role, path: &str) -> Self {
+        Self { origin: Origin::at(path), ..Self::new(role, Vec::new()) }
+    }
+
+    /// Adds a part that stood there.
+    pub fn say(&mut self, part: Part, path: &str) {
+        self.content.push(part);
+        self.origin.parts.push(path.into());
+    }
+
+    /// Adds a call that stood there.
+    pub fn call(&mut self, call: ToolCall, path: &str) {
+        self.tool_calls.push(call);
+        self.origin.calls.push(path.into());
     }
 }
 
@@ -170,53 +193,6 @@ pub enum Part {
         /// The part as JSON.
         raw: Json,
     },
-}
-
-/// What a provider hands out with its thinking or its calls and wants back unchanged. No other provider understands
-/// it, so it never travels without its origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// The dialect whose provider made it.
-    pub origin: DialectId,
-    /// Opaque.
-    pub data: String,
-}
-
-/// Begins a signature that is shown to a client of another dialect than its origin's.
-const FOREIGN: &str = "sw.";
-
-impl Signature {
-    /// A signature of that dialect.
-    #[must_use]
-    pub fn new(origin: DialectId, data: impl Into<String>) -> Self {
-        Self { origin, data: data.into() }
-    }
-
-    /// As a client of dialect `own` sees it: its own unchanged, a foreign one with its origin in front.
-    #[must_use]
-    pub fn shown_in(&self, own: DialectId) -> std::borrow::Cow<'_, str> {
-        if self.origin == own {
-            std::borrow::Cow::Borrowed(&self.data)
-        } else {
-            std::borrow::Cow::Owned(format!("{FOREIGN}{}.{}", self.origin.name(), self.data))
-        }
-    }
-
-    /// The way back: what a client of dialect `own` returned.
-    #[must_use]
-    pub fn read(text: &str, own: DialectId) -> Self {
-        let foreign = text.strip_prefix(FOREIGN).and_then(|rest| rest.split_once('.'));
-        match foreign.and_then(|(name, data)| Some((DialectId::by_name(name)?, data))) {
-            Some((origin, data)) => Self::new(origin, data),
-            None => Self::new(own, text),
-        }
-    }
-
-    /// The data, if `dialect` made it.
-    #[must_use]
-    pub fn of(&self, dialect: DialectId) -> Option<&str> {
-        (self.origin == dialect && !self.data.is_empty()).then_some(self.data.as_str())
-    }
 }
 
 /// How long a marked prompt is worth keeping.
@@ -277,6 +253,8 @@ pub struct Tool {
     pub kind: ToolKind,
     /// The list of tools up to here is worth caching.
     pub cache: Option<CacheMark>,
+    /// Where it stood.
+    pub origin: Origin,
 }
 
 impl Tool {

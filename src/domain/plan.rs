@@ -30,6 +30,9 @@ pub enum Operation {
     Batch,
 }
 
+/// What stands in the place of a parameter where a dialect lacks the whole operation. No parameter has such a name.
+pub const WHOLE_OPERATION: &str = "(operation)";
+
 impl Operation {
     /// All, in order.
     pub const ALL: [Self; 10] = [

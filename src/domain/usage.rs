@@ -88,6 +88,13 @@ impl Usage {
         prompt.with(Bucket::Output, output_bytes.div_ceil(4))
     }
 
+    /// A report that makes sense: none where a count is more than any request can have.
+    #[must_use]
+    pub fn plausible(self) -> Option<Self> {
+        const ABSURD: u64 = 1 << 40;
+        self.0.iter().all(|count| *count < ABSURD).then_some(self)
+    }
+
     /// Nothing used.
     pub const ZERO: Self = Self([0; Bucket::COUNT]);
 

@@ -9,10 +9,10 @@ use super::tenants::Owned;
 use crate::admission::Principal;
 use crate::catalogue::Target;
 use crate::dialect::{self, Envelope, Ingress, Slot};
-use crate::domain::embed::EmbedRequest;
+use crate::domain::embed::{EmbedField, EmbedRequest};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
-use crate::domain::plan::Operation;
+use crate::domain::plan::{Operation, WHOLE_OPERATION};
 use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
 use crate::wire::splice::{Members, quote};
@@ -67,7 +67,7 @@ impl Call {
     /// is the same as well, under whatever path.
     pub(super) fn passing_missing(&self, to: DialectId) -> Vec<String> {
         let path = |to| dialect::egress(to)?.path_of_other(self.operation, self.path, &self.envelope.model);
-        if path(to).is_some() { Vec::new() } else { vec!["model".to_owned()] }
+        if path(to).is_some() { Vec::new() } else { vec![WHOLE_OPERATION.to_owned()] }
     }
 
     /// The tier of service that the request asks for, by whatever name its dialect has for it.
@@ -113,10 +113,27 @@ impl Call {
         }
     }
 
-    /// The planner's refusal with the parameter as this client names it.
+    /// What is wrong with a request for vectors, with its texts as this client names them.
+    pub(super) fn vectors_in_its_words(&self, error: Error) -> Error {
+        match (error.param.as_deref(), self.ingress.embeddings()) {
+            (Some("input"), Some(client)) => error.param(client.name(EmbedField::Tokens)),
+            _ => error,
+        }
+    }
+
+    /// The planner's refusal with the parameter as this client names it. Where it names no parameter of the client, its
+    /// words are those of Chat Completions.
     pub(super) fn in_its_words(&self, error: Error) -> Error {
-        if error.param.as_deref() != Some("max_output") {
-            return error;
+        let own = |name: &str| self.envelope.members.iter().any(|member| **member == *name);
+        let named = match error.param.as_deref() {
+            None => return error,
+            Some("max_output") => "max_tokens",
+            Some(name) if own(name) => return error,
+            Some(name) => name,
+        };
+        if named != "max_tokens" {
+            let param = dialect::param_of(DialectId::OpenAiChat, self.dialect, named).or(error.param);
+            return Error { param, ..error };
         }
         let names = self.ingress.parameters().iter().filter(|p| p.slot == Slot::MaxOutput).map(|p| p.name);
         let given = |name: &&str| self.envelope.members.iter().any(|member| **member == **name);

@@ -25,6 +25,7 @@ use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::id::{DialectId, TargetId};
 use crate::domain::plan::Timeouts;
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
@@ -120,6 +121,7 @@ impl Dispatch {
                     Err(Stop::Failed(failed)) => {
                         made += 1;
                         let Failed { failure, observed, other_key } = *failed;
+                        let failure = self.in_its_words(failure, tried.target);
                         settlement.attempt_failed(&failure, &observed, other_key);
                         let fail_over = failure.fail_over();
                         failures.add(failure);
@@ -413,6 +415,18 @@ impl Dispatch {
         Ok(Answer::Whole { body, observed: Box::new(observed) })
     }
 
+    /// A failure with the parameter as the client names it, where the target speaks another dialect: its numbers of turns
+    /// are those of our translation.
+    fn in_its_words(&self, failure: Failure, target: TargetId) -> Failure {
+        let wire = self.snapshot.wire_for(target, self.call.dialect, &self.call.envelope);
+        let provider = wire.map_or(DialectId::OpenAiChat, Wire::dialect);
+        if wire.is_some() && provider == self.call.dialect {
+            return failure;
+        }
+        let param = failure.param.as_deref().and_then(|name| dialect::param_of(provider, self.call.dialect, name));
+        Failure { param, ..failure }
+    }
+
     /// The embedded runtime: canonical events, rendered in the client's dialect.
     async fn local(
         &self,
@@ -428,7 +442,8 @@ impl Dispatch {
         let max_output = max_output.unwrap_or(self.snapshot.config.default_max_output);
         let stream = self.call.envelope.stream;
         let request = self.decoded()?;
-        let dropped = self.bearable(dialect::native::loss(&request).map_err(Stop::refused)?)?;
+        let (request, loss) = dialect::native::told(&request).map_err(Stop::refused)?;
+        let dropped = self.bearable(loss)?;
         settlement.attempt(target.id, dropped.clone(), false);
         let generated = timeout_at(deadline, model.generate(&request, max_output)).await;
         let mut generation =

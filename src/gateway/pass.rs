@@ -458,7 +458,8 @@ impl Pass {
     fn prepare(&self, wire: &Wire, model: &str) -> Result<Prepared, Stop> {
         let (call, not_there) = (&self.call, "the target does not offer this operation");
         let not_there = || Stop::from(Failure::new(FailureKind::NoModel, not_there));
-        if call.operation != Operation::Embeddings || wire.speaks(call.dialect) {
+        let own_form = || wire.egress.embeddings().is_some_and(|provider| provider.differs(model, &wire.quirks));
+        if call.operation != Operation::Embeddings || (wire.speaks(call.dialect) && !own_form()) {
             let path = wire.egress.path_of_other(call.operation, call.path, model).ok_or_else(not_there)?;
             let pieces = self.body(wire, model);
             return Ok(Prepared { path, pieces, dropped: Vec::new(), translated: None });
@@ -470,8 +471,8 @@ impl Pass {
             let error = Error::new(ErrorKind::UnsupportedParameter, format!("no admitted target can take `{param}`"));
             return Err(Stop::Refused(Box::new(error.param(param.clone()))));
         }
-        let encoded = provider.encode(request, model);
-        let (path, body) = encoded.map_err(|error| Stop::Refused(Box::new(error)))?;
+        let encoded = provider.encode(request, model, &wire.quirks);
+        let (path, body) = encoded.map_err(|error| Stop::Refused(Box::new(call.vectors_in_its_words(error))))?;
         let dropped = Loss { semantic, advisory: hints }.names();
         Ok(Prepared { path, pieces: vec![body], dropped, translated: Some(provider) })
     }

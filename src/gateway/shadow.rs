@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::{Shared, now};
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Envelope, Ingress, Quirks};
-use crate::domain::chat::{ChatRequest, ChatResponse};
+use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::{DialectId, RequestId};
@@ -167,9 +167,7 @@ impl Shadow {
         };
         let encoded = wire.egress.transcode().encode_request(request, &to);
         let (body, loss) = encoded.map_err(|error| Failure::new(FailureKind::Rejected, error.code_str()))?;
-        if !loss.semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
-            return Err(Failure::new(FailureKind::Rejected, "the shadow can't take a parameter"));
-        }
+        self.bearable(&loss)?;
         let line = wire.line(&target.upstream_model, false, &[])?;
         let pool = wire.pool(self.decision.timeouts.connect).ok_or_else(none)?;
         let load = Load {
@@ -195,11 +193,21 @@ impl Shadow {
         Ok((response, usage))
     }
 
+    fn bearable(&self, loss: &Loss) -> Result<(), Failure> {
+        if !loss.semantic.is_empty() && self.decision.lossy == Lossy::Refuse {
+            return Err(Failure::new(FailureKind::Rejected, "the shadow can't take a parameter"));
+        }
+        Ok(())
+    }
+
     async fn local(&self, target: &Target, request: &ChatRequest) -> Result<(ChatResponse, Option<Usage>), Failure> {
         let none = || Failure::new(FailureKind::Worker, "the local model is not loaded");
         let model = self.snapshot.local(target.id).ok_or_else(none)?;
         let limit = self.planned.max_output.unwrap_or(self.snapshot.config.default_max_output);
-        let mut generation = model.generate(request, limit).await?;
+        let told = dialect::native::told(request);
+        let (request, loss) = told.map_err(|error| Failure::new(FailureKind::Rejected, error.code_str()))?;
+        self.bearable(&loss)?;
+        let mut generation = model.generate(&request, limit).await?;
         let mut collector = Collector::default();
         while let Some(event) = generation.next().await {
             collector.take(event)?;

@@ -63,7 +63,7 @@ struct Expect {
 }
 
 /// The refusals that deciding can give.
-const REFUSALS: [&str; 8] = [
+const REFUSALS: [&str; 9] = [
     ErrorKind::UnknownModel.code(),
     ErrorKind::UnsupportedParameter.code(),
     ErrorKind::ContextTooLong.code(),
@@ -72,6 +72,7 @@ const REFUSALS: [&str; 8] = [
     ErrorKind::TooExpensive.code(),
     ErrorKind::Unavailable.code(),
     super::refuse::OUTPUT_CAP,
+    super::refuse::NO_OPERATION,
 ];
 
 impl Case {

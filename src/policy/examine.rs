@@ -7,6 +7,7 @@ use super::reason::Reason;
 use super::{Lossy, Market, Pick, Preference, Requirement, Split};
 use crate::domain::id::DialectId;
 use crate::domain::money::Money;
+use crate::domain::plan::{Operation, WHOLE_OPERATION};
 use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capability, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
@@ -103,12 +104,15 @@ impl Examiner<'_> {
         if let Some(missing) = target.supports.missing(needs) {
             return Err(Reason::Capability(missing));
         }
-        if self.lossy == Lossy::Refuse {
+        // A route may do without parameters, never without the operation.
+        if self.lossy == Lossy::Refuse || !matches!(ask.operation, Operation::Chat | Operation::Completions) {
             let spoken = target.spoken(ask.dialect);
             let slot = &mut self.inexpressible[spoken as usize];
             let first = slot.get_or_insert_with(|| (ask.inexpressible)(spoken).into_iter().next().map(Into::into));
-            if let Some(parameter) = first {
-                return Err(Reason::Parameter(Arc::clone(parameter)));
+            match first {
+                Some(name) if **name == *WHOLE_OPERATION => return Err(Reason::Operation(ask.operation)),
+                Some(name) if self.lossy == Lossy::Refuse => return Err(Reason::Parameter(Arc::clone(name))),
+                Some(_) | None => {}
             }
         }
         if let (Some(asked), Some(has)) = (ask.max_output, target.max_output)

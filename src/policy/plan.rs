@@ -42,7 +42,8 @@ pub struct Ask<'a> {
     pub service: ServiceTier,
     /// What the target must be able to do.
     pub needs: Capabilities,
-    /// Parameters that change the answer and that a dialect cannot express. Asked at most once per dialect.
+    /// Parameters that change the answer and that a dialect cannot express, or [`WHOLE_OPERATION`](crate::domain::plan::WHOLE_OPERATION) where it does not have
+    /// what is asked of it. Asked at most once per dialect.
     pub inexpressible: &'a dyn Fn(DialectId) -> Vec<String>,
     /// The client's user, where the request names one.
     pub user: Option<&'a str>,

@@ -3,6 +3,7 @@
 use super::{Ask, Decision, Lossy, Market, Requirement};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
+use crate::domain::plan::WHOLE_OPERATION;
 use crate::domain::target::{Capability, Target};
 use crate::domain::usage::{Bucket, Usage};
 
@@ -56,5 +57,8 @@ pub(super) fn carries(target: &Target, ask: &Ask<'_>, lossy: Lossy) -> bool {
     target.supports.missing(needs).is_none()
         && target.max_output.is_none_or(|has| asked <= has)
         && target.context.is_none_or(|has| ask.input_tokens.saturating_add(asked) <= has)
-        && (lossy == Lossy::Allow || (ask.inexpressible)(target.spoken(ask.dialect)).is_empty())
+        && match (ask.inexpressible)(target.spoken(ask.dialect)).first() {
+            Some(name) => lossy == Lossy::Allow && name != WHOLE_OPERATION,
+            None => true,
+        }
 }

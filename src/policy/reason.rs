@@ -8,6 +8,7 @@ use super::require::{guarantee_name, training_name};
 use super::text;
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
+use crate::domain::plan::Operation;
 use crate::domain::target::{Capability, Country, Guarantee, Rest, Training, UnixMillis};
 
 /// A candidate that was not admitted.
@@ -78,6 +79,8 @@ pub enum Reason {
     NotConfigured,
     /// The model lacks something that the request needs.
     Capability(Capability),
+    /// The target's dialect does not have the operation that is asked.
+    Operation(Operation),
     /// The target's dialect cannot express a parameter that changes the answer.
     Parameter(Arc<str>),
     /// The client asks for a longer answer than the model can give.
@@ -143,7 +146,8 @@ impl Reason {
             Self::StaleFacts { .. } | Self::Tier { .. } | Self::TokenEndpoint(_) => Stage::Policy,
             Self::MaxCost { .. } | Self::Unpriced => Stage::Price,
             Self::NotConfigured => Stage::Configuration,
-            Self::Capability(_) | Self::Parameter(_) | Self::Output { .. } | Self::Context { .. } => Stage::Request,
+            Self::Capability(_) | Self::Operation(_) | Self::Parameter(_) => Stage::Request,
+            Self::Output { .. } | Self::Context { .. } => Stage::Request,
             Self::Slow { .. } | Self::Unmeasured => Stage::Speed,
             Self::Down { .. } => Stage::Health,
         }
@@ -175,6 +179,7 @@ impl Reason {
             Self::Unpriced => "unpriced",
             Self::NotConfigured => "not_configured",
             Self::Capability(_) => "capability",
+            Self::Operation(_) => "operation",
             Self::Parameter(_) => "parameter",
             Self::Output { .. } => "max_output",
             Self::Context { .. } => "context",
@@ -215,6 +220,7 @@ impl fmt::Display for Reason {
             Self::Unpriced => f.write_str("its price is not known and there is a limit on the cost"),
             Self::NotConfigured => f.write_str("not configured: no credential, base URL or local worker"),
             Self::Capability(missing) => write!(f, "the model does not support `{}`", missing.name()),
+            Self::Operation(asked) => write!(f, "its dialect does not offer `{}`", asked.name()),
             Self::Parameter(name) => write!(f, "parameter `{name}` cannot be expressed"),
             Self::Output { asked, has } => write!(f, "{asked} output tokens asked, the model gives at most {has}"),
             Self::Context { needed, has } => write!(f, "{needed} tokens needed, the context holds {has}"),

@@ -21,6 +21,8 @@ const RETRY_BLIND: Duration = Duration::from_secs(5);
 pub(super) const OUTPUT_CAP: &str = "output_cap";
 /// Targets that a message for the caller names; the log gets all.
 const NAMED: usize = 5;
+/// The code of a request for an operation that no otherwise admitted target's dialect has.
+pub(super) const NO_OPERATION: &str = "operation_not_offered";
 
 pub(super) fn unknown_model(model: &str, selected: &Selected<'_>) -> Error {
     Error::new(ErrorKind::UnknownModel, select::unknown_message(model, selected)).param("model")
@@ -95,6 +97,10 @@ pub(super) fn refusal(decision: &Decision, market: &dyn Market, ask: &Ask<'_>, r
 fn cannot_carry(rejections: &[&Rejection]) -> Error {
     for rejection in rejections {
         match &rejection.reason {
+            Reason::Operation(asked) => {
+                let message = format!("No admitted target offers `{}` to clients of this API.", asked.name());
+                return Error::new(ErrorKind::UnsupportedParameter, message).code(NO_OPERATION).param("model");
+            }
             Reason::Parameter(name) => {
                 let message = format!("No admitted target can express the parameter `{name}`.");
                 return Error::new(ErrorKind::UnsupportedParameter, message).param(&**name);

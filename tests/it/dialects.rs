@@ -219,6 +219,83 @@ async fn what_cohere_has_under_a_path_of_its_own_passes_metered() {
 }
 
 #[tokio::test]
+async fn vectors_of_vertex_are_asked_in_the_models_own_form_whoever_asks() {
+    let alpha =
+        Upstream::start(vec![whole(200, r#"{"embedding":{"values":[0.5]},"usageMetadata":{"promptTokenCount":2}}"#)])
+            .await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    gateway.offer("alpha", "gemini", "embeddings").await;
+    gateway.quirk("alpha", "takes = [\"embedContent\"]").await;
+    let one =
+        json!({"model": "models/alpha/m-1", "content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"});
+    let path = "/v1beta/models/alpha%2Fm-1:batchEmbedContents";
+    let got = ask(&gateway, &Asked { path, key: "x-goog-api-key", body: json!({"requests": [one]}) }).await;
+    assert_eq!((got.status, &got.json()["embeddings"][0]["values"]), (200, &json!([0.5])), "{}", got.text);
+    let seen = alpha.seen().pop().unwrap();
+    assert!(seen.head.contains("/models/m-1:embedContent "), "{}", seen.head);
+    assert_eq!(seen.json(), json!({"content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"}));
+    let two = json!({"requests": [one, one]});
+    let got = ask(&gateway, &Asked { path, key: "x-goog-api-key", body: two }).await;
+    assert_eq!((got.status, got.json()["error"]["status"].as_str()), (400, Some("INVALID_ARGUMENT")), "{}", got.text);
+    let body = json!({"model": "alpha/m-1", "input": ["a", "b"]});
+    let got = ask(&gateway, &Asked { path: "/v1/embeddings", key: "authorization", body }).await;
+    assert_eq!((got.status, got.json()["error"]["param"].as_str()), (400, Some("input")), "{}", got.text);
+    assert_eq!(alpha.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn an_operation_that_a_dialect_lacks_is_called_that_and_no_parameter() {
+    let alpha = Upstream::start(vec![]).await;
+    for (dialect, operation, path) in
+        [("cohere", "moderations", "/v1/moderations"), ("anthropic", "embeddings", "/v1/embeddings")]
+    {
+        let gateway = Gateway::start(Some(&alpha), None, None).await;
+        gateway.offer("alpha", dialect, operation).await;
+        let body = json!({"model": "alpha/m-1", "input": "x"});
+        let refused = ask(&gateway, &Asked { path, key: "authorization", body }).await;
+        let error = &refused.json()["error"];
+        assert_eq!((refused.status, error["code"].as_str()), (400, Some("operation_not_offered")), "{error}");
+        assert_eq!(error["message"], format!("No admitted target offers `{operation}` to clients of this API."));
+    }
+    assert_eq!(alpha.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_provider_of_another_dialect_blames_is_named_in_the_clients_words() {
+    let no = |param: &str| {
+        json!({"error": {"message": "no", "type": "invalid_request_error", "param": param, "code": "bad"}}).to_string()
+    };
+    let script =
+        ["messages[0].content", "max_completion_tokens", "messages[0].content"].map(|param| whole(400, &no(param)));
+    let alpha = Upstream::start(script.to_vec()).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let param = async |asked: Asked| ask(&gateway, &asked).await.json()["error"]["param"].clone();
+    assert_eq!(param(responses(false)).await, "input");
+    assert_eq!(param(responses(false)).await, "max_output_tokens");
+    assert_eq!(
+        gateway
+            .chat(&json!({"model": "auto", "messages": [{"role": "user", "content": "x"}]}).to_string())
+            .await
+            .json()["error"]["param"],
+        "messages[0].content"
+    );
+}
+
+#[tokio::test]
+async fn a_need_that_no_target_meets_is_named_in_the_clients_words() {
+    let alpha = Upstream::start(vec![]).await;
+    let gateway = Gateway::start(Some(&alpha), None, None).await;
+    let sound = json!({"inlineData": {"mimeType": "audio/wav", "data": "aGk="}});
+    let asked = Asked { body: json!({"contents": [{"role": "user", "parts": [sound]}]}), ..gemini(false) };
+    let refused = ask(&gateway, &asked).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    let needs_too_much = json!({"model": "auto", "input": "x".repeat(900_000)});
+    let asked = Asked { body: needs_too_much, ..responses(false) };
+    let refused = ask(&gateway, &asked).await;
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("input")), "{}", refused.text);
+}
+
+#[tokio::test]
 async fn vectors_of_another_dialect_are_translated_metered_and_lossless_or_refused_by_name() {
     let answer = r#"{"embeddings":[{"values":[0.25,-0.013168523]},{"values":[1,2]}]}"#;
     let alpha = Upstream::start(vec![whole(200, answer)]).await;

@@ -20,6 +20,12 @@ async fn every_kind_of_bad_start_fails_over_and_is_recorded() {
         ("401", json(401, r#"{"error":{"message":"bad key","code":"invalid_api_key"}}"#), "credentials"),
         ("html", json(200, "<html>hello</html>"), "malformed"),
         ("truncated JSON", json(200, r#"{"id":"x","choices":[{"ind"#), "malformed"),
+        (
+            "no message",
+            json(200, r#"{"id":"x","model":"m-1","choices":[{"index":0,"finish_reason":"stop"}]}"#),
+            "malformed",
+        ),
+        ("no choices", json(200, r#"{"id":"x","model":"m-1","choices":[]}"#), "malformed"),
         ("error under 200", json(200, r#"{"error":{"message":"content filter"}}"#), "upstream"),
         ("redirect", json_with(302, &["location: http://127.0.0.1:9/"], ""), "malformed"),
         ("nothing", vec![], "truncated"),

@@ -261,6 +261,15 @@ impl Gateway {
         assert_eq!(status, 200, "{told}");
     }
 
+    /// Says more of a provider's peculiarities.
+    pub(crate) async fn quirk(&self, provider: &str, line: &str) {
+        let file = self.path(&format!("providers/{provider}.toml"));
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replacen("[[endpoint]]", &format!("[quirks]\n{line}\n\n[[endpoint]]"), 1)).unwrap();
+        let (status, told) = self.reload().await;
+        assert_eq!(status, 200, "{told}");
+    }
+
     pub(crate) async fn reload(&self) -> (u16, Value) {
         let token = fs::read_to_string(self.path("data/admin-token")).unwrap();
         let url = format!("{}/admin/v1/reload", self.admin);

@@ -22,6 +22,7 @@ mod harness;
 mod headroom;
 mod imports;
 mod media;
+mod mutated;
 mod own_keys;
 mod policy_diff;
 mod properties;

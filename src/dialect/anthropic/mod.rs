@@ -11,11 +11,14 @@ mod request;
 mod response;
 mod schema;
 mod stream;
+mod thinking;
 mod turns;
 mod types;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use client::in_words;
 
 use bytes::Bytes;
 
@@ -27,6 +30,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 
 /// The tag of opaque parts that this dialect understands.
@@ -134,11 +138,15 @@ impl Passthrough for Anthropic {
 }
 
 impl Transcode for Anthropic {
+    fn speaks(&self) -> DialectId {
+        DialectId::Anthropic
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

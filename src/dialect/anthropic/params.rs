@@ -9,15 +9,19 @@ pub(super) fn carries(slot: Slot) -> Carriage {
             Carriage::Full
         }
         Slot::ParallelToolCalls => Carriage::Full,
-        Slot::ToolChoice => Carriage::Partly("with thinking no call can be forced"),
+        Slot::ToolChoice => Carriage::Partly("with a budget of thinking no call can be forced; an effort gives way"),
         Slot::ResponseFormat => Carriage::Partly("a schema, as `output_config.format`; any object, in words"),
         Slot::JsonMode => Carriage::Partly("in words"),
-        Slot::Temperature => Carriage::Partly("0 to 1; with thinking only 1"),
-        Slot::TopP => Carriage::Partly("with thinking from 0.95"),
-        Slot::TopK => Carriage::Partly("not with thinking"),
+        Slot::Temperature => {
+            Carriage::Partly("0 to 1; not with a budget of thinking; an effort gives way; newest models take none")
+        }
+        Slot::TopP => {
+            Carriage::Partly("with a budget of thinking from 0.95; an effort gives way; newest models take none")
+        }
+        Slot::TopK => Carriage::Partly("not with a budget of thinking; an effort gives way; newest models take none"),
         Slot::Stop => Carriage::Partly("not one of white space only"),
         Slot::Reasoning => Carriage::Partly(
-            "as `thinking.budget_tokens`, from 1024 and below the output limit; a word for which that has no room is listed",
+            "as `thinking.budget_tokens`, from 1024 and below the output limit, or for newer models as `output_config.effort`; a word for which there is no room, or that a forced call or sampling excludes, is listed",
         ),
         Slot::ServiceTier => Carriage::Partly("`auto` and `default`"),
         Slot::MinP

@@ -1,9 +1,6 @@
 //! The request: parameters, tools and thinking; the conversation is in `turns`.
 //!
-//! With thinking on, the provider takes neither a temperature nor `top_k`, and no forced call. Whichever of the two
-//! the client must do without changes the answer, so the sampling side is reported as lost and thinking stays. One
-//! case is the other way round: a conversation that stops amid tool calls whose thinking the client did not keep
-//! cannot go on with thinking at all; the effort is then dropped for this one answer and listed.
+//! How much to think, and what gives way to what, is in `thinking`.
 
 use std::borrow::Cow;
 
@@ -11,25 +8,17 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::params::carries;
-use super::types::{
-    AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Thinking, Tool, ToolChoice,
-    WantedThinking,
-};
-use super::{schema, turns};
+use super::types::{AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Tool, ToolChoice};
+use super::{schema, thinking, turns};
 use crate::dialect::common;
+use crate::dialect::effort;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, Envelope};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice as Choice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
-
-/// The least budget that the provider takes.
-const MIN_THINKING: u64 = 1024;
-
-/// Tokens of thinking for each word, before they are fitted into the output limit.
-const EFFORTS: [(&str, u64); 6] =
-    [("minimal", 1024), ("low", 2048), ("medium", 8192), ("high", 24_576), ("xhigh", 32_768), ("max", 32_768)];
 
 /// Longest name of an end user, in characters.
 const MAX_USER: usize = 256;
@@ -46,7 +35,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
         conversation.system.push(super::types::Block::Text { text: common::ANY_JSON, cache_control: None });
     }
     let resumes = turns::resumes_without_thinking(&conversation.turns);
-    let thinking = thinking(request, max_tokens, resumes, &mut loss);
+    let told = thinking::tell(request, to, max_tokens, resumes, &mut loss);
     let mut wire = Request {
         model: to.model,
         max_tokens,
@@ -59,7 +48,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
         tools: tools(request)?,
         tool_choice: None,
         thinking: None,
-        output_config: output_config(request, &mut loss)?,
+        output_config: output_config(request, told.effort, &mut loss)?,
         temperature: None,
         top_p: None,
         top_k: None,
@@ -68,9 +57,9 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
         service_tier: service_tier(request, &mut loss),
         stream: request.stream,
     };
-    wire.tool_choice = tool_choice(request, thinking.is_some(), &mut loss);
-    sample(request, thinking.is_some(), &mut wire, &mut loss)?;
-    wire.thinking = thinking;
+    wire.tool_choice = tool_choice(request, told.thinking.is_some(), &mut loss);
+    sample(request, told.thinking.is_some(), thinking::samples(to), &mut wire, &mut loss)?;
+    wire.thinking = told.thinking;
     for member in &to.quirks.drop {
         drop_member(&mut wire, member);
     }
@@ -79,57 +68,14 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     Ok((Bytes::from(body), loss))
 }
 
-fn thinking(request: &ChatRequest, max_tokens: u64, resumes: bool, loss: &mut Loss) -> Option<Thinking> {
-    let (name, wanted) = wanted_thinking(request)?;
-    if resumes {
-        loss.advisory.push(name.to_owned());
-        return None;
-    }
-    // At least a fifth of the limit stays for the answer itself, where there is room for it.
-    let most = max_tokens.saturating_sub(max_tokens / 5).max(MIN_THINKING).min(max_tokens.saturating_sub(1));
-    match wanted {
-        Some(budget) if budget >= MIN_THINKING && most >= MIN_THINKING => {
-            Some(Thinking { kind: "enabled", budget_tokens: budget.min(most) })
-        }
-        // A word says how much to think where there is room; the limit is what was demanded.
-        Some(_) if most < MIN_THINKING && params::thinks_by_word(request) => {
-            loss.advisory.push(name.to_owned());
-            None
-        }
-        // An unknown word, a limit below the provider's least budget, or no room for one.
-        _ => {
-            loss.semantic.push(name.to_owned());
-            None
-        }
-    }
-}
-
-/// The parameter that asks for thinking and the budget it asks for; no budget = it asks for something unknown here.
-/// The client's own dialect has only `reasoning_effort`; this dialect's `thinking` comes with some SDKs' extra members.
-fn wanted_thinking(request: &ChatRequest) -> Option<(&'static str, Option<u64>)> {
-    if let Some((_, raw)) = request.extra.iter().find(|(name, _)| name == "thinking") {
-        let Ok(wire) = serde_json::from_str::<WantedThinking<'_>>(raw.as_str()) else {
-            return Some(("thinking", None));
-        };
-        return match &*wire.kind {
-            "disabled" => None,
-            "enabled" => Some(("thinking", wire.budget_tokens)),
-            _ => Some(("thinking", None)),
-        };
-    }
-    let settings = request.reasoning.as_ref()?;
-    let name = params::name_of(request.source, Slot::Reasoning);
-    match (settings.budget_tokens, settings.effort.as_deref()) {
-        (Some(0), _) | (None, None | Some("none")) => None,
-        (Some(budget), _) => Some((name, Some(budget))),
-        (None, Some(word)) => {
-            let budget = EFFORTS.iter().find(|(known, _)| *known == word).map(|(_, budget)| *budget);
-            Some((name, budget))
-        }
-    }
-}
-
-fn sample<'a>(request: &'a ChatRequest, thinking: bool, wire: &mut Request<'a>, loss: &mut Loss) -> Result<(), Error> {
+/// `samples`: the model takes such parameters at all.
+fn sample<'a>(
+    request: &'a ChatRequest,
+    thinking: bool,
+    samples: bool,
+    wire: &mut Request<'a>,
+    loss: &mut Loss,
+) -> Result<(), Error> {
     let s = &request.sampling;
     // 1 is the provider's own default for both; newer models refuse the two together, so defaults stay home.
     let temperature = s.temperature.filter(|t| *t != 1.0);
@@ -140,11 +86,11 @@ fn sample<'a>(request: &'a ChatRequest, thinking: bool, wire: &mut Request<'a>, 
         let name = params::name_of(request.source, Slot::Temperature);
         return Err(Error::new(ErrorKind::UnsupportedParameter, message).param(name));
     }
-    if !thinking {
+    if samples && !thinking {
         (wire.temperature, wire.top_p, wire.top_k) = (temperature, top_p, top_k);
         return Ok(());
     }
-    wire.top_p = top_p.filter(|p| *p >= 0.95);
+    wire.top_p = top_p.filter(|p| samples && *p >= effort::LEAST_TOP_P);
     let lost =
         [(Slot::Temperature, temperature.is_some()), (Slot::TopK, top_k.is_some()), (Slot::TopP, wire.top_p != top_p)];
     lost.iter().filter(|(_, lost)| *lost).for_each(|(slot, _)| params::lose(request, *slot, loss));
@@ -158,7 +104,7 @@ const CUSTOM_SCHEMA: &str =
 fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
-        let path = || format!("tools[{at}]");
+        let path = || places::tool(at);
         match &tool.kind {
             ToolKind::Function => {}
             ToolKind::Custom { .. } => {
@@ -180,7 +126,7 @@ fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
         }
         let schema = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
         let input_schema = match schema {
-            Some(schema) => turns::verbatim(schema, || format!("tools[{at}].function.parameters"))?,
+            Some(schema) => turns::verbatim(schema, || places::tool_member(at, "parameters"))?,
             None => fixed(NO_ARGUMENTS)?,
         };
         let description = tool.description.as_deref();
@@ -218,7 +164,16 @@ fn tool_choice<'a>(request: &'a ChatRequest, thinking: bool, loss: &mut Loss) ->
     Some(ToolChoice { kind, name, disable_parallel_tool_use: single })
 }
 
-fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option<OutputConfig<'a>>, Error> {
+fn output_config<'a>(
+    request: &'a ChatRequest,
+    effort: Option<&'static str>,
+    loss: &mut Loss,
+) -> Result<Option<OutputConfig<'a>>, Error> {
+    let format = output_format(request, loss)?;
+    Ok((format.is_some() || effort.is_some()).then_some(OutputConfig { format, effort }))
+}
+
+fn output_format<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option<OutputFormat<'a>>, Error> {
     match &request.response_format {
         // Any object is asked for in words.
         None | Some(ResponseFormat::Text | ResponseFormat::JsonObject) => Ok(None),
@@ -236,7 +191,7 @@ fn output_config<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option
             }
             let closed = closed.and_then(|closed| RawValue::from_string(closed.schema).ok());
             let schema = closed.map_or(Cow::Borrowed(given), Cow::Owned);
-            Ok(Some(OutputConfig { format: OutputFormat { kind: "json_schema", schema } }))
+            Ok(Some(OutputFormat { kind: "json_schema", schema }))
         }
         // Without a schema the provider promises nothing.
         Some(ResponseFormat::JsonSchema { schema: None, .. }) => {

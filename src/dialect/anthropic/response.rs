@@ -21,11 +21,12 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         let block: WireBlock<'_> = serde_json::from_str(raw.get()).map_err(|e| malformed(&e))?;
         match &*block.kind {
             "text" => {
+                let text = block.text.ok_or_else(no_answer)?;
                 let start = chars;
-                chars = chars.saturating_add(block.text.as_deref().map_or(0, count));
+                chars = chars.saturating_add(count(&text));
                 citations
                     .extend(block.citations.into_iter().flatten().filter_map(|found| found.citation((start, chars))));
-                push_text(&mut content, block.text);
+                push_text(&mut content, text);
             }
             "thinking" => content.push(Part::Reasoning {
                 text: block.thinking.unwrap_or_default(),
@@ -34,7 +35,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
             "redacted_thinking" => content.push(redacted(block.data)),
             "tool_use" => tool_calls.push(ToolCall::new(
                 block.id.unwrap_or_default(),
-                block.name.unwrap_or_default(),
+                block.name.ok_or_else(no_answer)?,
                 block.input.map_or("{}", |i| i.get()),
             )),
             // Blocks of server tools and whatever comes next are no calls that a client could answer.
@@ -159,8 +160,8 @@ pub(super) fn redacted(data: Option<String>) -> Part {
     Part::Reasoning { text: String::new(), signature: Some(Signature::new(DialectId::Anthropic, data)) }
 }
 
-fn push_text(content: &mut Vec<Part>, text: Option<String>) {
-    if let Some(text) = text.filter(|t| !t.is_empty()) {
+fn push_text(content: &mut Vec<Part>, text: String) {
+    if !text.is_empty() {
         content.push(Part::Text(text));
     }
 }

@@ -5,8 +5,9 @@ use serde_json::value::RawValue;
 
 use super::types::{Block, Content, Source, Turn};
 use super::{DIALECT, REDACTED};
-use crate::dialect::common;
+use crate::dialect::common::{self, no_equal};
 use crate::dialect::ids::tool_id;
+use crate::dialect::places;
 use crate::domain::chat::{
     CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
@@ -27,13 +28,13 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
     let mut talk = Conversation { system: Vec::new(), turns: Vec::new() };
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
             Role::System | Role::Developer => {
                 if !talk.turns.is_empty() {
                     // Its words arrive, its place in the conversation does not.
-                    loss.advisory.push(format!("messages[{at}].role"));
+                    loss.advisory.push(places::turn(at, "role"));
                 }
                 talk.system_turn(message, at)?;
             }
@@ -61,7 +62,7 @@ pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
 
 impl<'a> Conversation<'a> {
     fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
-        for (part_at, part) in numbered(message) {
+        for (part_at, part) in message.content.iter().enumerate() {
             match part {
                 Part::Text(text) => self.system.extend(text_block(text)),
                 Part::CacheMark(mark) => mark_last(&mut self.system, mark),
@@ -79,19 +80,19 @@ impl<'a> Conversation<'a> {
 
     fn assistant_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
         let mut blocks = Vec::new();
-        for (part_at, part) in numbered(message) {
+        for (part_at, part) in message.content.iter().enumerate() {
             match part {
                 Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
                 Part::Reasoning { text, signature } => match thinking(text, signature.as_ref()) {
                     Some(block) => blocks.push(block),
-                    None => loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                    None => loss.advisory.push(places::part(at, part_at)),
                 },
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
-                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                    blocks.push(Block::Raw(verbatim(raw, || places::part(at, part_at))?));
                 }
                 Part::CacheMark(mark) => mark_last(&mut blocks, mark),
                 // What another provider ran for itself cannot be shown to this one: its words were told in the text.
-                Part::Opaque { .. } => loss.advisory.push(path(at, part_at)),
+                Part::Opaque { .. } => loss.advisory.push(places::part(at, part_at)),
                 Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                     return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
                 }
@@ -106,7 +107,7 @@ impl<'a> Conversation<'a> {
 
     fn tool_turn(&mut self, message: &'a Message, at: usize, loss: &mut Loss) -> Result<(), Error> {
         let Some(id) = message.tool_call_id.as_deref() else {
-            let param = format!("messages[{at}].tool_call_id");
+            let param = places::turn(at, "tool_call_id");
             return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
         };
         let mut blocks = blocks(message, at, loss)?;
@@ -148,24 +149,15 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Parts with their place in the client's `content`, where thinking has none.
-fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
-    message.content.iter().scan(0, |next, part| {
-        let at = *next;
-        *next += usize::from(!matches!(part, Part::Reasoning { .. } | Part::CacheMark(_)));
-        Some((at, part))
-    })
-}
-
 /// What users and tools may say.
 fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Block<'a>>, Error> {
     let mut blocks = Vec::with_capacity(message.content.len());
-    for (part_at, part) in numbered(message) {
+    for (part_at, part) in message.content.iter().enumerate() {
         match part {
             Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
             Part::Image(media) => {
                 if media.detail.as_deref().is_some_and(|d| d != "auto") {
-                    loss.advisory.push(format!("{}.image_url.detail", path(at, part_at)));
+                    loss.advisory.push(places::detail(at, part_at));
                 }
                 blocks.push(Block::Image { source: source(media, &IMAGES, at, part_at)?, cache_control: None });
             }
@@ -174,9 +166,9 @@ fn blocks<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Bl
                 blocks.push(Block::Document { source, title: media.name.as_deref(), cache_control: None });
             }
             Part::Opaque { dialect, raw } if *dialect == DIALECT => {
-                blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                blocks.push(Block::Raw(verbatim(raw, || places::part(at, part_at))?));
             }
-            Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning_content")),
+            Part::Reasoning { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::CacheMark(mark) => mark_last(&mut blocks, mark),
             Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
             Part::Opaque { .. } => {
@@ -237,7 +229,7 @@ fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Re
 }
 
 fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> Block<'a> {
-    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let path = || places::arguments(at, call_at);
     let input = common::object_of(call, path, loss);
     Block::ToolUse { id: tool_id(&call.id), name: &call.name, input, cache_control: None }
 }
@@ -246,12 +238,4 @@ fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) 
 pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
     serde_json::from_str(json.as_str())
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
-}
-
-fn path(at: usize, part_at: usize) -> String {
-    format!("messages[{at}].content[{part_at}]")
-}
-
-fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
 }

@@ -22,7 +22,7 @@ pub(super) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tool_choice: Option<ToolChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) thinking: Option<Thinking>,
+    pub(super) thinking: Option<Thinking<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) output_config: Option<OutputConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,25 +173,31 @@ pub(super) struct ToolChoice<'a> {
     pub(super) disable_parallel_tool_use: Option<bool>,
 }
 
+/// How the model is told to think.
 #[derive(Debug, Serialize)]
-pub(super) struct Thinking {
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) budget_tokens: u64,
-}
-
-/// Thinking as a client asks for it in this dialect's words.
-#[derive(Debug, Deserialize)]
-pub(super) struct WantedThinking<'a> {
-    #[serde(rename = "type", borrow)]
-    pub(super) kind: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) budget_tokens: Option<u64>,
+#[serde(untagged)]
+pub(super) enum Thinking<'a> {
+    Enabled {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        budget_tokens: u64,
+    },
+    /// It decides by itself; the words of it are shown only if that is said.
+    Adaptive {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        display: &'static str,
+    },
+    /// As the client wrote it.
+    Raw(&'a RawValue),
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct OutputConfig<'a> {
-    pub(super) format: OutputFormat<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<OutputFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effort: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]

@@ -72,6 +72,11 @@ pub(super) fn drops(to: &Destination<'_>, member: &str) -> bool {
     common::named(&to.quirks.drop, to.model, member)
 }
 
+/// Whether the model takes temperature, `topP` and `top_k`.
+pub(super) fn samples(to: &Destination<'_>) -> bool {
+    !common::named(&to.quirks.refuses, to.model, "sampling")
+}
+
 /// How the model is told how much to think. The entry with the longest part of the id decides: it is the most exact.
 pub(super) fn thinking(to: &Destination<'_>) -> Option<Thinking> {
     let forms = to.quirks.takes.iter().map(|e| common::part_and_member(e)).filter(|(part, _)| to.model.contains(part));

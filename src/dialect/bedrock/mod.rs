@@ -29,6 +29,7 @@ use bytes::Bytes;
 use super::{Carriage, DecodeStream, Destination, Egress, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
 
 /// The tag of opaque parts that this dialect understands.
@@ -86,11 +87,15 @@ impl Egress for Bedrock {
 }
 
 impl Transcode for Bedrock {
+    fn speaks(&self) -> DialectId {
+        DialectId::Bedrock
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

@@ -7,12 +7,20 @@ use crate::dialect::{Carriage, Slot, params};
 pub(super) fn carries(slot: Slot) -> Carriage {
     match slot {
         Slot::Core | Slot::Tools | Slot::MaxOutput | Slot::StreamOptions => Carriage::Full,
-        Slot::ToolChoice => Carriage::Partly("with thinking no call can be forced; after calls none can be forbidden"),
+        Slot::ToolChoice => Carriage::Partly(
+            "with a budget of thinking no call can be forced, an effort gives way; after calls none can be forbidden",
+        ),
         Slot::ResponseFormat => Carriage::Partly("a schema, as `outputConfig.textFormat`; any object, in words"),
         Slot::JsonMode => Carriage::Partly("in words"),
-        Slot::Temperature => Carriage::Partly("0 to 1; with thinking only the default"),
-        Slot::TopP => Carriage::Partly("0 to 1; with thinking from 0.95"),
-        Slot::TopK => Carriage::Partly("for models whose catalogue entry says so; not with thinking"),
+        Slot::Temperature => Carriage::Partly(
+            "0 to 1; not with a budget of thinking, an effort gives way; newest Claude models take none",
+        ),
+        Slot::TopP => Carriage::Partly(
+            "0 to 1; with a budget of thinking from 0.95, an effort gives way; newest Claude models take none",
+        ),
+        Slot::TopK => Carriage::Partly(
+            "for models whose catalogue entry says so; not with a budget of thinking, an effort gives way",
+        ),
         Slot::Stop => Carriage::Partly("not an empty one"),
         Slot::Reasoning => Carriage::Partly(
             "for models whose catalogue entry says so, in their maker's form; a word for which the output limit has no room is listed",

@@ -36,7 +36,7 @@ pub(super) struct Output<'a> {
 pub(super) struct Message<'a> {
     /// The blocks, verbatim: unknown ones are kept as they are.
     #[serde(borrow, default)]
-    pub(super) content: Vec<&'a RawValue>,
+    pub(super) content: Option<Vec<&'a RawValue>>,
 }
 
 /// A block: exactly one member is there.

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::additional::{self, Thinks};
-use super::family::{Thinking, drops};
+use super::family::{Thinking, drops, samples};
 use super::params::carries;
 use super::types::{
     Additional, Block, InferenceConfig, JsonSchema, OutputConfig, Request, Structure, TextFormat, Typed,
 };
 use super::{tools, turns};
 use crate::dialect::params::{self, Slot};
-use crate::dialect::{Destination, common};
+use crate::dialect::{Destination, common, effort};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -36,7 +36,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     let mut fields = Additional::default();
     let thinks = additional::think(request, to, limit, resumes, &mut fields, &mut loss);
     let free = !thinks.is_some_and(|t| t.form.excludes_sampling());
-    additional::top_k(request, to, free, &mut fields, &mut loss);
+    additional::top_k(request, to, free && samples(to), &mut fields, &mut loss);
     let mut inference_config = sampling(request, thinks, to, &mut loss)?;
     if fields.thinking.is_some() && inference_config.max_tokens.is_none() {
         // The budget was fitted into this limit; a model's own may be smaller.
@@ -81,24 +81,30 @@ fn sampling<'a>(
         top_p: s.top_p.filter(|p| said("inferenceConfig.topP=1", *p)),
         stop_sequences,
     };
-    let Some(thinks) = thinks else { return Ok(wanted) };
+    let samples = samples(to);
+    if thinks.is_none() && samples {
+        return Ok(wanted);
+    }
     let mut taken = InferenceConfig { stop_sequences: wanted.stop_sequences, ..wanted };
-    match (thinks.form, thinks.word) {
-        (Thinking::Budget | Thinking::Adaptive, _) => {
+    match thinks.map(|thinks| (thinks.form, thinks.word)) {
+        _ if !samples => (taken.temperature, taken.top_p) = (None, None),
+        Some((Thinking::Budget | Thinking::Adaptive, _)) => {
             taken.temperature = None;
-            taken.top_p = taken.top_p.filter(|p| *p >= 0.95);
+            taken.top_p = taken.top_p.filter(|p| *p >= effort::LEAST_TOP_P);
         }
         // At this effort the model sets all of its own.
-        (Thinking::MaxEffort, Some("high")) => (taken.max_tokens, taken.temperature, taken.top_p) = (None, None, None),
+        Some((Thinking::MaxEffort, Some("high"))) => {
+            (taken.max_tokens, taken.temperature, taken.top_p) = (None, None, None)
+        }
         _ => {}
     }
-    let default_is_1 = thinks.form.excludes_sampling();
+    let default_is_1 = !samples || thinks.is_some_and(|thinks| thinks.form.excludes_sampling());
     let lost = [
         (
             Slot::Temperature,
             taken.temperature.is_none() && wanted.temperature.is_some_and(|t| t != 1.0 || !default_is_1),
         ),
-        (Slot::TopP, taken.top_p.is_none() && wanted.top_p.is_some()),
+        (Slot::TopP, taken.top_p.is_none() && wanted.top_p.is_some_and(|p| p != 1.0 || !default_is_1)),
         (Slot::MaxOutput, taken.max_tokens.is_none() && wanted.max_tokens.is_some()),
     ];
     lost.iter().filter(|(_, lost)| *lost).for_each(|(slot, _)| params::lose(request, *slot, loss));

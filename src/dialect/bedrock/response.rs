@@ -15,7 +15,7 @@ use crate::domain::usage::{Bucket, Usage};
 /// Decodes a whole answer. An empty one is legal.
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
     let wire: Response<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
-    let Some(message) = wire.output.and_then(|o| o.message) else {
+    let Some(blocks) = wire.output.and_then(|o| o.message).and_then(|message| message.content) else {
         let error: WireError = serde_json::from_slice(body).unwrap_or_default();
         if error.message.is_some() || error.kind.is_some() {
             return Err(error::in_band(None, error, true));
@@ -25,7 +25,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
     refuse_garbled(wire.stop_reason.as_deref())?;
     let mut choice = Choice::new(0);
     let mut characters = 0;
-    for raw in message.content {
+    for raw in blocks {
         let block: Block<'_> = serde_json::from_str(raw.get()).map_err(|e| malformed(&e))?;
         match block {
             Block { text: Some(text), .. } => push_text(&mut choice, &mut characters, text),

@@ -9,6 +9,7 @@ use super::turns::verbatim;
 use super::types::{CachePoint, InputSchema, Tool, ToolChoice, ToolConfig, ToolSpec};
 use crate::dialect::Destination;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Loss, ToolChoice as Choice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -70,12 +71,12 @@ fn tools<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Loss) ->
     for (at, tool) in request.tools.iter().enumerate() {
         let json = match &tool.kind {
             ToolKind::Function => match tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}") {
-                Some(schema) => verbatim(schema, || format!("tools[{at}].function.parameters"))?,
+                Some(schema) => verbatim(schema, || places::tool_member(at, "parameters"))?,
                 None => fixed(NO_ARGUMENTS)?,
             },
             ToolKind::Custom { .. } => fixed(CUSTOM_SCHEMA)?,
             ToolKind::Server { origin: DialectId::Bedrock, raw } => {
-                tools.push(Tool::Raw(verbatim(raw, || format!("tools[{at}]"))?));
+                tools.push(Tool::Raw(verbatim(raw, || places::tool(at))?));
                 continue;
             }
             // Reported with the loss.
@@ -85,7 +86,7 @@ fn tools<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Loss) ->
         let taken = strict.filter(|_| takes(to, member::STRICT));
         if taken != strict {
             // The schema is still told; only the promise to follow it is not there.
-            loss.advisory.push(format!("tools[{at}].function.strict"));
+            loss.advisory.push(places::tool_member(at, "strict"));
         }
         let description = tool.description.as_deref().filter(|d| !d.is_empty());
         let input_schema = InputSchema { json };

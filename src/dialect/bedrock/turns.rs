@@ -8,9 +8,10 @@ use super::family::{member, takes};
 use super::types::{Block, CachePoint, Document, Media as WireMedia, Reasoning, Source, ToolResult, ToolUse, Turn};
 use super::{DIALECT, REDACTED};
 use crate::dialect::Destination;
-use crate::dialect::common;
+use crate::dialect::common::{self, no_equal};
 use crate::dialect::ids::short_tool_id;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::domain::chat::{
     CacheMark, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
@@ -44,13 +45,13 @@ pub(super) fn encode<'a>(
     };
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
-            talk.loss.advisory.push(format!("messages[{at}].name"));
+            talk.loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
             Role::System | Role::Developer => {
                 if !talk.said.turns.is_empty() {
                     // Its words arrive, its place in the conversation does not.
-                    talk.loss.advisory.push(format!("messages[{at}].role"));
+                    talk.loss.advisory.push(places::turn(at, "role"));
                 }
                 talk.system_turn(message, at)?;
             }
@@ -95,12 +96,12 @@ struct Talk<'a, 'l> {
 impl<'a> Talk<'a, '_> {
     fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
         let mut blocks = std::mem::take(&mut self.said.system);
-        for (part_at, part) in numbered(message) {
+        for (part_at, part) in message.content.iter().enumerate() {
             match part {
                 Part::Text(text) => blocks.extend(text_block(text)),
                 Part::CacheMark(mark) => self.mark(&mut blocks, mark),
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
-                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                    blocks.push(Block::Raw(verbatim(raw, || places::part(at, part_at))?));
                 }
                 _ => return Err(no_equal(at, part_at, "only text can be a system turn")),
             }
@@ -111,19 +112,19 @@ impl<'a> Talk<'a, '_> {
 
     fn assistant_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
         let mut blocks = Vec::new();
-        for (part_at, part) in numbered(message) {
+        for (part_at, part) in message.content.iter().enumerate() {
             match part {
                 Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
                 Part::Reasoning { text, signature } => match thinking(text, signature.as_ref()) {
                     Some(block) => blocks.push(block),
-                    None => self.loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                    None => self.loss.advisory.push(places::part(at, part_at)),
                 },
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
-                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                    blocks.push(Block::Raw(verbatim(raw, || places::part(at, part_at))?));
                 }
                 Part::CacheMark(mark) => self.mark(&mut blocks, mark),
                 // What another provider ran for itself cannot be shown to this one: its words were told in the text.
-                Part::Opaque { .. } => self.loss.advisory.push(path(at, part_at)),
+                Part::Opaque { .. } => self.loss.advisory.push(places::part(at, part_at)),
                 Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                     return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
                 }
@@ -141,7 +142,7 @@ impl<'a> Talk<'a, '_> {
 
     fn tool_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
         let Some(id) = message.tool_call_id.as_deref() else {
-            let param = format!("messages[{at}].tool_call_id");
+            let param = places::turn(at, "tool_call_id");
             return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
         };
         let mut content = self.blocks(message, at, false)?;
@@ -159,13 +160,13 @@ impl<'a> Talk<'a, '_> {
     /// What users and tools may say.
     fn blocks(&mut self, message: &'a Message, at: usize, user: bool) -> Result<Vec<Block<'a>>, Error> {
         let mut blocks = Vec::with_capacity(message.content.len());
-        for (part_at, part) in numbered(message) {
+        for (part_at, part) in message.content.iter().enumerate() {
             let refuse = |message| no_equal(at, part_at, message);
             match part {
                 Part::Text(text) | Part::Refusal(text) => blocks.extend(text_block(text)),
                 Part::Image(media) => {
                     if media.detail.as_deref().is_some_and(|d| d != "auto") {
-                        self.loss.advisory.push(format!("{}.image_url.detail", path(at, part_at)));
+                        self.loss.advisory.push(places::detail(at, part_at));
                     }
                     let (format, source) = source(media, image_format).map_err(refuse)?;
                     blocks.push(Block::Image(WireMedia { format, source }));
@@ -180,9 +181,9 @@ impl<'a> Talk<'a, '_> {
                     blocks.push(Block::Document(Document { format, name, source }));
                 }
                 Part::Opaque { dialect, raw } if *dialect == DIALECT => {
-                    blocks.push(Block::Raw(verbatim(raw, || path(at, part_at))?));
+                    blocks.push(Block::Raw(verbatim(raw, || places::part(at, part_at))?));
                 }
-                Part::Reasoning { .. } => self.loss.advisory.push(format!("messages[{at}].reasoning_content")),
+                Part::Reasoning { .. } => self.loss.advisory.push(places::part(at, part_at)),
                 Part::CacheMark(mark) => self.mark(&mut blocks, mark),
                 Part::Audio(_) | Part::Opaque { .. } => {
                     return Err(refuse("this kind of content cannot be sent to this provider"));
@@ -250,15 +251,6 @@ fn trim_last(turns: &mut [Turn<'_>]) {
     {
         *text = text.trim_end();
     }
-}
-
-/// Parts with their place in the client's `content`, where thinking has none.
-fn numbered(message: &Message) -> impl Iterator<Item = (usize, &Part)> {
-    message.content.iter().scan(0, |next, part| {
-        let at = *next;
-        *next += usize::from(!matches!(part, Part::Reasoning { .. } | Part::CacheMark(_)));
-        Some((at, part))
-    })
 }
 
 /// Blocks without a visible character are refused by the provider and say nothing.
@@ -360,7 +352,7 @@ fn document_format(media_type: &str, ending: &str) -> Option<&'static str> {
 }
 
 fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> ToolUse<'a> {
-    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let path = || places::arguments(at, call_at);
     let input = common::object_of(call, path, loss);
     ToolUse { tool_use_id: short_tool_id(&call.id), name: &call.name, input }
 }
@@ -369,12 +361,4 @@ fn tool_use<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) 
 pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
     serde_json::from_str(json.as_str())
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
-}
-
-fn path(at: usize, part_at: usize) -> String {
-    format!("messages[{at}].content[{part_at}]")
-}
-
-fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
 }

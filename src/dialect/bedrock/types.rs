@@ -282,12 +282,3 @@ pub(super) struct Typed<'a> {
     #[serde(rename = "type", borrow)]
     pub(super) kind: Cow<'a, str>,
 }
-
-/// `thinking` as clients of Claude's own dialect write it.
-#[derive(Debug, Deserialize)]
-pub(super) struct WantedThinking<'a> {
-    #[serde(rename = "type", borrow, default)]
-    pub(super) kind: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) budget_tokens: Option<u64>,
-}

@@ -24,6 +24,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         return Err(error::in_band(words));
     }
     let said: Said<'_> = serde_json::from_str(message.get()).map_err(|e| malformed(&e))?;
+    if said.tool_calls.is_none() && said.content.is_none() && wire.finish_reason.as_deref() == Some("TOOL_CALL") {
+        return Err(Failure::new(FailureKind::Malformed, "the answer has no calls"));
+    }
     let (mut answer, mut events) = (Answer::default(), Vec::new());
     answer.start(wire.id, &mut events);
     answer.message(&said, &mut events)?;
@@ -185,7 +188,7 @@ impl Answer {
                 let blocks: Vec<Block> = items(content).map_err(|e| malformed(&e))?;
                 for (index, block) in (0..).zip(blocks) {
                     self.open_block(index);
-                    self.block(block, out);
+                    self.block(block, out)?;
                 }
             }
         }
@@ -209,14 +212,19 @@ impl Answer {
     fn contents(&mut self, delta: &Delta<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let Some(content) = delta.message.as_ref().and_then(|m| m.content) else { return Ok(()) };
         for block in items(content).map_err(|e| malformed(&e))? {
-            self.block(block, out);
+            self.block(block, out)?;
         }
         Ok(())
     }
 
-    fn block(&mut self, block: Block, out: &mut Vec<ChatEvent>) {
+    /// A text without its words is no empty text.
+    fn block(&mut self, block: Block, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
+        if block.kind.as_deref() == Some("text") && block.text.is_none() {
+            return Err(Failure::new(FailureKind::Malformed, "a text of the answer has no words"));
+        }
         self.thinking(block.thinking, out);
         self.text(block.text, out);
+        Ok(())
     }
 
     fn text(&mut self, text: Option<String>, out: &mut Vec<ChatEvent>) {

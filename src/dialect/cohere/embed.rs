@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Cohere, reply};
+use crate::dialect::Quirks;
 use crate::dialect::common::malformed;
 use crate::dialect::embed::{EmbedProvider, no_vector, numbers, texts};
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedRequest, EmbedTask};
@@ -58,7 +59,7 @@ impl EmbedProvider for Cohere {
         }
     }
 
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error> {
+    fn encode(&self, request: &EmbedRequest, model: &str, _: &Quirks) -> Result<(Cow<'static, str>, Bytes), Error> {
         let body = Request {
             model,
             input_type: request.task.and_then(input_type).unwrap_or("search_document"),

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 
 /// Longest line and longest event of a stream, in bytes: a citation repeats the whole document.
@@ -63,11 +64,15 @@ impl Egress for Cohere {
 }
 
 impl Transcode for Cohere {
+    fn speaks(&self) -> DialectId {
+        DialectId::Cohere
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

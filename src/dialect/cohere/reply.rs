@@ -70,6 +70,8 @@ pub(super) struct Said<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Block {
+    #[serde(rename = "type", default)]
+    pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) text: Option<String>,
     #[serde(default)]

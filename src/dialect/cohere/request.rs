@@ -9,6 +9,7 @@ use super::turns::{self, Turn};
 use crate::dialect::Destination;
 use crate::dialect::common::{self, WireTool};
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
 
@@ -140,7 +141,7 @@ fn strict(request: &ChatRequest, loss: &mut Loss) -> bool {
     let all = !wanted.is_empty() && wanted.iter().all(|(_, strict)| *strict);
     if !all {
         let lost = wanted.iter().filter(|(_, strict)| *strict);
-        loss.advisory.extend(lost.map(|(at, _)| format!("tools[{at}].strict")));
+        loss.advisory.extend(lost.map(|(at, _)| places::tool_member(*at, "strict")));
     }
     all
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::dialect::common::{self, no_equal};
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -79,7 +80,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Ve
             turns.push(Turn::new("user", Some(Content::Parts(std::mem::take(&mut media)))));
         }
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
             Role::System | Role::Developer => turns.push(Turn::new("system", Some(words(message, at)?))),
@@ -128,7 +129,7 @@ fn parts<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Wir
             }
             // Marks are reported with what is not carried at all.
             Part::CacheMark(_) => {}
-            Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning")),
+            Part::Reasoning { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
             Part::File(_) => return Err(no_equal(at, part_at, "a document cannot be sent to this provider")),
             Part::Opaque { .. } => {
@@ -161,12 +162,12 @@ fn assistant<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Opt
                 if ours && calls {
                     plan.push_str(text);
                 } else {
-                    loss.advisory.push(format!("messages[{at}].reasoning"));
+                    loss.advisory.push(places::part(at, part_at));
                 }
             }
             Part::CacheMark(_) => {}
             // What another provider ran for itself: its words were told in the text.
-            Part::Opaque { .. } => loss.advisory.push(format!("messages[{at}].content[{part_at}]")),
+            Part::Opaque { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
             }
@@ -193,14 +194,14 @@ fn tool<'a>(
     loss: &mut Loss,
 ) -> Result<Turn<'a>, Error> {
     let Some(id) = message.tool_call_id.as_deref() else {
-        let param = format!("messages[{at}].tool_call_id");
+        let param = places::turn(at, "tool_call_id");
         return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
     };
     let (texts, others) = parts(message, at, loss)?.into_iter().partition(|p| matches!(p, WirePart::Text { .. }));
     media.extend::<Vec<_>>(others);
     if message.tool_failed {
         // The dialect has no flag for it; the text says what went wrong.
-        loss.advisory.push(format!("messages[{at}].is_error"));
+        loss.advisory.push(places::turn(at, "is_error"));
     }
     let mut turn = Turn::new("tool", Some(content(texts)));
     turn.tool_call_id = Some(id);

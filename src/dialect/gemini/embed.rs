@@ -1,4 +1,5 @@
-//! Vectors in Gemini's words, both sides: `embedContent` for one, `batchEmbedContents` for many.
+//! Vectors in Gemini's words, both sides: `embedContent` for one, `batchEmbedContents` for many. Vertex has neither the latter
+//! nor one form for all its models: see `vertex`.
 //!
 //! Format: Gemini API reference, "Embeddings". Both spellings of members are read, since Google takes both.
 
@@ -8,7 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::vertex::{self, Form, Instance, Predict, Prediction};
 use super::{Gemini, encoded, reply};
+use crate::dialect::Quirks;
 use crate::dialect::common::malformed;
 use crate::dialect::embed::{EmbedClient, EmbedProvider, no_vector, numbers, texts};
 use crate::dialect::read::{Members, missing, object, wrong};
@@ -180,7 +183,8 @@ struct Batch<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
-    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     content: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_type: Option<&'static str>,
@@ -200,10 +204,15 @@ struct Part<'a> {
     text: &'a str,
 }
 
+/// One vector, several, or predictions.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    embeddings: Vec<Values<'a>>,
+    embedding: Option<Values<'a>>,
+    #[serde(borrow)]
+    embeddings: Option<Vec<Values<'a>>>,
+    #[serde(borrow)]
+    predictions: Option<Vec<Prediction<'a>>>,
 }
 
 impl EmbedProvider for Gemini {
@@ -211,24 +220,50 @@ impl EmbedProvider for Gemini {
         matches!(field, EmbedField::Tokens | EmbedField::User)
     }
 
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error> {
-        let name = full_name(model);
+    fn encode(
+        &self,
+        request: &EmbedRequest,
+        model: &str,
+        quirks: &Quirks,
+    ) -> Result<(Cow<'static, str>, Bytes), Error> {
+        let form = Form::of(model, quirks);
         let task_type = TASKS.iter().find(|(_, task)| Some(*task) == request.task).map(|(name, _)| *name);
+        let title = request.title.as_deref();
         let texts = texts(request, "input")?;
-        let requests = texts.into_iter().map(|text| Request {
-            model: &name,
-            content: Content { parts: [Part { text }] },
-            task_type,
-            title: request.title.as_deref(),
-            output_dimensionality: request.dimensions,
-        });
-        let body = crate::dialect::models::json(&Batch { requests: requests.collect() })?;
-        Ok((Cow::Owned(format!("/models/{}:batchEmbedContents", encoded(model))), body))
+        if texts.len() > 1 && form.takes_one() {
+            let message = "this model makes the vector of one text at a time";
+            return Err(Error::new(ErrorKind::UnsupportedParameter, message).param("input"));
+        }
+        let name = full_name(model);
+        let one = |text, model| {
+            let content = Content { parts: [Part { text }] };
+            Request { model, content, task_type, title, output_dimensionality: request.dimensions }
+        };
+        let (method, body) = match (form, texts.as_slice()) {
+            (Form::Content, [text]) => ("embedContent", crate::dialect::models::json(&one(text, None))?),
+            (Form::Predict | Form::PredictOne, texts) => {
+                let instances = texts.iter().map(|content| Instance { content, task_type, title }).collect();
+                ("predict", crate::dialect::models::json(&Predict::new(instances, request.dimensions))?)
+            }
+            (Form::Batch | Form::Content, texts) => {
+                let requests = texts.iter().map(|text| one(text, Some(name.as_str()))).collect();
+                ("batchEmbedContents", crate::dialect::models::json(&Batch { requests })?)
+            }
+        };
+        Ok((Cow::Owned(format!("/models/{}:{method}", encoded(model))), body))
+    }
+
+    fn differs(&self, model: &str, quirks: &Quirks) -> bool {
+        Form::of(model, quirks) != Form::Batch
     }
 
     fn decode(&self, body: &[u8]) -> Result<EmbedAnswer, Failure> {
         let answer: Answer<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
-        let vectors = answer.embeddings.iter().map(|v| numbers(v.values.get()).ok_or_else(no_vector));
+        if let Some(predictions) = answer.predictions {
+            return vertex::answer(&predictions);
+        }
+        let several = answer.embeddings.or(answer.embedding.map(|one| vec![one])).ok_or_else(no_vector)?;
+        let vectors = several.iter().map(|v| numbers(v.values.get()).ok_or_else(no_vector));
         let vectors = vectors.collect::<Result<_, _>>()?;
         Ok(EmbedAnswer { vectors, model: None, usage: reply::usage_of_other(body) })
     }

@@ -4,6 +4,7 @@
 //! snake case) are read, since Google takes both.
 
 mod client;
+mod code;
 mod embed;
 mod error;
 mod params;
@@ -13,9 +14,12 @@ mod response;
 mod stream;
 mod turns;
 mod types;
+mod vertex;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use code::{Ran, fenced, in_words};
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -28,6 +32,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 
 /// The tag of opaque parts that this dialect understands.
@@ -112,11 +117,15 @@ impl Passthrough for Gemini {
 }
 
 impl Transcode for Gemini {
+    fn speaks(&self) -> DialectId {
+        DialectId::Gemini
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::DIALECT;
 use super::error::{self, WireError};
 use super::types::{
-    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, TokenCandidate, WirePart,
-    WireUsage, Word,
+    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
+    TokenCandidate, WirePart, WireUsage, Word,
 };
-use crate::dialect::Observed;
-use crate::domain::chat::{ChatEvent, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob};
+use crate::dialect::{Observed, spans};
+use crate::domain::chat::{ChatEvent, Citation, FinishReason, Json, Media, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
@@ -40,6 +41,10 @@ struct OpenChoice {
     misfired: bool,
     said: bool,
     cited: Vec<Citation>,
+    /// Text so far, and where in it each text of the last answer or event began, by its number among the parts: sources
+    /// name stretches of it.
+    text: String,
+    begins: Vec<(usize, usize)>,
 }
 
 struct Growing {
@@ -67,7 +72,8 @@ impl State {
             self.observed.model = Some(model.into_owned());
         }
         let reported = answer.usage_metadata.is_some();
-        if let Some(usage) = answer.usage_metadata {
+        let usage = answer.usage_metadata.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
+        if let Some(usage) = usage {
             let service = match &usage.service_tier {
                 Some(Word::Text(word)) => ServiceTier::read(word),
                 // Zero is what says nothing.
@@ -95,8 +101,12 @@ impl State {
 
     fn candidate(&mut self, candidate: Candidate<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let choice = candidate.index.unwrap_or(0);
-        self.choices.entry(choice).or_default();
-        for part in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+        self.choices.entry(choice).or_default().begins.clear();
+        for (at, part) in
+            candidate.content.and_then(|content| content.parts).unwrap_or_default().into_iter().enumerate()
+        {
+            let open = self.choices.entry(choice).or_default();
+            open.begins.push((at, open.text.len()));
             self.part(choice, part, out);
         }
         if let Some(raw) = candidate.logprobs_result {
@@ -106,6 +116,10 @@ impl State {
         if let Some(raw) = candidate.grounding_metadata {
             let grounding: Grounding = serde_json::from_str(raw.get()).unwrap_or_default();
             self.grounding(choice, &grounding, out);
+        }
+        if let Some(raw) = candidate.citation_metadata {
+            let repeats: Repeats = serde_json::from_str(raw.get()).unwrap_or_default();
+            self.repeats(choice, repeats, out);
         }
         if let Some(reason) = candidate.finish_reason {
             self.observed.finished = true;
@@ -130,11 +144,18 @@ impl State {
             self.call(choice, call, signature, out);
             return;
         }
+        let ran = [("executableCode", part.executable_code), ("codeExecutionResult", part.code_execution_result)];
+        for (name, raw) in ran.into_iter().filter_map(|(name, raw)| Some((name, raw?.get()))) {
+            self.begin(choice, raw.len(), out);
+            let part = Part::Opaque { dialect: DIALECT, raw: Json::new(format!("{{\"{name}\":{raw}}}")) };
+            out.push(ChatEvent::Media { choice, part });
+        }
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.begin(choice, text.len(), out);
             out.push(if part.thought == Some(true) {
                 ChatEvent::Reasoning { choice, text }
             } else {
+                self.choices.entry(choice).or_default().text.push_str(&text);
                 ChatEvent::Text { choice, text }
             });
         }
@@ -215,12 +236,13 @@ impl State {
         let web = |index: usize| grounding.grounding_chunks.get(index).and_then(|chunk| chunk.web.clone());
         let mut supporting = Vec::new();
         let mut citations = Vec::new();
+        let open = self.choices.entry(choice).or_default();
         for support in &grounding.grounding_supports {
             for index in &support.grounding_chunk_indices {
                 supporting.push(*index);
                 if let Some(web) = web(*index) {
-                    let quoted = support.segment.text.clone();
-                    citations.push(Citation { url: web.uri, title: web.title, quoted, span: None });
+                    let (quoted, span) = (support.segment.text.clone(), open.span(&support.segment));
+                    citations.push(Citation { url: web.uri, title: web.title, quoted, span });
                 }
             }
         }
@@ -229,6 +251,28 @@ impl State {
                 citations.push(Citation { url: web.uri, title: web.title, ..Citation::default() });
             }
         }
+        self.cite(choice, citations, out);
+    }
+
+    /// What the answer repeats word for word from elsewhere.
+    fn repeats(&mut self, choice: u32, repeats: Repeats, out: &mut Vec<ChatEvent>) {
+        let open = self.choices.entry(choice).or_default();
+        let text = &open.text;
+        let citation = |from: Repeated| {
+            let span = spans::in_chars(text, (from.start_index, from.end_index));
+            (from.uri.is_some() || from.title.is_some()).then_some(Citation {
+                url: from.uri,
+                title: from.title,
+                quoted: None,
+                span,
+            })
+        };
+        let citations = repeats.sources.into_iter().filter_map(citation).collect();
+        self.cite(choice, citations, out);
+    }
+
+    /// Each once: some events repeat all of them.
+    fn cite(&mut self, choice: u32, citations: Vec<Citation>, out: &mut Vec<ChatEvent>) {
         for citation in citations {
             let open = self.choices.entry(choice).or_default();
             if !open.cited.contains(&citation) {
@@ -280,6 +324,27 @@ impl State {
         }
         out.extend(self.observed.usage.map(ChatEvent::Usage));
         out.push(ChatEvent::End);
+    }
+}
+
+impl OpenChoice {
+    /// A stretch in characters. Google counts bytes, of a part or, in a stream, of all text so far; the words themselves
+    /// say which.
+    fn span(&self, segment: &Segment) -> Option<(u32, u32)> {
+        let part = self.begins.iter().find(|(at, _)| *at == segment.part_index).map_or(0, |(_, begin)| *begin);
+        let stretch = |begin: usize| {
+            let (start, end) = (begin.checked_add(segment.start_index)?, begin.checked_add(segment.end_index)?);
+            let words = self.text.get(start..end).filter(|words| !words.is_empty())?;
+            segment.text.as_ref().is_none_or(|text| text == words).then_some((start, end))
+        };
+        let whole = || stretch(0);
+        let known =
+            if segment.part_index == 0 { whole().or_else(|| stretch(part)) } else { stretch(part).or_else(whole) };
+        let found = || {
+            let words = segment.text.as_deref().filter(|words| !words.is_empty())?;
+            self.text.find(words).map(|start| (start, start + words.len()))
+        };
+        spans::in_chars(&self.text, known.or_else(found)?)
     }
 }
 
@@ -486,7 +551,7 @@ impl WireUsage {
                 Some(Word::Number(n)) => *n == number,
                 None => false,
             };
-            list.iter().flatten().filter(of).filter_map(|m| m.token_count).sum::<u64>()
+            list.iter().flatten().filter(of).filter_map(|m| m.token_count).fold(0, u64::saturating_add)
         };
         // What was cached of a kind is in the cached part, not in the kind's own.
         let fresh = |word: &str, number: i64| {
@@ -502,18 +567,18 @@ impl WireUsage {
         let answer = self.candidates_token_count.unwrap_or(0);
         let image_out = modal(&self.candidates_tokens_details, "IMAGE", 2).min(answer);
         let audio_out = modal(&self.candidates_tokens_details, "AUDIO", 4).min(answer - image_out);
-        Some(
-            Usage::ZERO
-                .with(Bucket::Input, rest - audio - image + self.tool_use_prompt_token_count.unwrap_or(0))
-                .with(Bucket::CacheRead, cached)
-                .with(Bucket::InputAudio, audio)
-                .with(Bucket::InputImage, image)
-                .with(Bucket::Output, answer - image_out - audio_out)
-                .with(Bucket::Reasoning, self.thoughts_token_count.unwrap_or(0))
-                .with(Bucket::OutputImage, image_out)
-                .with(Bucket::OutputAudio, audio_out)
-                .with(Bucket::Search, searches),
-        )
+        let tools = self.tool_use_prompt_token_count.unwrap_or(0);
+        Usage::ZERO
+            .with(Bucket::Input, (rest - audio - image).saturating_add(tools))
+            .with(Bucket::CacheRead, cached)
+            .with(Bucket::InputAudio, audio)
+            .with(Bucket::InputImage, image)
+            .with(Bucket::Output, answer - image_out - audio_out)
+            .with(Bucket::Reasoning, self.thoughts_token_count.unwrap_or(0))
+            .with(Bucket::OutputImage, image_out)
+            .with(Bucket::OutputAudio, audio_out)
+            .with(Bucket::Search, searches)
+            .plausible()
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::params::carries;
 use super::turns::{self, Content};
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, common};
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, ChatRequest, Json, Loss, ReasoningSettings, ResponseFormat, ToolChoice, ToolKind,
@@ -203,15 +204,15 @@ fn thinking<'a>(
 fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<Tools<'a>>, Error> {
     let (mut functions, mut tools) = (Vec::new(), Vec::new());
     for (at, tool) in request.tools.iter().enumerate() {
-        let path = || format!("tools[{at}]");
+        let path = || places::tool(at);
         let schema = match &tool.kind {
             ToolKind::Function => {
                 let filled = tool.parameters.as_ref().filter(|p| params::squeezed(p.as_str()) != "{}");
-                filled.map(|p| verbatim(p, &path())).transpose()?.map(Cow::Borrowed)
+                filled.map(|p| verbatim(p, &places::tool_member(at, "parameters"))).transpose()?.map(Cow::Borrowed)
             }
             ToolKind::Custom { format } => {
                 if format.is_some() {
-                    loss.advisory.push(format!("{}.format", path()));
+                    loss.advisory.push(places::tool_member(at, "format"));
                 }
                 let schema = format!(
                     r#"{{"type":"object","properties":{{"{CUSTOM_ARGUMENT}":{{"type":"string"}}}},"required":["{CUSTOM_ARGUMENT}"]}}"#
@@ -226,7 +227,7 @@ fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<Tools<'a>>
             ToolKind::Server { .. } => continue,
         };
         if tool.strict == Some(true) {
-            loss.advisory.push(format!("{}.strict", path()));
+            loss.advisory.push(places::tool_member(at, "strict"));
         }
         let description = tool.description.as_deref();
         functions.push(Function { name: tool.flat_name(), description, parameters_json_schema: schema });

@@ -29,11 +29,10 @@ pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
 
 fn read(body: &[u8]) -> Result<Answer<'_>, Failure> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
-    if answer.candidates.is_none() && answer.prompt_feedback.is_none() && answer.error.is_none() {
-        // Thinking may have used up everything: then usage alone is an answer.
-        if answer.usage_metadata.is_none() {
-            return Err(Failure::new(FailureKind::Malformed, "the answer has no candidates"));
-        }
+    // Thinking may have used up everything: then there is a candidate without content.
+    let silent = answer.candidates.as_ref().is_none_or(Vec::is_empty);
+    if silent && answer.prompt_feedback.is_none() && answer.error.is_none() {
+        return Err(Failure::new(FailureKind::Malformed, "the answer has no candidates"));
     }
     Ok(answer)
 }

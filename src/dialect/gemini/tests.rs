@@ -175,7 +175,7 @@ fn calls_of_another_provider_are_marked_as_such() {
     let (wire, loss) = encode(&request);
     let call = &wire["contents"][0]["parts"][0];
     assert_eq!(call["thoughtSignature"], "skip_thought_signature_validator");
-    assert_eq!(loss.advisory, ["messages[0].reasoning"], "another's thinking stays at home and is listed");
+    assert_eq!(loss.advisory, ["messages[0].content[0]"], "another's thinking stays at home and is listed");
 }
 
 #[test]

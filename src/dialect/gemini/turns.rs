@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::DIALECT;
-use crate::dialect::common;
+use crate::dialect::common::{self, no_equal};
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -108,13 +109,13 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
     let names: HashMap<&str, &str> = calls.map(|call| (call.id.as_str(), call.name.as_str())).collect();
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
             Role::System | Role::Developer => {
                 if !talk.contents.is_empty() {
                     // Its words arrive, its place in the conversation does not.
-                    loss.advisory.push(format!("messages[{at}].role"));
+                    loss.advisory.push(places::turn(at, "role"));
                 }
                 let system = talk.system.get_or_insert_with(Content::default);
                 system.parts.extend(parts(message, at, loss)?);
@@ -184,7 +185,7 @@ fn parts<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Wir
             }
             Part::Image(media) | Part::Audio(media) | Part::File(media) => {
                 if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    loss.advisory.push(format!("{}.detail", path(at, part_at)));
+                    loss.advisory.push(places::detail(at, part_at));
                 }
                 parts.push(blob(media, at, part_at)?);
             }
@@ -195,14 +196,14 @@ fn parts<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Vec<Wir
                     let thought_signature = Some(signature);
                     parts.push(WirePart { text, thought, thought_signature, ..WirePart::default() });
                 }
-                None => loss.advisory.push(format!("messages[{at}].reasoning")),
+                None => loss.advisory.push(places::part(at, part_at)),
             },
             Part::CacheMark(_) => {}
             Part::Opaque { dialect, raw } if *dialect == DIALECT => {
                 parts.push(WirePart { raw: Some(raw), ..WirePart::default() });
             }
             // What another provider ran for itself: its words were told in the text.
-            Part::Opaque { .. } if message.role == Role::Assistant => loss.advisory.push(path(at, part_at)),
+            Part::Opaque { .. } if message.role == Role::Assistant => loss.advisory.push(places::part(at, part_at)),
             Part::Opaque { .. } => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be sent to this provider"));
             }
@@ -245,7 +246,7 @@ fn by_extension(url: &str) -> Option<&'static str> {
 }
 
 fn function_call<'a>(call: &'a ToolCall, at: usize, number: usize, loss: &mut Loss) -> WirePart<'a> {
-    let path = || format!("messages[{at}].tool_calls[{number}].function.arguments");
+    let path = || places::arguments(at, number);
     let args = common::object_of(call, path, loss);
     let call_out = FunctionCall { id: Some(&call.id), name: &call.name, args };
     let thought_signature = own(call.signature.as_ref());
@@ -261,7 +262,7 @@ fn function_response<'a>(
     let id = message.tool_call_id.as_deref().unwrap_or_default();
     let name = names.get(id).copied().or(message.name.as_deref());
     let name = name.ok_or_else(|| {
-        let param = format!("messages[{at}].tool_call_id");
+        let param = places::turn(at, "tool_call_id");
         Error::new(ErrorKind::InvalidRequest, "a result must follow the call it answers").param(param)
     })?;
     let texts = message.content.iter().filter_map(|part| match part {
@@ -289,12 +290,4 @@ fn media_of(message: &Message, at: usize) -> Result<Vec<WirePart<'_>>, Error> {
         _ => None,
     });
     media.collect()
-}
-
-fn path(at: usize, part_at: usize) -> String {
-    format!("messages[{at}].content[{part_at}]")
-}
-
-fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
 }

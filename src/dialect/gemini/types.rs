@@ -13,8 +13,8 @@ pub(super) struct Answer<'a> {
     pub(super) candidates: Option<Vec<Candidate<'a>>>,
     #[serde(default)]
     pub(super) prompt_feedback: Option<Feedback>,
-    #[serde(default)]
-    pub(super) usage_metadata: Option<WireUsage>,
+    #[serde(borrow, default)]
+    pub(super) usage_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) model_version: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -50,6 +50,8 @@ pub(super) struct Candidate<'a> {
     #[serde(borrow, default)]
     pub(super) grounding_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(super) citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(super) logprobs_result: Option<&'a RawValue>,
 }
 
@@ -72,6 +74,11 @@ pub(super) struct WirePart<'a> {
     pub(super) function_call: Option<FunctionCall<'a>>,
     #[serde(default)]
     pub(super) inline_data: Option<Blob>,
+    /// Code that the provider ran, and what came of it.
+    #[serde(borrow, default)]
+    pub(super) executable_code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) code_execution_result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +155,8 @@ pub(super) struct Grounding {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct GroundingChunk {
+    /// A page, a document of the caller's, a place on a map: one of them.
+    #[serde(alias = "retrievedContext", alias = "maps")]
     pub(super) web: Option<Web>,
 }
 
@@ -169,7 +178,27 @@ pub(super) struct GroundingSupport {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Segment {
+    pub(super) part_index: usize,
+    pub(super) start_index: usize,
+    pub(super) end_index: usize,
     pub(super) text: Option<String>,
+}
+
+/// Works that the answer repeats word for word.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Repeats {
+    #[serde(rename = "citationSources", alias = "citations")]
+    pub(super) sources: Vec<Repeated>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Repeated {
+    pub(super) start_index: usize,
+    pub(super) end_index: usize,
+    pub(super) uri: Option<String>,
+    pub(super) title: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

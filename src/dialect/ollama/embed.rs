@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Ollama;
+use crate::dialect::Quirks;
 use crate::dialect::common::malformed;
 use crate::dialect::embed::{EmbedProvider, no_vector, numbers, texts};
 use crate::domain::embed::{EmbedAnswer, EmbedField, EmbedRequest};
@@ -39,7 +40,7 @@ impl EmbedProvider for Ollama {
         field != EmbedField::Dimensions
     }
 
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error> {
+    fn encode(&self, request: &EmbedRequest, model: &str, _: &Quirks) -> Result<(Cow<'static, str>, Bytes), Error> {
         let input = texts(request, "input")?;
         let body = Request { model, input, truncate: false, dimensions: request.dimensions };
         Ok((Cow::Borrowed("/api/embed"), crate::dialect::models::json(&body)?))
@@ -49,7 +50,7 @@ impl EmbedProvider for Ollama {
         let answer: Answer<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
         let vectors = answer.embeddings.iter().map(|v| numbers(v.get()).ok_or_else(no_vector));
         let vectors = vectors.collect::<Result<_, _>>()?;
-        let usage = answer.prompt_eval_count.map(|count| Usage::ZERO.with(Bucket::Input, count));
+        let usage = answer.prompt_eval_count.and_then(|count| Usage::ZERO.with(Bucket::Input, count).plausible());
         Ok(EmbedAnswer { vectors, model: answer.model, usage })
     }
 }

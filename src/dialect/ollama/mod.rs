@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::{Carriage, DecodeStream, Destination, Egress, EmbedProvider, Passthrough, Quirks, Slot, Transcode};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 
 /// Longest line of a stream, in bytes: the arguments of a call come in one.
 const MAX_LINE: usize = 16 << 20;
@@ -56,11 +57,15 @@ impl Egress for Ollama {
 }
 
 impl Transcode for Ollama {
+    fn speaks(&self) -> DialectId {
+        DialectId::Ollama
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         request::encode(request, to)
     }
 

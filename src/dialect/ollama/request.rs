@@ -12,6 +12,7 @@ use super::params::carries;
 use super::turns::{self, Turn};
 use crate::dialect::common::{self, WireTool};
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, Quirks};
 use crate::domain::chat::{ChatRequest, Loss, ReasoningSettings, ResponseFormat, ToolChoice, ToolKind};
 use crate::domain::error::{Error, ErrorKind};
@@ -152,7 +153,7 @@ fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<WireTool<'
     }
     let functions = request.tools.iter().enumerate().filter(|(_, t)| !matches!(t.kind, ToolKind::Server { .. }));
     let strict = functions.filter(|(_, tool)| tool.strict == Some(true));
-    loss.advisory.extend(strict.map(|(at, _)| format!("tools[{at}].strict")));
+    loss.advisory.extend(strict.map(|(at, _)| places::tool_member(at, "strict")));
     common::tools(request, None, loss)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::common::{self, inline, no_equal};
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Loss, Media, Message, Part, Role, ToolCall};
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -78,7 +79,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Ve
         }
         let name = message.name.as_deref().filter(|name| !name.is_empty());
         if name.is_some() && message.role != Role::Tool {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
             Role::System | Role::Developer => turns.push(Turn::new("system", words(message, at)?)),
@@ -95,7 +96,7 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Ve
                 images.extend(shown);
                 if message.tool_failed {
                     // The dialect has no flag for it; the text says what went wrong.
-                    loss.advisory.push(format!("messages[{at}].is_error"));
+                    loss.advisory.push(places::turn(at, "is_error"));
                 }
                 let tool_call_id = message.tool_call_id.as_deref();
                 let tool_name = tool_call_id.and_then(|id| names.get(id).copied()).or(name);
@@ -138,13 +139,13 @@ fn content<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<(Cow<
             Part::Text(text) | Part::Refusal(text) => texts.push(text.as_str()),
             Part::Image(media) => {
                 if media.detail.as_deref().is_some_and(|d| d != "auto") {
-                    loss.advisory.push(format!("messages[{at}].content[{part_at}].image_url.detail"));
+                    loss.advisory.push(places::detail(at, part_at));
                 }
                 images.push(image(media, at, part_at)?);
             }
             // Marks are reported with what is not carried at all.
             Part::CacheMark(_) => {}
-            Part::Reasoning { .. } => loss.advisory.push(format!("messages[{at}].reasoning")),
+            Part::Reasoning { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Audio(_) => return Err(no_equal(at, part_at, "audio cannot be sent to this provider")),
             Part::File(_) => return Err(no_equal(at, part_at, "a document cannot be sent to this provider")),
             Part::Opaque { .. } => {
@@ -172,12 +173,12 @@ fn assistant<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Tur
                 if signature.as_ref().is_none_or(|s| s.origin == DialectId::Ollama) {
                     thoughts.push_str(text);
                 } else {
-                    loss.advisory.push(format!("messages[{at}].reasoning"));
+                    loss.advisory.push(places::part(at, part_at));
                 }
             }
             Part::CacheMark(_) => {}
             // What another provider ran for itself: its words were told in the text.
-            Part::Opaque { .. } => loss.advisory.push(format!("messages[{at}].content[{part_at}]")),
+            Part::Opaque { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
             }
@@ -193,7 +194,7 @@ fn assistant<'a>(message: &'a Message, at: usize, loss: &mut Loss) -> Result<Tur
 
 /// Arguments are an object here, not its text.
 fn call<'a>(call: &'a ToolCall, at: usize, call_at: usize, loss: &mut Loss) -> Call<'a> {
-    let path = || format!("messages[{at}].tool_calls[{call_at}].function.arguments");
+    let path = || places::arguments(at, call_at);
     let arguments = common::object_of(call, path, loss);
     Call { id: &call.id, function: Function { name: &call.name, arguments } }
 }

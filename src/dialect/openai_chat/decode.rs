@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::said::{Answer, Audio, Lenient, Said, SearchResult, WireCall, WireChoice, WireLogprob};
 use crate::dialect::{DecodeStream, Observed, Quirks};
 use crate::domain::chat::{
-    ChatEvent, ChatResponse, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
+    ChatEvent, ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
 };
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
@@ -28,13 +28,17 @@ const MAX_EVENT: usize = 16 << 20;
 pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Failure> {
     let answer: Answer<'_> = serde_json::from_slice(body)
         .map_err(|_| Failure::new(FailureKind::Malformed, "the provider's answer is not a chat completion"))?;
-    if answer.choices.is_none() && answer.error.is_none() {
+    if answer.choices.as_ref().is_none_or(Vec::is_empty) && answer.error.is_none() {
         return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices"));
     }
     let service_tier = answer.service_tier.clone();
     let mut state = State { streamed: false, ..State::new(quirks) };
     let mut events = Vec::new();
     state.answer(answer, quirks, &mut events)?;
+    let asks = |open: &OpenChoice| {
+        open.calls.is_empty() && matches!(open.finish.as_deref(), Some("tool_calls" | "function_call"))
+    };
+    let asking: Vec<u32> = state.choices.iter().filter(|(_, open)| asks(open)).map(|(number, _)| *number).collect();
     state.observed.finished = true;
     state.finish(&mut events);
     let mut collector = Collector::default();
@@ -42,6 +46,11 @@ pub(super) fn response(body: &[u8], quirks: &Quirks) -> Result<ChatResponse, Fai
         collector.take(event)?;
     }
     let mut response = collector.finish()?;
+    // Calls are what it ended for, and there are none, nor an answer instead.
+    let silent = |choice: &Choice| choice.content.iter().all(|part| matches!(part, Part::Reasoning { .. }));
+    if response.choices.iter().any(|choice| asking.contains(&choice.index) && silent(choice)) {
+        return Err(no_message());
+    }
     response.served = service_tier.as_deref().and_then(ServiceTier::read);
     response.service_tier = service_tier;
     Ok(response)
@@ -118,7 +127,9 @@ impl DecodeStream for Decoder {
             Some(failure) => return Err(failure),
             None => framed.map_err(|e| Failure::new(FailureKind::Malformed, e.to_string()))?,
         }
-        if !state.observed.finished {
+        // Where the last word came, an answer without a reason has ended with it; else only those with one have.
+        let open = !state.observed.ended && state.choices.values().any(|choice| choice.finish.is_none());
+        if !state.observed.finished || open {
             return Err(truncated());
         }
         state.finish(out);
@@ -185,7 +196,7 @@ impl State {
         let seconds = |seconds: f64| seconds as i64;
         self.created = self.created.or(answer.created.filter(|c| *c > 0.0).map(seconds));
         for choice in answer.choices.unwrap_or_default() {
-            self.choice(choice, out);
+            self.choice(choice, out)?;
         }
         self.sources(answer.citations.and_then(Lenient::good), answer.search_results.and_then(Lenient::good), out);
         // The last report wins: some repeat it, cumulated, in every chunk.
@@ -197,13 +208,16 @@ impl State {
         Ok(())
     }
 
-    fn choice(&mut self, choice: WireChoice<'_>, out: &mut Vec<ChatEvent>) {
+    fn choice(&mut self, choice: WireChoice<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let number = choice.index.unwrap_or(0);
         self.choices.entry(number).or_default();
         // Some repeat the whole message beside each delta, or an empty delta beside the message.
         let said = if self.streamed { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
-        if let Some(said) = said {
-            self.said(number, said, out);
+        match said {
+            Some(said) if self.streamed || said.has_place() => self.said(number, said, out)?,
+            None if self.streamed => {}
+            Some(_) | None if filtered(choice.finish_reason.as_deref()) => {}
+            Some(_) | None => return Err(no_message()),
         }
         if let Some(tokens) = choice.logprobs.and_then(|l| l.content).filter(|tokens| !tokens.is_empty()) {
             self.begin(0, out);
@@ -215,9 +229,10 @@ impl State {
             let open = self.choices.entry(number).or_default();
             open.finish.get_or_insert_with(|| reason.into_owned());
         }
+        Ok(())
     }
 
-    fn said(&mut self, choice: u32, said: Said<'_>, out: &mut Vec<ChatEvent>) {
+    fn said(&mut self, choice: u32, said: Said<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let thinking = said.reasoning_content.or(said.reasoning).and_then(text);
         if let Some(text) = thinking.filter(|text| !text.is_empty()) {
             self.begin(text.len(), out);
@@ -226,8 +241,8 @@ impl State {
         if let Some(details) = said.reasoning_details {
             self.choices.entry(choice).or_default().details.extend(details.iter().map(|d| d.get().to_owned()));
         }
-        if let Some(content) = said.content {
-            self.content(choice, content, out);
+        if let Some(content) = said.content.filter(|content| content.get() != "null") {
+            self.content(choice, content, out)?;
         }
         if let Some(text) = said.refusal.filter(|text| !text.is_empty()) {
             self.begin(text.len(), out);
@@ -237,13 +252,16 @@ impl State {
             self.begin(image.image_url.url.len(), out);
             out.push(ChatEvent::Media { choice, part: Part::Image(media(image.image_url.url)) });
         }
-        if let Some(audio) = said.audio.and_then(Lenient::good) {
-            self.audio(choice, audio, out);
+        match said.audio {
+            Some(Lenient::Good(audio)) => self.audio(choice, audio, out),
+            Some(Lenient::Other(_)) => return Err(unreadable()),
+            None => {}
         }
         for annotation in said.annotations.and_then(Lenient::good).unwrap_or_default() {
             if let Some(cited) = annotation.url_citation {
                 let span = cited.start_index.zip(cited.end_index);
-                let citation = Citation { url: cited.url, title: cited.title, quoted: cited.content, span };
+                let url = cited.url.filter(|url| !url.is_empty());
+                let citation = Citation { url, title: cited.title, quoted: cited.content, span };
                 self.cite(choice, citation, out);
             }
         }
@@ -254,6 +272,7 @@ impl State {
         if let Some(function) = said.function_call.filter(|f| f.name.as_deref() != Some("")) {
             self.call(choice, WireCall { index: Some(0), id: None, function: Some(function), custom: None }, out);
         }
+        Ok(())
     }
 
     fn audio(&mut self, choice: u32, audio: Audio, out: &mut Vec<ChatEvent>) {
@@ -270,7 +289,7 @@ impl State {
     }
 
     /// Text, or Mistral's parts, which may turn into text in the middle of an answer.
-    fn content(&mut self, choice: u32, raw: &RawValue, out: &mut Vec<ChatEvent>) {
+    fn content(&mut self, choice: u32, raw: &RawValue, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         #[derive(Deserialize)]
         struct Typed<'a> {
             #[serde(borrow, default)]
@@ -281,7 +300,7 @@ impl State {
             thinking: Option<&'a RawValue>,
         }
         if raw.get().starts_with('[') {
-            let parts: Vec<Typed<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let parts: Vec<Typed<'_>> = serde_json::from_str(raw.get()).map_err(|_| unreadable())?;
             for part in parts {
                 match (&*part.r#type, part.thinking, part.text) {
                     ("thinking", Some(thinking), _) => {
@@ -292,12 +311,14 @@ impl State {
                         }
                     }
                     (_, _, Some(text)) => self.text(choice, text, out),
+                    ("text", _, None) => return Err(unreadable()),
                     _ => {}
                 }
             }
-        } else if let Some(text) = text(raw) {
-            self.text(choice, text, out);
+        } else {
+            self.text(choice, text(raw).ok_or_else(unreadable)?, out);
         }
+        Ok(())
     }
 
     fn text(&mut self, choice: u32, text: String, out: &mut Vec<ChatEvent>) {
@@ -365,8 +386,11 @@ impl State {
 
     /// Once each: some repeat all of them in every chunk.
     fn cite(&mut self, choice: u32, citation: Citation, out: &mut Vec<ChatEvent>) {
-        let known = |c: &Citation| c.url == citation.url && c.span == citation.span;
-        if self.cited.iter().any(known) || (citation.span.is_none() && citation.url.is_none()) {
+        let known = |c: &Citation| {
+            (&c.url, c.span) == (&citation.url, citation.span) && (c.url.is_some() || c.title == citation.title)
+        };
+        let nothing = Citation { quoted: None, ..citation.clone() } == Citation::default();
+        if self.cited.iter().any(known) || nothing {
             return;
         }
         self.cited.push(citation.clone());
@@ -410,6 +434,20 @@ impl State {
         out.extend(self.usage.map(ChatEvent::Usage));
         out.push(ChatEvent::End);
     }
+}
+
+/// Whether a provider kept the answer back. Azure then sends a choice without a message.
+pub(super) fn filtered(finish: Option<&str>) -> bool {
+    finish == Some("content_filter")
+}
+
+/// A choice that has nothing in which an answer could stand is no empty answer.
+pub(super) fn no_message() -> Failure {
+    Failure::new(FailureKind::Malformed, "a choice of the provider's answer has no message")
+}
+
+fn unreadable() -> Failure {
+    Failure::new(FailureKind::Malformed, "the content of the provider's answer is neither text nor parts")
 }
 
 /// Why an answer ended. With calls, a natural end is one for their sake; words nobody knows read as a natural end.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{OpenAiChat, other};
+use crate::dialect::Quirks;
 use crate::dialect::common::malformed;
 use crate::dialect::embed::{EmbedClient, EmbedProvider, no_vector, numbers, packed, unpacked};
 use crate::dialect::read::{Members, missing, read, wrong};
@@ -175,7 +176,7 @@ impl EmbedProvider for OpenAiChat {
         matches!(field, EmbedField::Task | EmbedField::Title)
     }
 
-    fn encode(&self, request: &EmbedRequest, model: &str) -> Result<(Cow<'static, str>, Bytes), Error> {
+    fn encode(&self, request: &EmbedRequest, model: &str, _: &Quirks) -> Result<(Cow<'static, str>, Bytes), Error> {
         let input = request.inputs.iter().map(|input| match input {
             EmbedInput::Text(text) => Input::Text(text),
             EmbedInput::Tokens(tokens) => Input::Tokens(tokens),

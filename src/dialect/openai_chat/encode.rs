@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::turns::{self, Turn};
 use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, Quirks, StreamUsage};
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, ChatRequest, Json, Loss, ReasoningSettings, ResponseFormat, Tool, ToolChoice, ToolKind,
@@ -215,11 +216,11 @@ fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<WireTool<'
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
         let parameters = match &tool.kind {
-            ToolKind::Function => raw(tool.parameters.as_ref(), &format!("tools[{at}].parameters"))?,
+            ToolKind::Function => raw(tool.parameters.as_ref(), &places::tool_member(at, "parameters"))?,
             ToolKind::Custom { format } => {
                 if format.is_some() {
                     // The grammar is told in the description by those who write such tools; it is not enforced here.
-                    loss.advisory.push(format!("tools[{at}].format"));
+                    loss.advisory.push(places::tool_member(at, "format"));
                 }
                 Some(custom_schema()?)
             }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::dialect::gemini::Ran;
 use crate::domain::chat::{Citation, MediaSource, Part, Signature, TokenLogprob, ToolCall};
 use crate::domain::id::DialectId;
 
@@ -30,9 +31,10 @@ struct UrlCitation<'a> {
     content: Option<&'a str>,
 }
 
-/// Sources with an address; the dialect has no others.
+/// Sources. The dialect knows those with an address only: of others (a document, the result of a tool) the title says what
+/// they are, and the address is empty.
 pub(super) fn annotations(citations: &[Citation]) -> Vec<Annotation<'_>> {
-    citations.iter().filter(|citation| citation.url.is_some()).map(annotation).collect()
+    citations.iter().map(annotation).collect()
 }
 
 fn annotation(citation: &Citation) -> Annotation<'_> {
@@ -88,6 +90,31 @@ pub(super) struct Image {
 #[derive(Serialize)]
 struct ImageUrl {
     url: String,
+}
+
+/// Code that a provider ran, or what came of it: a member of ours, since the dialect has no form for it and it is no part of
+/// the answer's text.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Executed {
+    Code {
+        language: String,
+        code: String,
+    },
+    Output {
+        output: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
+    },
+}
+
+impl Executed {
+    pub(super) fn of(part: &Part) -> Option<Self> {
+        Some(match Ran::of(part)? {
+            Ran::Code { language, code } => Self::Code { language, code },
+            Ran::Outcome { output, failed } => Self::Output { output, failed },
+        })
+    }
 }
 
 /// An image that the model made.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::dialect::read::{Members, read, typed, wrong};
-use crate::domain::chat::{Json, Message, Role, Tool, ToolCall, ToolChoice};
+use crate::domain::chat::{Json, Message, Origin, Role, Tool, ToolCall, ToolChoice};
 use crate::domain::error::Error;
 
 /// The id of a call or a result until it is matched. No client can write it: ids of this form are given here alone.
@@ -47,10 +47,11 @@ pub(super) fn take(members: &mut Members<'_>, tools: bool) -> Result<Option<Func
         return Err(wrong("functions", "left out where `tools` is given"));
     }
     let tool = |(i, raw): (usize, &&RawValue)| {
-        let function: Function<'_> =
-            serde_json::from_str(raw.get()).map_err(|e| typed(&format!("functions[{i}]"), &e))?;
+        let path = format!("functions[{i}]");
+        let function: Function<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
         let parameters = function.parameters.map(|raw| Json::new(raw.get()));
-        Ok(Tool { name: function.name, description: function.description, parameters, ..Tool::default() })
+        let (description, origin) = (function.description, Origin::at(&path));
+        Ok(Tool { name: function.name, description, parameters, origin, ..Tool::default() })
     };
     let functions = given.iter().enumerate().map(tool).collect::<Result<_, Error>>()?;
     let expected = "`none`, `auto` or a function";

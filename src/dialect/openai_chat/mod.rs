@@ -36,6 +36,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::domain::price::ServiceTier;
 use crate::wire::splice::quote;
@@ -211,11 +212,15 @@ impl Passthrough for OpenAiChat {
 }
 
 impl Transcode for OpenAiChat {
+    fn speaks(&self) -> DialectId {
+        DialectId::OpenAiChat
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         encode::request(request, to)
     }
 

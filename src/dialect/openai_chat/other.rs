@@ -58,13 +58,12 @@ impl WireUsage {
         let details = self.input_tokens_details.as_ref();
         let image = details.map_or(0, |d| d.image_tokens).min(input);
         let audio = details.map_or(0, |d| d.audio_tokens).min(input - image);
-        Some(
-            Usage::ZERO
-                .with(Bucket::Input, input - image - audio)
-                .with(Bucket::InputImage, image)
-                .with(Bucket::InputAudio, audio)
-                .with(made, self.output_tokens.unwrap_or(0)),
-        )
+        Usage::ZERO
+            .with(Bucket::Input, input - image - audio)
+            .with(Bucket::InputImage, image)
+            .with(Bucket::InputAudio, audio)
+            .with(made, self.output_tokens.unwrap_or(0))
+            .plausible()
     }
 }
 
@@ -73,7 +72,8 @@ impl Billed {
         match (self.search_units, self.input_tokens) {
             (None, None) => None,
             (units, tokens) => {
-                Some(Usage::ZERO.with(Bucket::Search, units.unwrap_or(0)).with(Bucket::Input, tokens.unwrap_or(0)))
+                let usage = Usage::ZERO.with(Bucket::Search, units.unwrap_or(0));
+                usage.with(Bucket::Input, tokens.unwrap_or(0)).plausible()
             }
         }
     }

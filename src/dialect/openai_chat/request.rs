@@ -7,8 +7,8 @@ use super::{extras, functions};
 use crate::dialect::common::lenient;
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
-    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling,
-    Tool, ToolCall, ToolChoice, ToolKind,
+    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Origin, Part, ReasoningSettings, ResponseFormat, Role,
+    Sampling, Tool, ToolCall, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -181,12 +181,12 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             (Some("custom"), Some(custom)) => {
                 let kind = ToolKind::Custom { format: custom.format.and_then(grammar) };
                 let (name, description) = (custom.name, custom.description);
-                return Ok(Tool { name, description, kind, ..Tool::default() });
+                return Ok(Tool { name, description, kind, origin: Origin::at(&path), ..Tool::default() });
             }
             // Of some provider's own: no other knows it. Those that name them so, or searches, which all have.
             (Some(kind), _) if kind.contains(':') || kind.starts_with("web_search") => {
                 let kind = ToolKind::Server { origin: DialectId::OpenAiChat, raw: Json::new(raw.get()) };
-                return Ok(Tool { kind, ..Tool::default() });
+                return Ok(Tool { kind, origin: Origin::at(&path), ..Tool::default() });
             }
             _ => return Err(wrong(&format!("{path}.type"), "`function` or `custom`")),
         }
@@ -197,6 +197,7 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             parameters: function.parameters.map(|raw| Json::new(raw.get())),
             strict: function.strict,
             cache: outer.cache_control.map(WireMark::mark),
+            origin: Origin::at(&path),
             ..Tool::default()
         })
     };
@@ -381,31 +382,36 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
     if role == Role::Tool && !legacy && wire.tool_call_id.is_none() {
         return Err(wrong(&format!("{path}.tool_call_id"), "given for a `tool` message"));
     }
-    let thinking = wire.reasoning_content.or(wire.reasoning).unwrap_or_default();
+    let (thought_in, thinking) = match (wire.reasoning_content, wire.reasoning) {
+        (Some(text), _) => ("reasoning_content", text),
+        (None, Some(text)) => ("reasoning", text),
+        (None, None) => ("reasoning_details", String::new()),
+    };
     let signature = wire.reasoning_details.as_deref().and_then(extras::signature);
-    let mut parts = Vec::new();
+    let mut message = Message::at(role, path);
     if !thinking.is_empty() || signature.is_some() {
-        parts.push(Part::Reasoning { text: thinking, signature });
+        message.say(Part::Reasoning { text: thinking, signature }, &format!("{path}.{thought_in}"));
     }
     if let Some(raw) = wire.content {
-        parts.extend(content(raw, &format!("{path}.content"))?);
+        content(raw, &format!("{path}.content"), &mut message)?;
     }
-    parts.extend(wire.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
-    parts.extend(wire.audio.map(Spoken::part));
-    let calls = wire.tool_calls.unwrap_or_default();
-    let calls = calls.iter().enumerate().map(|(i, raw)| call(raw, &format!("{path}.tool_calls[{i}]")));
-    let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
-    if let Some(raw) = wire.function_call.filter(|_| calls.is_empty()) {
-        calls.push(functions::call(raw, &format!("{path}.function_call"))?);
+    if let Some(text) = wire.refusal.filter(|text| !text.is_empty()) {
+        message.say(Part::Refusal(text), &format!("{path}.refusal"));
     }
-    Ok(Message {
-        role,
-        name: wire.name,
-        content: parts,
-        tool_calls: calls,
-        tool_call_id: if legacy { Some(functions::UNMATCHED.to_owned()) } else { wire.tool_call_id },
-        tool_failed: false,
-    })
+    if let Some(spoken) = wire.audio {
+        message.say(spoken.part(), &format!("{path}.audio"));
+    }
+    for (at, raw) in wire.tool_calls.unwrap_or_default().into_iter().enumerate() {
+        let path = format!("{path}.tool_calls[{at}]");
+        message.call(call(raw, &path)?, &path);
+    }
+    if let Some(raw) = wire.function_call.filter(|_| message.tool_calls.is_empty()) {
+        let path = format!("{path}.function_call");
+        message.call(functions::call(raw, &path)?, &path);
+    }
+    message.name = wire.name;
+    message.tool_call_id = if legacy { Some(functions::UNMATCHED.to_owned()) } else { wire.tool_call_id };
+    Ok(message)
 }
 
 fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
@@ -438,24 +444,26 @@ fn call(raw: &RawValue, path: &str) -> Result<ToolCall, Error> {
 }
 
 /// Text, null, or parts.
-fn content(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+fn content(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
     let text = raw.get();
     if text == "null" {
-        return Ok(Vec::new());
+        return Ok(());
     }
     if text.starts_with('"') {
-        return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
+        out.say(Part::Text(read(raw, path, "a string")?), path);
+        return Ok(());
     }
     let parts: Vec<&RawValue> = read(raw, path, "a string or an array of parts")?;
-    let mut out = Vec::with_capacity(parts.len());
     for (i, raw) in parts.into_iter().enumerate() {
         let path = format!("{path}[{i}]");
         let mut wire: WirePart = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
         let mark = wire.cache_control.take();
-        out.push(part(wire, raw, &path)?);
-        out.extend(mark.map(|mark| Part::CacheMark(mark.mark())));
+        out.say(part(wire, raw, &path)?, &path);
+        if let Some(mark) = mark {
+            out.say(Part::CacheMark(mark.mark()), &path);
+        }
     }
-    Ok(out)
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::extras::{self, Annotation, Call, Image, Logprobs};
+use super::decode;
+use super::extras::{self, Annotation, Call, Executed, Image, Logprobs};
 use super::functions::FunctionCall;
 use super::types::{Content, Delta, InsideError};
 use super::usage::WireUsage;
@@ -33,6 +34,8 @@ struct AnswerChoice<'a> {
     /// The message has the members of a delta.
     #[serde(borrow)]
     message: Option<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
     /// Of a legacy completion.
     #[serde(borrow)]
     text: Option<Content<'a>>,
@@ -48,6 +51,10 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         (Some(choices), Some(_)) => choices,
         (None, _) => return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices")),
     };
+    let silent = |choice: &AnswerChoice<'_>| choice.message.is_none() && choice.text.is_none();
+    if choices.is_empty() || choices.iter().any(|c| silent(c) && !decode::filtered(c.finish_reason.as_deref())) {
+        return Err(decode::no_message());
+    }
     let said = |choice: &AnswerChoice<'_>| {
         let text = choice.text.as_ref().map_or(0, |text| text.bytes() as u64);
         choice.message.as_ref().map_or(0, |message| message.shown().0) + text
@@ -100,6 +107,8 @@ struct WireMessage<'a> {
     annotations: Vec<Annotation<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<Image>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executed_code: Vec<Executed>,
 }
 
 /// `usage` as this dialect counts it: cached tokens within the prompt, thinking within the completion.
@@ -136,7 +145,7 @@ impl UsageOut {
         Self {
             prompt_tokens: usage.input_tokens(),
             completion_tokens: usage.output_tokens(),
-            total_tokens: usage.input_tokens() + usage.output_tokens(),
+            total_tokens: usage.input_tokens().saturating_add(usage.output_tokens()),
             prompt_tokens_details: PromptOut {
                 cached_tokens: usage.get(Bucket::CacheRead),
                 cache_write_tokens: usage.get(Bucket::CacheWrite).saturating_add(usage.get(Bucket::CacheWrite1h)),
@@ -195,6 +204,7 @@ fn choice(choice: &Choice, legacy: bool) -> WireChoice<'_> {
             reasoning_details: signatures.flat_map(extras::details).collect(),
             annotations: extras::annotations(&choice.citations),
             images: choice.content.iter().filter_map(extras::image).collect(),
+            executed_code: choice.content.iter().filter_map(Executed::of).collect(),
         },
         logprobs: extras::logprobs(&choice.logprobs),
         finish_reason: if legacy { legacy_finish(choice.finish) } else { finish(choice.finish) },

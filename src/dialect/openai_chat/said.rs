@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::types::InsideError;
@@ -79,7 +79,8 @@ pub(super) struct WireChoice<'a> {
 /// A message or a delta.
 #[derive(Default, Deserialize)]
 pub(super) struct Said<'a> {
-    #[serde(borrow, default)]
+    /// None where it is not there, `null` where it is empty.
+    #[serde(borrow, default, deserialize_with = "given")]
     pub(super) content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) reasoning_content: Option<&'a RawValue>,
@@ -99,6 +100,20 @@ pub(super) struct Said<'a> {
     pub(super) images: Option<Lenient<Vec<Image>>>,
     #[serde(default)]
     pub(super) audio: Option<Lenient<Audio>>,
+}
+
+fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+impl Said<'_> {
+    /// Whether it has a member in which an answer stands, be it empty.
+    pub(super) fn has_place(&self) -> bool {
+        let thought = self.reasoning_content.is_some() || self.reasoning.is_some() || self.reasoning_details.is_some();
+        let called = self.tool_calls.is_some() || self.function_call.is_some();
+        let shown = self.images.is_some() || self.audio.is_some();
+        self.content.is_some() || self.refusal.is_some() || thought || called || shown
+    }
 }
 
 #[derive(Deserialize)]

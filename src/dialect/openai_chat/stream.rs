@@ -5,11 +5,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::error;
-use super::extras::{self, Annotation, Call, Image, Logprobs};
+use super::extras::{self, Annotation, Call, Executed, Image, Logprobs};
 use super::functions::FunctionCall;
 use super::response::{UsageOut, finish, legacy_finish};
+use crate::dialect::common::write_data;
 use crate::dialect::{EncodeStream, Rendering};
-use crate::domain::chat::ChatEvent;
+use crate::domain::chat::{ChatEvent, Part};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
 
@@ -63,6 +64,8 @@ struct Delta<'a> {
     annotations: Vec<Annotation<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<Image>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executed_code: Vec<Executed>,
 }
 
 impl Encoder {
@@ -79,6 +82,12 @@ impl Encoder {
         self.chunk(&[ChunkChoice { index: choice, delta, logprobs: None, finish_reason: None }], None, out);
     }
 
+    fn media(&mut self, choice: u32, part: &Part, out: &mut BytesMut) {
+        let images = extras::image(part).into_iter().collect();
+        let executed_code = Executed::of(part).into_iter().collect();
+        self.delta(choice, Delta { images, executed_code, ..Delta::default() }, out);
+    }
+
     fn chunk(&self, choices: &[ChunkChoice<'_>], usage: Option<UsageOut>, out: &mut BytesMut) {
         let chunk = Chunk {
             id: &self.options.id,
@@ -89,9 +98,7 @@ impl Encoder {
             usage,
         };
         out.put_slice(b"data: ");
-        // Writing to memory can't fail; the types have no maps with odd keys.
-        let _ = serde_json::to_writer(out.writer(), &chunk);
-        out.put_slice(b"\n\n");
+        write_data(out, &chunk);
     }
 }
 
@@ -117,10 +124,7 @@ impl EncodeStream for Encoder {
                 let reasoning_details = extras::details(signature);
                 self.delta(*choice, Delta { reasoning_details, ..Delta::default() }, out);
             }
-            ChatEvent::Media { choice, part } => {
-                let images = extras::image(part).into_iter().collect();
-                self.delta(*choice, Delta { images, ..Delta::default() }, out);
-            }
+            ChatEvent::Media { choice, part } => self.media(*choice, part, out),
             ChatEvent::Logprobs { choice, tokens } => {
                 let (delta, logprobs) = (Delta::default(), extras::logprobs(tokens));
                 self.chunk(&[ChunkChoice { index: *choice, delta, logprobs, finish_reason: None }], None, out);

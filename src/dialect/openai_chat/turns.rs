@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::Quirks;
+use crate::dialect::common::no_equal;
+use crate::dialect::places;
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, ChatRequest, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
 };
-use crate::domain::error::{Error, ErrorKind};
+use crate::domain::error::Error;
 use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
@@ -237,17 +239,21 @@ fn file(media: &Media, at: usize, part_at: usize) -> Result<File<'_>, Error> {
 fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Loss) -> Result<Turn<'a>, Error> {
     let mut turn = Turn::new("assistant", None);
     let (mut texts, mut thoughts, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let taken = matches!(quirks.reasoning_member.as_deref(), Some("reasoning_content" | "reasoning"));
     for (part_at, part) in message.content.iter().enumerate() {
         match part {
             Part::Text(text) => texts.push(text.as_str()),
             Part::Refusal(text) => turn.refusal = Some(text),
             Part::Reasoning { text, signature } => {
                 thoughts.push(text.as_str());
+                if !text.is_empty() && !taken {
+                    loss.advisory.push(places::part(at, part_at));
+                }
                 details.extend(signature.as_ref().and_then(|s: &Signature| s.of(DialectId::OpenAiChat)));
             }
             Part::CacheMark(_) => {}
             // What another provider ran for itself: its words were told in the text.
-            Part::Opaque { .. } => loss.advisory.push(format!("messages[{at}].content[{part_at}]")),
+            Part::Opaque { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
             }
@@ -258,7 +264,7 @@ fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Lo
         match quirks.reasoning_member.as_deref() {
             Some("reasoning_content") => turn.reasoning_content = Some(thinking.into()),
             Some("reasoning") => turn.reasoning = Some(thinking.into()),
-            _ => loss.advisory.push(format!("messages[{at}].reasoning")),
+            _ => {}
         }
     }
     if quirks.reasoning_member.is_some() && !details.is_empty() {
@@ -298,13 +304,9 @@ fn tool<'a>(
     }
     if message.tool_failed {
         // The dialect has no flag for it; the text says what went wrong.
-        loss.advisory.push(format!("messages[{at}].is_error"));
+        loss.advisory.push(places::turn(at, "is_error"));
     }
     let mut turn = Turn::new("tool", Some(Content::Text(texts.join("\n").into())));
     turn.tool_call_id = message.tool_call_id.as_deref();
     Ok(turn)
-}
-
-fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(format!("messages[{at}].content[{part_at}]"))
 }

@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
+use crate::dialect::common::write_data;
 use crate::dialect::openai_chat::{Family, UsageOut};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Part};
@@ -83,9 +84,7 @@ impl Encoder {
             usage,
         };
         out.put_slice(b"data: ");
-        // Writing to memory can't fail; the types have no maps with odd keys.
-        let _ = serde_json::to_writer(out.writer(), &chunk);
-        out.put_slice(b"\n\n");
+        write_data(out, &chunk);
     }
 }
 

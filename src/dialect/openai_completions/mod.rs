@@ -21,6 +21,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
+use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
 const SEMANTIC: Slot = Slot::Own(Weight::Semantic);
@@ -137,11 +138,15 @@ impl Passthrough for OpenAiCompletions {
 
 /// Nothing is translated into a dialect without conversations.
 impl Transcode for OpenAiCompletions {
+    fn speaks(&self) -> DialectId {
+        DialectId::OpenAiCompletions
+    }
+
     fn carries(&self, _: Slot) -> Carriage {
         Carriage::No
     }
 
-    fn encode_request(&self, _: &ChatRequest, _: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, _: &ChatRequest, _: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         let message = "a conversation cannot be put to a provider that only completes text";
         Err(Error::new(ErrorKind::UnsupportedParameter, message).param("messages"))
     }

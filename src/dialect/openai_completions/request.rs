@@ -51,13 +51,14 @@ pub(super) fn envelope(bytes: &Bytes) -> Result<Envelope, Error> {
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let mut members = Members::of(body)?;
-    let prompt = members.raw("prompt").map(prompt).transpose()?.unwrap_or_default();
+    let mut turn = Message::at(Role::User, "prompt");
+    turn.say(Part::Text(members.raw("prompt").map(prompt).transpose()?.unwrap_or_default()), "prompt");
     let stop = members.raw("stop").map(stop).transpose()?.unwrap_or_default();
     let options: Option<StreamOptions> = members.take("stream_options")?;
     Ok(ChatRequest {
         source: DialectId::OpenAiCompletions,
         model: members.take("model")?.unwrap_or_default(),
-        messages: vec![Message::new(Role::User, vec![Part::Text(prompt)])],
+        messages: vec![turn],
         sampling: Sampling {
             temperature: members.take("temperature")?,
             top_p: members.take("top_p")?,

@@ -30,7 +30,7 @@ pub(super) fn response(body: &[u8]) -> Result<ChatResponse, Failure> {
     let service_tier = answer.service_tier.clone();
     let mut state = State::default();
     let mut events = Vec::new();
-    state.last(answer, &mut events);
+    state.last(answer, &mut events)?;
     events.push(ChatEvent::End);
     let mut collector = Collector::default();
     for event in events {
@@ -48,7 +48,7 @@ pub(super) fn observe(body: &[u8]) -> Result<Observed, Failure> {
     let mut state = State::default();
     let stored = stored(body);
     let runs_on = matches!(answer.status.as_deref(), Some("queued" | "in_progress"));
-    state.last(answer, &mut Vec::new());
+    state.last(answer, &mut Vec::new())?;
     // What it will use nobody will tell us: no price rather than a small one.
     let unreported = runs_on && state.observed.usage.is_none();
     Ok(Observed { finished: true, began: true, unreported, stored, ..state.observed })
@@ -198,6 +198,10 @@ struct State {
     speaking: Option<Key>,
 }
 
+fn unreadable() -> Failure {
+    Failure::new(FailureKind::Malformed, "what the answer says cannot be read")
+}
+
 impl State {
     fn event(&mut self, data: &str, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let trimmed = data.trim();
@@ -212,6 +216,10 @@ impl State {
             (None, Some(id)) => Key::Id(id.clone().into_owned()),
             (None, None) => Key::Id(event.item.as_ref().and_then(|item| item.id.clone()).unwrap_or_default()),
         };
+        let tells = ["output_text.delta", "refusal.delta", "arguments.delta", "input.delta"];
+        if matches!(event.delta, Some(Lenient::Other(_))) && tells.iter().any(|name| event.r#type.ends_with(name)) {
+            return Err(unreadable());
+        }
         let delta = event.delta.and_then(Lenient::good).filter(|delta| !delta.is_empty());
         match &*event.r#type {
             "error" => return Err(Family::inside(data)),
@@ -240,7 +248,7 @@ impl State {
             }
             "response.output_item.done" => {
                 if let Some(item) = event.item {
-                    self.item(&key, item, out);
+                    self.item(&key, item, out)?;
                 }
             }
             "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
@@ -252,7 +260,7 @@ impl State {
                 if failed {
                     return Err(Failure::new(FailureKind::Upstream, "the provider gave up"));
                 }
-                self.last(answer, out);
+                self.last(answer, out)?;
             }
             // `response.created`, `in_progress`, `queued`; events of parts and of the provider's own tools.
             _ => {
@@ -302,7 +310,7 @@ impl State {
             if self.speaking.as_ref() != Some(key) {
                 (self.speaking, self.before) = (Some(key.clone()), self.chars);
             }
-            self.chars = self.chars.saturating_add(super::output::count(&text));
+            self.chars = self.chars.saturating_add(crate::dialect::spans::count(&text));
             self.begin(text.len(), out);
             out.push(ChatEvent::Text { choice: 0, text });
         }
@@ -380,12 +388,13 @@ impl State {
     }
 
     /// A whole item: what its deltas have not told is told now.
-    fn item(&mut self, key: &Key, item: Item<'_>, out: &mut Vec<ChatEvent>) {
+    fn item(&mut self, key: &Key, item: Item<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         if std::mem::replace(&mut self.seen(key).done, true) {
-            return;
+            return Ok(());
         }
         match &*item.r#type {
-            "message" => self.message(key, &item, out),
+            "message" => self.message(key, &item, out)?,
+            "" => return Err(unreadable()),
             "reasoning" => self.reasoning(key, item, out),
             "function_call" | "custom_tool_call" => {
                 let index = self.call(key, &item, out);
@@ -416,15 +425,22 @@ impl State {
             // Other tools of the provider: their outcome is told in the text.
             _ => self.begin(0, out),
         }
+        Ok(())
     }
 
-    fn message(&mut self, key: &Key, item: &Item<'_>, out: &mut Vec<ChatEvent>) {
-        let parts = item.content.map(|raw| serde_json::from_str::<Vec<ItemPart>>(raw.get()).unwrap_or_default());
+    /// What cannot be read is no empty message, unless it has been told already.
+    fn message(&mut self, key: &Key, item: &Item<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         let (told, cited) = (self.seen(key).text, self.seen(key).cited);
+        let parts = item.content.and_then(|raw| serde_json::from_str::<Vec<ItemPart>>(raw.get()).ok());
+        if parts.is_none() && !told {
+            return Err(unreadable());
+        }
         for part in parts.unwrap_or_default() {
-            match &*part.r#type {
-                "output_text" | "text" if !told => self.text(key, part.text, part.logprobs, out),
-                "refusal" if !told => self.refusal(key, part.refusal, out),
+            match (&*part.r#type, &part.text, &part.refusal) {
+                _ if told => {}
+                ("output_text" | "text", Some(_), _) => self.text(key, part.text, part.logprobs, out),
+                ("refusal", _, Some(_)) => self.refusal(key, part.refusal, out),
+                ("output_text" | "text" | "refusal" | "", ..) => return Err(unreadable()),
                 _ => {}
             }
             for annotation in part.annotations.and_then(Lenient::good).unwrap_or_default() {
@@ -434,6 +450,7 @@ impl State {
                 }
             }
         }
+        Ok(())
     }
 
     fn reasoning(&mut self, key: &Key, item: Item<'_>, out: &mut Vec<ChatEvent>) {
@@ -450,7 +467,7 @@ impl State {
     }
 
     /// The end, with the whole answer: items that no event told are told now.
-    fn last(&mut self, answer: WireResponse<'_>, out: &mut Vec<ChatEvent>) {
+    fn last(&mut self, answer: WireResponse<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         self.head(&answer, out);
         let WireResponse { status, incomplete_details, output, usage, service_tier, .. } = answer;
         let nothing = self.items.is_empty();
@@ -464,8 +481,8 @@ impl State {
             };
             match self.items.get(&Key::Index(at)) {
                 Some(seen) if seen.done => {}
-                Some(_) => self.item(&Key::Index(at), item, out),
-                None if !known => self.item(&Key::Last(at), item, out),
+                Some(_) => self.item(&Key::Index(at), item, out)?,
+                None if !known => self.item(&Key::Last(at), item, out)?,
                 None => {}
             }
         }
@@ -479,6 +496,7 @@ impl State {
         let reason = finish(status.as_deref(), details.as_ref(), self.calls > 0);
         out.push(ChatEvent::Finish { choice: 0, reason, stop_sequence: None });
         out.extend(self.observed.usage.map(ChatEvent::Usage));
+        Ok(())
     }
 }
 

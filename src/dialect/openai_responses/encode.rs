@@ -13,6 +13,7 @@ use super::tools::{self, WireChoice, WireTool};
 use super::turns::{self, ItemOut};
 use crate::dialect::common;
 use crate::dialect::params::{self, Slot};
+use crate::dialect::places;
 use crate::dialect::{Destination, Quirks};
 use crate::domain::chat::{ChatRequest, Json, Loss, Part, ReasoningSettings, ResponseFormat};
 use crate::domain::error::{Error, ErrorKind};
@@ -112,7 +113,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
     }
     let tools = tools::encode(request).map_err(|at| {
         let message = "a tool holds what is not well-formed JSON";
-        Error::new(ErrorKind::InvalidRequest, message).param(format!("tools[{at}]"))
+        Error::new(ErrorKind::InvalidRequest, message).param(places::tool(at))
     })?;
     let (format, instruction) = format(request, quirks)?;
     let verbosity = request.verbosity.as_deref();

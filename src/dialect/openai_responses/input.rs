@@ -24,12 +24,15 @@ pub(super) fn messages(
 ) -> Result<Vec<Message>, Error> {
     let mut turns = Turns { messages: Vec::new(), tools };
     if let Some(text) = instructions.filter(|text| !text.is_empty()) {
-        turns.messages.push(Message::new(Role::System, vec![Part::Text(text)]));
+        let mut turn = Message::at(Role::System, "instructions");
+        turn.say(Part::Text(text), "instructions");
+        turns.messages.push(turn);
     }
     match input {
         Some(raw) if raw.get().starts_with('"') => {
-            let text = read(raw, "input", "a string or an array of items")?;
-            turns.messages.push(Message::new(Role::User, vec![Part::Text(text)]));
+            let mut turn = Message::at(Role::User, "input");
+            turn.say(Part::Text(read(raw, "input", "a string or an array of items")?), "input");
+            turns.messages.push(turn);
         }
         Some(raw) => {
             let items: Vec<&RawValue> = read(raw, "input", "a string or an array of items")?;
@@ -107,16 +110,16 @@ impl Turns<'_> {
             // told in the text.
             (Some(_), _) => {
                 let part = Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) };
-                self.assistant().content.push(part);
+                self.assistant(path).say(part, path);
                 Ok(())
             }
         }
     }
 
     /// The assistant's turn that is going on, or a new one.
-    fn assistant(&mut self) -> &mut Message {
+    fn assistant(&mut self, path: &str) -> &mut Message {
         if self.messages.last().is_none_or(|last| last.role != Role::Assistant) {
-            self.messages.push(Message::new(Role::Assistant, Vec::new()));
+            self.messages.push(Message::at(Role::Assistant, path));
         }
         let last = self.messages.len() - 1;
         &mut self.messages[last]
@@ -131,13 +134,14 @@ impl Turns<'_> {
             _ => return Err(wrong(&format!("{path}.role"), "`system`, `developer`, `user` or `assistant`")),
         };
         let said: Said<'_> = object(raw, path)?;
-        let parts = said.content.map(|raw| content(raw, &format!("{path}.content"))).transpose()?.unwrap_or_default();
-        if role == Role::Assistant {
-            self.assistant().content.extend(parts);
-        } else {
-            self.messages.push(Message::new(role, parts));
+        if role != Role::Assistant {
+            self.messages.push(Message::at(role, path));
         }
-        Ok(())
+        let turn = match self.messages.last_mut() {
+            Some(last) if role != Role::Assistant => last,
+            _ => self.assistant(path),
+        };
+        said.content.map_or(Ok(()), |raw| content(raw, &format!("{path}.content"), turn))
     }
 
     fn call(&mut self, raw: &RawValue, path: &str, custom: bool) -> Result<(), Error> {
@@ -145,14 +149,16 @@ impl Turns<'_> {
         let name = tools::flat(wire.namespace.as_deref(), wire.name, self.tools);
         let arguments = if custom { wire.input } else { wire.arguments };
         let call = ToolCall { custom, ..ToolCall::new(wire.call_id, name, arguments) };
-        self.assistant().tool_calls.push(call);
+        self.assistant(path).call(call, path);
         Ok(())
     }
 
     fn result(&mut self, raw: &RawValue, path: &str) -> Result<(), Error> {
         let wire: Returned<'_> = object(raw, path)?;
-        let parts = wire.output.map(|raw| content(raw, &format!("{path}.output"))).transpose()?.unwrap_or_default();
-        let message = Message { tool_call_id: Some(wire.call_id), ..Message::new(Role::Tool, parts) };
+        let mut message = Message { tool_call_id: Some(wire.call_id), ..Message::at(Role::Tool, path) };
+        if let Some(raw) = wire.output {
+            content(raw, &format!("{path}.output"), &mut message)?;
+        }
         self.messages.push(message);
         Ok(())
     }
@@ -164,27 +170,24 @@ impl Turns<'_> {
         let signature = signature.map(|data| Signature::read(&data, DialectId::OpenAiResponses));
         // Without either it is a name of something that its provider has stored.
         if !text.is_empty() || signature.is_some() {
-            self.assistant().content.push(Part::Reasoning { text, signature });
+            self.assistant(path).say(Part::Reasoning { text, signature }, path);
         }
         Ok(())
     }
 }
 
 /// Text, null, or parts.
-fn content(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+fn content(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
     let text = raw.get();
     if text == "null" {
-        return Ok(Vec::new());
+        return Ok(());
     }
     if text.starts_with('"') {
-        return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
+        out.say(Part::Text(read(raw, path, "a string")?), path);
+        return Ok(());
     }
     let list: Vec<&RawValue> = read(raw, path, "a string or an array of parts")?;
-    let mut parts = Vec::with_capacity(list.len());
-    for (at, raw) in list.into_iter().enumerate() {
-        part(raw, &format!("{path}[{at}]"), &mut parts)?;
-    }
-    Ok(parts)
+    list.into_iter().enumerate().try_for_each(|(at, raw)| part(raw, &format!("{path}[{at}]"), out))
 }
 
 #[derive(Deserialize)]
@@ -210,11 +213,11 @@ struct Audio {
     format: String,
 }
 
-fn part(raw: &RawValue, path: &str, out: &mut Vec<Part>) -> Result<(), Error> {
+fn part(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
     let wire: WirePart<'_> = object(raw, path)?;
     let lacks = |member: &str| missing(&format!("{path}.{member}"));
     let mark = wire.prompt_cache_breakpoint.is_some_and(|raw| raw.get() != "null");
-    out.push(match wire.r#type.as_str() {
+    let part = match wire.r#type.as_str() {
         "input_text" | "output_text" | "text" => Part::Text(wire.text.ok_or_else(|| lacks("text"))?),
         "refusal" => Part::Refusal(wire.refusal.ok_or_else(|| lacks("refusal"))?),
         "input_image" => {
@@ -240,9 +243,10 @@ fn part(raw: &RawValue, path: &str, out: &mut Vec<Part>) -> Result<(), Error> {
             Part::Audio(Media { source, media_type: None, detail: None, name: None })
         }
         _ => Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) },
-    });
+    };
+    out.say(part, path);
     if mark {
-        out.push(Part::CacheMark(CacheMark::default()));
+        out.say(Part::CacheMark(CacheMark::default()), path);
     }
     Ok(())
 }

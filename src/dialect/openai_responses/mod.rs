@@ -21,6 +21,9 @@ mod tools;
 mod turns;
 mod types;
 mod usage;
+mod words;
+
+pub(super) use words::in_words;
 
 use std::borrow::Cow;
 
@@ -34,6 +37,7 @@ use super::{
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
+use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
 use crate::wire::splice::quote;
 
@@ -162,11 +166,15 @@ impl Passthrough for OpenAiResponses {
 }
 
 impl Transcode for OpenAiResponses {
+    fn speaks(&self) -> DialectId {
+        DialectId::OpenAiResponses
+    }
+
     fn carries(&self, slot: Slot) -> Carriage {
         params::carries(slot)
     }
 
-    fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
+    fn encode(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
         encode::request(request, to)
     }
 

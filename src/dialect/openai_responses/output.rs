@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::tools::{self, Called};
+use crate::dialect::gemini::Ran;
+use crate::dialect::spans::{self, Piece};
 use crate::domain::chat::{ChatRequest, Choice, Citation, FinishReason, MediaSource, Part, Signature, TokenLogprob};
 use crate::domain::id::DialectId;
 
@@ -51,6 +53,20 @@ pub(super) enum Item {
         status: &'static str,
         result: Option<String>,
     },
+    CodeInterpreterCall {
+        id: String,
+        status: &'static str,
+        container_id: &'static str,
+        code: Option<String>,
+        outputs: Option<Vec<LogsOut>>,
+    },
+}
+
+/// What code wrote.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "logs")]
+pub(super) struct LogsOut {
+    logs: String,
 }
 
 /// A part of a message.
@@ -85,15 +101,14 @@ pub(super) struct AnnotationOut {
 }
 
 impl AnnotationOut {
-    /// None for a source without an address: there is no form for it. `before` characters stand before this text.
-    pub(super) fn new(citation: &Citation, before: u32) -> Option<Self> {
-        let (start, end) = citation.span.unwrap_or((before, before));
-        Some(Self {
-            start_index: start.saturating_sub(before),
-            end_index: end.saturating_sub(before),
-            url: citation.url.clone()?,
+    /// Of a source without an address (a document, the result of a tool) the title says what it is.
+    pub(super) fn new(citation: &Citation, piece: Piece) -> Self {
+        Self {
+            start_index: piece.start,
+            end_index: piece.end,
+            url: citation.url.clone().unwrap_or_default(),
             title: citation.title.clone().unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -160,7 +175,8 @@ impl Item {
             | Self::Reasoning { id, .. }
             | Self::FunctionCall { id, .. }
             | Self::CustomToolCall { id, .. }
-            | Self::ImageGenerationCall { id, .. } => id,
+            | Self::ImageGenerationCall { id, .. }
+            | Self::CodeInterpreterCall { id, .. } => id,
         }
     }
 
@@ -170,7 +186,8 @@ impl Item {
             Self::Message { status, .. }
             | Self::FunctionCall { status, .. }
             | Self::CustomToolCall { status, .. }
-            | Self::ImageGenerationCall { status, .. } => *status = as_what,
+            | Self::ImageGenerationCall { status, .. }
+            | Self::CodeInterpreterCall { status, .. } => *status = as_what,
             Self::Reasoning { .. } => {}
         }
     }
@@ -187,22 +204,24 @@ pub(super) fn last_status(finish: FinishReason) -> &'static str {
 /// All items of a whole answer.
 pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
-    let mut chars = 0_u32;
+    let texts = choice.content.iter().filter_map(|part| if let Part::Text(text) = part { Some(&**text) } else { None });
+    let begins = spans::begins(texts);
+    let mut number = 0;
     for part in &choice.content {
         match part {
             Part::Text(text) => {
-                let before = chars;
-                chars = before.saturating_add(count(text));
                 let mut part = PartOut::text(text.clone());
                 if let PartOut::OutputText { annotations, logprobs, .. } = &mut part {
-                    let here = |c: &&Citation| c.span.is_none_or(|(start, _)| (before..=chars).contains(&start));
-                    let all = choice.citations.iter().filter(here);
-                    *annotations = all.filter_map(|c| AnnotationOut::new(c, before)).collect();
+                    let pieces = |c: &'_ Citation| spans::pieces(&begins, c.span);
+                    let all = choice.citations.iter().flat_map(|c| pieces(c).into_iter().map(move |piece| (c, piece)));
+                    let here = all.filter(|(_, piece)| piece.text == number);
+                    *annotations = here.map(|(citation, piece)| AnnotationOut::new(citation, piece)).collect();
                     // The canonical model does not say to which part they belong.
-                    if before == 0 {
+                    if number == 0 {
                         *logprobs = choice.logprobs.iter().map(LogprobOut::new).collect();
                     }
                 }
+                number += 1;
                 say(&mut items, part, answer);
             }
             Part::Refusal(refusal) => say(&mut items, PartOut::Refusal { refusal: refusal.clone() }, answer),
@@ -214,7 +233,7 @@ pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec
                     encrypted_content: signature.as_ref().map(shown),
                 });
             }
-            part => items.extend(image(part, answer, items.len())),
+            part => items.extend(image(part, answer, items.len()).or(ran(part, answer, items.len()))),
         }
     }
     sign(&mut items, choice, answer);
@@ -248,11 +267,6 @@ fn sign(items: &mut Vec<Item>, choice: &Choice, answer: &str) {
     }
 }
 
-/// Characters of a text, as spans count them.
-pub(super) fn count(text: &str) -> u32 {
-    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
-}
-
 /// Adds to the message that is going on, or begins one.
 fn say(items: &mut Vec<Item>, part: PartOut, answer: &str) {
     if let Some(Item::Message { content, .. }) = items.last_mut() {
@@ -268,6 +282,19 @@ pub(super) fn image(part: &Part, answer: &str, at: usize) -> Option<Item> {
     let Part::Image(media) = part else { return None };
     let MediaSource::Base64 { data, .. } = &media.source else { return None };
     Some(Item::ImageGenerationCall { id: item_id("ig", answer, at), status: COMPLETED, result: Some(data.clone()) })
+}
+
+/// Code that another provider ran, as if this dialect's tool had run it; what came of it is an item of its own.
+pub(super) fn ran(part: &Part, answer: &str, at: usize) -> Option<Item> {
+    let (code, outputs) = match Ran::of(part)? {
+        Ran::Code { code, .. } => (Some(code), None),
+        Ran::Outcome { output, failed } => {
+            let logs = failed.map_or(output.clone(), |why| format!("{why}\n{output}"));
+            (None, Some(vec![LogsOut { logs }]))
+        }
+    };
+    let id = item_id("ci", answer, at);
+    Some(Item::CodeInterpreterCall { id, status: COMPLETED, container_id: "", code, outputs })
 }
 
 /// The id of an answer in this dialect's form.

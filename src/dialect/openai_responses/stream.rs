@@ -14,7 +14,8 @@ use super::references;
 use super::response::{Head, ResponseOut, State};
 use super::tools::custom_input;
 use super::usage::UsageOut;
-use crate::dialect::{EncodeStream, Kept, Rendering};
+use crate::dialect::common::write_data;
+use crate::dialect::{EncodeStream, Kept, Rendering, spans};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Part, Signature, TokenLogprob};
 use crate::domain::error::Error;
 use crate::domain::usage::Usage;
@@ -31,8 +32,9 @@ pub(super) struct Encoder {
     calls: Vec<OpenCall>,
     /// Sources that were named before there was a text to hang them on.
     sources: Vec<Citation>,
-    /// Characters of text before the part that is going on, and with it.
-    before: u32,
+    /// Where each text stands (item, part), and the character at which it begins.
+    texts: Vec<(usize, usize)>,
+    begins: Vec<u32>,
     chars: u32,
     finish: FinishReason,
     usage: Option<Usage>,
@@ -106,9 +108,7 @@ impl Wire {
         out.put_slice(b"event: ");
         out.put_slice(event.r#type.as_bytes());
         out.put_slice(b"\ndata: ");
-        // Writing to memory can't fail; the types have no maps with odd keys.
-        let _ = serde_json::to_writer(out.writer(), &event);
-        out.put_slice(b"\n\n");
+        write_data(out, &event);
     }
 }
 
@@ -133,7 +133,8 @@ impl Encoder {
             open: None,
             calls: Vec::new(),
             sources: Vec::new(),
-            before: 0,
+            texts: Vec::new(),
+            begins: Vec::new(),
             chars: 0,
             finish: FinishReason::Stop,
             usage: None,
@@ -187,9 +188,10 @@ impl Encoder {
         };
         if !last(&self.items[at]) {
             self.part(at, PartOut::text(String::new()), out);
-            self.before = self.chars;
+            self.texts.push((at, parts(&self.items[at]).len().saturating_sub(1)));
+            self.begins.push(self.chars);
         }
-        self.chars = self.chars.saturating_add(output::count(text));
+        self.chars = self.chars.saturating_add(spans::count(text));
         if let Some(PartOut::OutputText { text: so_far, .. }) = last_part(&mut self.items[at]) {
             so_far.push_str(text);
         }
@@ -267,20 +269,26 @@ impl Encoder {
     }
 
     fn cite(&mut self, citation: Citation, out: &mut BytesMut) {
-        let Some(annotation) = AnnotationOut::new(&citation, self.before) else { return };
-        let Some(at) = self.open else { return self.sources.push(citation) };
-        let Some(PartOut::OutputText { annotations, .. }) = last_part(&mut self.items[at]) else {
+        let pieces = spans::pieces(&self.begins, citation.span);
+        if pieces.is_empty() {
             return self.sources.push(citation);
-        };
-        annotations.push(annotation.clone());
-        let (index, item) = (annotations.len() - 1, &self.items[at]);
-        let event = Event {
-            content_index: Some(parts(item).len().saturating_sub(1)),
-            annotation_index: Some(index),
-            annotation: Some(&annotation),
-            ..about("response.output_text.annotation.added", item, at)
-        };
-        self.wire.send(event, out);
+        }
+        // Also of a text that is over: it is the one that is cited, and the answer's last event has it whole.
+        for piece in pieces {
+            let (at, part) = self.texts[piece.text];
+            let Item::Message { content, .. } = &mut self.items[at] else { continue };
+            let Some(PartOut::OutputText { annotations, .. }) = content.get_mut(part) else { continue };
+            let annotation = AnnotationOut::new(&citation, piece);
+            annotations.push(annotation.clone());
+            let index = annotations.len() - 1;
+            let event = Event {
+                content_index: Some(part),
+                annotation_index: Some(index),
+                annotation: Some(&annotation),
+                ..about("response.output_text.annotation.added", &self.items[at], at)
+            };
+            self.wire.send(event, out);
+        }
     }
 
     /// The thinking that is going on, or a new item.
@@ -356,7 +364,8 @@ impl Encoder {
                 input.push_str(fragment);
                 "response.custom_tool_call_input.delta"
             }
-            Item::Message { .. } | Item::Reasoning { .. } | Item::ImageGenerationCall { .. } => return,
+            Item::Message { .. } | Item::Reasoning { .. } => return,
+            Item::ImageGenerationCall { .. } | Item::CodeInterpreterCall { .. } => return,
         };
         let event = Event { delta: Some(fragment), ..about(kind, &self.items[at], at) };
         self.wire.send(event, out);
@@ -377,7 +386,8 @@ impl Encoder {
                     self.wire.send(Event { part, summary_index, ..done }, out);
                 }
             }
-            Item::FunctionCall { .. } | Item::CustomToolCall { .. } | Item::ImageGenerationCall { .. } => {}
+            Item::FunctionCall { .. } | Item::CustomToolCall { .. } => {}
+            Item::ImageGenerationCall { .. } | Item::CodeInterpreterCall { .. } => {}
         }
         self.done(at, status, out);
     }
@@ -405,7 +415,10 @@ impl Encoder {
                     let done = about("response.custom_tool_call_input.done", item, call.at);
                     Event { input: Some(input), ..done }
                 }
-                Item::Message { .. } | Item::Reasoning { .. } | Item::ImageGenerationCall { .. } => continue,
+                Item::Message { .. }
+                | Item::Reasoning { .. }
+                | Item::ImageGenerationCall { .. }
+                | Item::CodeInterpreterCall { .. } => continue,
             };
             self.wire.send(event, out);
             self.done(call.at, if number + 1 == count { last } else { COMPLETED }, out);
@@ -413,7 +426,8 @@ impl Encoder {
     }
 
     fn media(&mut self, part: &Part, out: &mut BytesMut) {
-        let Some(item) = output::image(part, &self.rendering.id, self.items.len()) else { return };
+        let (answer, at) = (&self.rendering.id, self.items.len());
+        let Some(item) = output::image(part, answer, at).or(output::ran(part, answer, at)) else { return };
         self.close_open(COMPLETED, out);
         let at = self.add(item, out);
         self.done(at, COMPLETED, out);

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::decode::truncated;
 use super::response::{Head, ResponseOut, State};
 use super::types::{TapEvent, searches};
 use super::{Family, MAX_EVENT};
+use crate::dialect::common::write_data;
 use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{MOST_STORED, Observed, Tap};
 use crate::domain::chat::ChatRequest;
@@ -68,9 +69,7 @@ impl Tap for Watch {
         let response = ResponseOut::new(head, &request, State::Failed(error), &[], None);
         let event = Event { r#type: "response.failed", sequence_number: meter.next, response };
         let mut out = BytesMut::from(&b"event: response.failed\ndata: "[..]);
-        // Writing to memory can't fail; the types have no maps with odd keys.
-        let _ = serde_json::to_writer((&mut out).writer(), &event);
-        out.put_slice(b"\n\n");
+        write_data(&mut out, &event);
         out.freeze()
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::dialect::read::{missing, object, read, wrong};
-use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Tool, ToolChoice, ToolKind};
+use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Origin, Tool, ToolChoice, ToolKind};
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
 
@@ -52,7 +52,7 @@ pub(super) fn decode(list: Vec<&RawValue>) -> Result<Vec<Tool>, Error> {
 fn tool(raw: &RawValue, path: &str, kind: &str, namespace: Option<String>) -> Result<Tool, Error> {
     if !matches!(kind, "function" | "custom") {
         let kind = ToolKind::Server { origin: DialectId::OpenAiResponses, raw: Json::new(raw.get()) };
-        return Ok(Tool { kind, namespace, ..Tool::default() });
+        return Ok(Tool { kind, namespace, origin: Origin::at(path), ..Tool::default() });
     }
     let wire: Read<'_> = object(raw, path)?;
     let name = wire.name.ok_or_else(|| missing(&format!("{path}.name")))?;
@@ -69,6 +69,7 @@ fn tool(raw: &RawValue, path: &str, kind: &str, namespace: Option<String>) -> Re
         strict: wire.strict,
         kind,
         cache: None,
+        origin: Origin::at(path),
     })
 }
 

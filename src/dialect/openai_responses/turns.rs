@@ -10,6 +10,8 @@ use super::DIALECT;
 use super::encode::{raw, takes};
 use super::tools::{self, Called};
 use crate::dialect::Quirks;
+use crate::dialect::common::no_equal;
+use crate::dialect::places;
 use crate::domain::chat::{ChatRequest, Loss, Media, MediaSource, Message, Part, Role, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -133,7 +135,7 @@ pub(super) fn encode<'a>(
     let marks = takes(quirks, BREAKPOINT);
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
-            loss.advisory.push(format!("messages[{at}].name"));
+            loss.advisory.push(places::turn(at, "name"));
         }
         let role = match message.role {
             Role::System => "system",
@@ -169,7 +171,7 @@ fn content<'a>(message: &'a Message, at: usize, marks: bool, loss: &mut Loss) ->
                 continue;
             }
             Part::Reasoning { .. } => {
-                loss.advisory.push(format!("messages[{at}].reasoning"));
+                loss.advisory.push(places::part(at, part_at));
                 continue;
             }
             Part::Opaque { .. } => {
@@ -245,7 +247,7 @@ fn assistant<'a>(
                     (Some(_), _) => (vec![Words::SummaryText { text }], Vec::new()),
                     (None, Some(_)) => (Vec::new(), vec![Words::ReasoningText { text }]),
                     (None, None) => {
-                        loss.advisory.push(format!("messages[{at}].reasoning"));
+                        loss.advisory.push(places::part(at, part_at));
                         continue;
                     }
                 };
@@ -255,10 +257,10 @@ fn assistant<'a>(
             }
             Part::Opaque { dialect, raw: json } if *dialect == DIALECT => {
                 flush(&mut said, items);
-                items.extend(raw(Some(json), &path(at, part_at))?.map(ItemOut::Raw));
+                items.extend(raw(Some(json), &places::part(at, part_at))?.map(ItemOut::Raw));
             }
             // What another provider ran for itself: its words were told in the text.
-            Part::Opaque { .. } => loss.advisory.push(path(at, part_at)),
+            Part::Opaque { .. } => loss.advisory.push(places::part(at, part_at)),
             Part::Image(_) | Part::Audio(_) | Part::File(_) => {
                 return Err(no_equal(at, part_at, "this kind of content cannot be in an assistant turn"));
             }
@@ -304,12 +306,12 @@ fn result<'a>(
     loss: &mut Loss,
 ) -> Result<ItemOut<'a>, Error> {
     let Some(call_id) = message.tool_call_id.as_deref() else {
-        let param = format!("messages[{at}].tool_call_id");
+        let param = places::turn(at, "tool_call_id");
         return Err(Error::new(ErrorKind::InvalidRequest, "a tool turn must name its call").param(param));
     };
     if message.tool_failed {
         // The dialect has no flag for it; the text says what went wrong.
-        loss.advisory.push(format!("messages[{at}].is_error"));
+        loss.advisory.push(places::turn(at, "is_error"));
     }
     let output = content(message, at, marks, loss)?;
     Ok(if custom.contains(call_id) {
@@ -317,12 +319,4 @@ fn result<'a>(
     } else {
         ItemOut::FunctionCallOutput { call_id, output }
     })
-}
-
-fn path(at: usize, part_at: usize) -> String {
-    format!("messages[{at}].content[{part_at}]")
-}
-
-fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
-    Error::new(ErrorKind::UnsupportedParameter, message).param(path(at, part_at))
 }

@@ -154,17 +154,28 @@ pub(super) struct Annotation {
     start_index: Option<u32>,
     #[serde(default)]
     end_index: Option<u32>,
+    #[serde(default)]
+    filename: Option<String>,
+    #[serde(default)]
+    file_id: Option<String>,
+    /// Of a file: the character of the text after which it is cited.
+    #[serde(default)]
+    index: Option<u32>,
 }
 
 impl Annotation {
     /// The source that it names, if it names one. `before` characters of text stand before its own.
     pub(super) fn citation(self, before: u32) -> Option<Citation> {
-        if self.r#type != "url_citation" || self.url.is_none() {
-            return None;
-        }
         let moved = |at: u32| at.saturating_add(before);
-        let span = self.start_index.zip(self.end_index).map(|(start, end)| (moved(start), moved(end)));
-        Some(Citation { url: self.url, title: self.title, quoted: None, span })
+        let span = self.start_index.zip(self.end_index).or(self.index.zip(self.index));
+        let span = span.map(|(start, end)| (moved(start), moved(end)));
+        let url = self.url.filter(|url| !url.is_empty());
+        let title = match &*self.r#type {
+            "url_citation" => self.title,
+            "file_citation" | "container_file_citation" | "file_path" => self.filename.or(self.file_id),
+            _ => return None,
+        };
+        (url.is_some() || title.is_some()).then_some(Citation { url, title, quoted: None, span })
     }
 }
 

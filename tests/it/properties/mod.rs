@@ -1,7 +1,7 @@
 //! What holds for any answer, any request and any bytes, in every dialect. `PROPTEST_CASES` says how many are tried.
 
 #[path = "../../../fuzz/drive.rs"]
-mod drive;
+pub(crate) mod drive;
 mod generate;
 
 use std::path::Path;

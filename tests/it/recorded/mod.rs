@@ -3,7 +3,7 @@
 //! recordings are no part of this repository; without them nothing is checked, and that is told.
 
 mod answers;
-mod exchange;
+pub(crate) mod exchange;
 mod replay;
 mod report;
 pub(crate) mod requests;

@@ -170,7 +170,12 @@ fn told(request: &ChatRequest) -> Told {
                     place.extend(text.chars().filter(|c| !c.is_whitespace()));
                 }
                 Part::Image(_) | Part::Audio(_) | Part::File(_) => told.media += 1,
-                Part::Reasoning { .. } | Part::CacheMark(_) | Part::Opaque { .. } => {}
+                // Code that ran is told in words.
+                Part::Opaque { raw, .. } => {
+                    let words = ran(raw.as_str()).unwrap_or_default();
+                    told.assistant.extend(words.chars().filter(|c| !c.is_whitespace()));
+                }
+                Part::Reasoning { .. } | Part::CacheMark(_) => {}
             }
         }
         for call in &message.tool_calls {
@@ -182,6 +187,18 @@ fn told(request: &ChatRequest) -> Told {
     let own = |tool: &&stellwerk::domain::chat::Tool| !matches!(tool.kind, ToolKind::Server { .. });
     told.tools = request.tools.iter().filter(own).map(|tool| tool.flat_name().into_owned()).collect();
     told
+}
+
+/// A part of Gemini's that is code, or what came of it.
+fn ran(raw: &str) -> Option<String> {
+    let part: Value = serde_json::from_str(raw).ok()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(code) = part.get("executableCode") {
+        return Some(format!("```{}{}```", text(&code["language"]).to_lowercase(), text(&code["code"])));
+    }
+    let result = part.get("codeExecutionResult")?;
+    let failed = text(&result["outcome"]).replace("OUTCOME_OK", "");
+    Some(format!("```{failed}{}```", text(&result["output"])))
 }
 
 /// Reads what was written with our own reader of that dialect, where clients speak it.

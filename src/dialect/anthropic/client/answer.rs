@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::REDACTED;
-use crate::dialect::{Rendering, common};
+use crate::dialect::gemini::Ran;
+use crate::dialect::{Rendering, common, spans};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, ToolCall,
 };
@@ -46,6 +47,46 @@ enum Block<'a> {
         name: &'a str,
         input: Cow<'a, RawValue>,
     },
+    ServerToolUse {
+        id: String,
+        name: &'static str,
+        input: CodeIn,
+    },
+    CodeExecutionToolResult {
+        tool_use_id: String,
+        content: ResultOut,
+    },
+}
+
+/// Code that another provider ran, as if this dialect's tool had run it.
+#[derive(Serialize)]
+pub(super) struct CodeIn {
+    pub(super) code: String,
+}
+
+/// What came of it.
+#[derive(Serialize)]
+pub(super) struct ResultOut {
+    r#type: &'static str,
+    stdout: String,
+    stderr: String,
+    return_code: u8,
+    content: [(); 0],
+}
+
+impl ResultOut {
+    pub(super) fn new(output: String, failed: Option<String>) -> Self {
+        let return_code = u8::from(failed.is_some());
+        let (stdout, stderr) = (output, failed.unwrap_or_default());
+        Self { r#type: "code_execution_result", stdout, stderr, return_code, content: [] }
+    }
+}
+
+/// The tool that runs code, and the id of its call of that number.
+pub(super) const CODE_TOOL: &str = "code_execution";
+
+pub(super) fn ran_id(rendering: &Rendering, number: usize) -> String {
+    format!("srvtoolu_{}{number}", rendering.id)
 }
 
 /// A source, as answers with a web search name them.
@@ -114,13 +155,8 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
     let empty = Choice::new(0);
     let choice = response.choices.first().unwrap_or(&empty);
     let mut content: Vec<Block<'_>> = choice.content.iter().filter_map(block).collect();
-    if !choice.citations.is_empty() {
-        let cited = choice.citations.iter().map(CitationOut::new).collect();
-        if let Some(Block::Text { citations, .. }) = content.iter_mut().rev().find(|b| matches!(b, Block::Text { .. }))
-        {
-            *citations = Some(cited);
-        }
-    }
+    cite(&mut content, choice);
+    number(&mut content, rendering);
     sign(&mut content, choice);
     content.extend(choice.tool_calls.iter().map(tool_use));
     let message = Message {
@@ -134,6 +170,46 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
         usage: UsageOut::new(&response.usage.unwrap_or(Usage::ZERO)),
     };
     Bytes::from(serde_json::to_vec(&message).unwrap_or_default())
+}
+
+/// Hangs each source on the texts that it supports: the dialect has no places within a text.
+fn cite<'a>(content: &mut Vec<Block<'a>>, choice: &'a Choice) {
+    let mut texts: Vec<(&str, usize)> = Vec::new();
+    let mut at = 0;
+    for part in &choice.content {
+        let shown = block(part).is_some();
+        if let (Part::Text(text), true) = (part, shown) {
+            texts.push((text, at));
+        }
+        at += usize::from(shown);
+    }
+    if texts.is_empty() && !choice.citations.is_empty() {
+        texts.push(("", content.len()));
+        content.push(Block::Text { text: Cow::Borrowed(""), citations: None });
+    }
+    let begins = spans::begins(texts.iter().map(|(text, _)| *text));
+    for citation in &choice.citations {
+        for piece in spans::pieces(&begins, citation.span) {
+            if let Block::Text { citations, .. } = &mut content[texts[piece.text].1] {
+                citations.get_or_insert_default().push(CitationOut::new(citation));
+            }
+        }
+    }
+}
+
+/// Gives code that ran its id, and its outcome the same.
+fn number(content: &mut [Block<'_>], rendering: &Rendering) {
+    let mut ran = 0;
+    for block in content {
+        match block {
+            Block::ServerToolUse { id, .. } => {
+                ran += 1;
+                *id = ran_id(rendering, ran);
+            }
+            Block::CodeExecutionToolResult { tool_use_id, .. } => *tool_use_id = ran_id(rendering, ran),
+            _ => {}
+        }
+    }
 }
 
 /// The dialect's calls have no signature. The first one's is shown as that of the thinking before it.
@@ -165,7 +241,16 @@ fn block(part: &Part) -> Option<Block<'_>> {
         },
         Part::Image(media) => Block::Text { text: Cow::Owned(picture(media)), citations: None },
         // The dialect's answers have no place for sound, and what only another dialect knows stays there.
-        Part::Audio(_) | Part::File(_) | Part::CacheMark(_) | Part::Opaque { .. } => return None,
+        Part::Audio(_) | Part::File(_) | Part::CacheMark(_) => return None,
+        Part::Opaque { .. } => match Ran::of(part)? {
+            Ran::Code { code, .. } => {
+                Block::ServerToolUse { id: String::new(), name: CODE_TOOL, input: CodeIn { code } }
+            }
+            Ran::Outcome { output, failed } => {
+                let content = ResultOut::new(output, failed);
+                Block::CodeExecutionToolResult { tool_use_id: String::new(), content }
+            }
+        },
     })
 }
 

@@ -7,7 +7,11 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use super::super::error;
-use super::answer::{CitationOut, UsageOut, hidden, id, picture, shown, stop_reason};
+use super::answer::{
+    CODE_TOOL, CitationOut, CodeIn, ResultOut, UsageOut, hidden, id, picture, ran_id, shown, stop_reason,
+};
+use crate::dialect::common::write_data;
+use crate::dialect::gemini::Ran;
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::{ChatEvent, FinishReason, Part, Signature};
 use crate::domain::error::Error;
@@ -19,6 +23,8 @@ pub(super) struct Encoder {
     started: bool,
     /// How many blocks have been opened.
     blocks: u32,
+    /// How often code ran.
+    ran: usize,
     open: Open,
     /// Calls that wait for the open one.
     waiting: Vec<Waiting>,
@@ -29,6 +35,8 @@ pub(super) struct Encoder {
 #[derive(Clone, Debug, PartialEq)]
 enum Open {
     Nothing,
+    /// Code that ran, or what came of it: open only to be closed.
+    Ran,
     Text,
     Thinking,
     /// A call, with its arguments so far.
@@ -77,6 +85,8 @@ enum Block<'a> {
     Thinking { thinking: &'static str, signature: &'static str },
     RedactedThinking { data: &'a str },
     ToolUse { id: &'a str, name: &'a str, input: Empty },
+    ServerToolUse { id: &'a str, name: &'a str, input: Empty },
+    CodeExecutionToolResult { tool_use_id: &'a str, content: ResultOut },
 }
 
 #[derive(Serialize)]
@@ -132,9 +142,7 @@ fn write(out: &mut BytesMut, name: &str, event: &impl Serialize) {
     out.put_slice(b"event: ");
     out.put_slice(name.as_bytes());
     out.put_slice(b"\ndata: ");
-    // Writing to memory can't fail; the types have no maps with odd keys.
-    let _ = serde_json::to_writer(out.writer(), event);
-    out.put_slice(b"\n\n");
+    write_data(out, event);
 }
 
 impl Encoder {
@@ -143,6 +151,7 @@ impl Encoder {
             rendering,
             started: false,
             blocks: 0,
+            ran: 0,
             open: Open::Nothing,
             waiting: Vec::new(),
             usage: Usage::ZERO,
@@ -272,6 +281,26 @@ impl Encoder {
         }
     }
 
+    /// Code that another provider ran, and what came of it.
+    fn ran(&mut self, part: &Part, out: &mut BytesMut) {
+        let Some(ran) = Ran::of(part) else { return };
+        self.flush(out);
+        match ran {
+            Ran::Code { code, .. } => {
+                self.ran += 1;
+                let id = ran_id(&self.rendering, self.ran);
+                self.open_block(Open::Ran, Block::ServerToolUse { id: &id, name: CODE_TOOL, input: Empty {} }, out);
+                let input = serde_json::to_string(&CodeIn { code }).unwrap_or_default();
+                self.delta(Delta::InputJson { partial_json: &input }, out);
+            }
+            Ran::Outcome { output, failed } => {
+                let (id, content) = (ran_id(&self.rendering, self.ran), ResultOut::new(output, failed));
+                self.open_block(Open::Ran, Block::CodeExecutionToolResult { tool_use_id: &id, content }, out);
+            }
+        }
+        self.close(out);
+    }
+
     /// Everything that waits, before something else begins.
     fn flush(&mut self, out: &mut BytesMut) {
         self.advance(true, out);
@@ -305,10 +334,16 @@ impl EncodeStream for Encoder {
                 self.call(*index, id, name, out);
             }
             ChatEvent::ToolArguments { choice: 0, index, fragment } => self.arguments(*index, fragment, out),
-            ChatEvent::Citation { choice: 0, citation } if self.open == Open::Text => {
+            ChatEvent::Citation { choice: 0, citation } => {
+                // A text that is over takes no more: then it hangs on one of its own.
+                if self.open != Open::Text {
+                    self.flush(out);
+                    self.open_block(Open::Text, Block::Text { text: "" }, out);
+                }
                 self.delta(Delta::Citations { citation: CitationOut::new(citation) }, out);
             }
             ChatEvent::Media { choice: 0, part: Part::Image(media) } => self.text(&picture(media), out),
+            ChatEvent::Media { choice: 0, part } => self.ran(part, out),
             ChatEvent::Finish { choice: 0, reason, stop_sequence } => {
                 self.finish.get_or_insert((*reason, stop_sequence.clone()));
             }

@@ -12,10 +12,13 @@ mod params;
 mod request;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub(in crate::dialect) use words::in_words;
 
 use super::{Anthropic, error};
 use crate::dialect::{

@@ -2,7 +2,6 @@
 
 use crate::dialect::params::{Parameter, Slot, Weight, row, row_unless};
 
-const SEMANTIC: Slot = Slot::Own(Weight::Semantic);
 const ADVISORY: Slot = Slot::Own(Weight::Advisory);
 
 /// Source: Anthropic API reference, "Create a Message", with the members of its betas.
@@ -27,7 +26,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row("metadata", Slot::User),
     row("service_tier", Slot::ServiceTier),
     row("cache_control", Slot::CacheMarks),
-    row_unless("messages.content.citations.enabled", SEMANTIC, &["false"]),
+    row_unless("messages.content.citations.enabled", ADVISORY, &["false"]),
     row("container", ADVISORY),
     row("context_management", ADVISORY),
     row("mcp_servers", ADVISORY),

@@ -7,8 +7,8 @@ use super::super::{DIALECT, REDACTED};
 use crate::dialect::common;
 use crate::dialect::read::{Members, missing, read, typed, wrong};
 use crate::domain::chat::{
-    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Part, ReasoningSettings, ResponseFormat, Role, Sampling,
-    Signature, Tool, ToolCall, ToolChoice, ToolKind,
+    CacheMark, ChatRequest, Json, Media, MediaSource, Message, Origin, Part, ReasoningSettings, ResponseFormat, Role,
+    Sampling, Signature, Tool, ToolCall, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -17,7 +17,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     let mut members = Members::of(body)?;
     let mut messages = Vec::new();
     if let Some(system) = members.raw("system") {
-        messages.push(Message::new(Role::System, texts(system, "system")?));
+        let mut turn = Message::at(Role::System, "system");
+        texts(system, "system", &mut turn)?;
+        messages.push(turn);
     }
     let turns: Vec<&RawValue> = members.take("messages")?.unwrap_or_default();
     for (at, raw) in turns.iter().enumerate() {
@@ -37,7 +39,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, Error> {
     if let Some(mark) = members.raw("cache_control")
         && let Some(last) = messages.last_mut()
     {
-        last.content.push(Part::CacheMark(cache_mark(mark, "cache_control")?));
+        last.say(Part::CacheMark(cache_mark(mark, "cache_control")?), "cache_control");
     }
     Ok(ChatRequest {
         source: DialectId::Anthropic,
@@ -175,6 +177,7 @@ fn tools(members: &mut Members<'_>) -> Result<Vec<Tool>, Error> {
             strict: wire.strict,
             kind,
             cache,
+            origin: Origin::at(&path),
         })
     };
     raw.iter().enumerate().map(tool).collect()
@@ -228,10 +231,10 @@ fn turn(raw: &RawValue, path: &str, out: &mut Vec<Message>) -> Result<(), Error>
         "system" => Role::System,
         _ => return Err(wrong(&format!("{path}.role"), "`user`, `assistant` or `system`")),
     };
-    let mut said = Message::new(role, Vec::new());
+    let mut said = Message::at(role, path);
     let path = format!("{path}.content");
     if wire.content.get().starts_with('"') {
-        said.content.push(Part::Text(read(wire.content, &path, "a string")?));
+        said.say(Part::Text(read(wire.content, &path, "a string")?), &path);
         out.push(said);
         return Ok(());
     }
@@ -244,17 +247,17 @@ fn turn(raw: &RawValue, path: &str, out: &mut Vec<Message>) -> Result<(), Error>
         let mark = mark.map(|raw| cache_mark(raw, &format!("{path}.cache_control"))).transpose()?;
         if block.r#type == "tool_result" {
             let mut result = tool_result(&block, &path)?;
-            result.content.extend(mark.map(Part::CacheMark));
+            mark.into_iter().for_each(|mark| result.say(Part::CacheMark(mark), &path));
             out.push(result);
             results += 1;
             continue;
         }
         if block.r#type == "tool_use" {
-            said.tool_calls.push(tool_use(block, &path)?);
+            said.call(tool_use(block, &path)?, &path);
         } else {
-            said.content.extend(parts_of(block, raw, &path)?);
+            parts_of(block, raw, &path)?.for_each(|part| said.say(part, &path));
         }
-        said.content.extend(mark.map(Part::CacheMark));
+        mark.into_iter().for_each(|mark| said.say(Part::CacheMark(mark), &path));
     }
     if results == 0 || !said.content.is_empty() {
         out.push(said);
@@ -274,29 +277,28 @@ fn tool_use(block: WireBlock<'_>, path: &str) -> Result<ToolCall, Error> {
 
 fn tool_result(block: &WireBlock<'_>, path: &str) -> Result<Message, Error> {
     let id = block.tool_use_id.clone().ok_or_else(|| missing(&format!("{path}.tool_use_id")))?;
-    let content = match block.content.filter(|raw| raw.get() != "null") {
-        None => Vec::new(),
-        Some(raw) => parts(raw, &format!("{path}.content"))?,
-    };
-    let mut message = Message::new(Role::Tool, content);
+    let mut message = Message::at(Role::Tool, path);
+    if let Some(raw) = block.content.filter(|raw| raw.get() != "null") {
+        parts(raw, &format!("{path}.content"), &mut message)?;
+    }
     message.tool_call_id = Some(id);
     message.tool_failed = block.is_error == Some(true);
     Ok(message)
 }
 
 /// Text, or blocks.
-fn parts(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+fn parts(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
     if raw.get().starts_with('"') {
-        return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
+        out.say(Part::Text(read(raw, path, "a string")?), path);
+        return Ok(());
     }
     let blocks: Vec<&RawValue> = read(raw, path, "a string or an array of blocks")?;
-    let mut parts = Vec::with_capacity(blocks.len());
     for (at, raw) in blocks.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let block: WireBlock<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
-        parts.extend(parts_of(block, raw, &path)?);
+        parts_of(block, raw, &path)?.for_each(|part| out.say(part, &path));
     }
-    Ok(parts)
+    Ok(())
 }
 
 /// A block; what is said about a document stands before it.
@@ -308,21 +310,21 @@ fn parts_of(mut block: WireBlock<'_>, raw: &RawValue, path: &str) -> Result<impl
 }
 
 /// Text, or blocks of text with their marks.
-fn texts(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+fn texts(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
     if raw.get().starts_with('"') {
-        return Ok(vec![Part::Text(read(raw, path, "a string")?)]);
+        out.say(Part::Text(read(raw, path, "a string")?), path);
+        return Ok(());
     }
     let blocks: Vec<&RawValue> = read(raw, path, "a string or an array of text blocks")?;
-    let mut parts = Vec::with_capacity(blocks.len());
     for (at, raw) in blocks.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let block: WireBlock<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
-        parts.push(Part::Text(block.text.ok_or_else(|| missing(&format!("{path}.text")))?));
+        out.say(Part::Text(block.text.ok_or_else(|| missing(&format!("{path}.text")))?), &path);
         let mark = block.cache_control.filter(|raw| raw.get() != "null");
         let mark = mark.map(|raw| cache_mark(raw, &format!("{path}.cache_control"))).transpose()?;
-        parts.extend(mark.map(Part::CacheMark));
+        mark.into_iter().for_each(|mark| out.say(Part::CacheMark(mark), &path));
     }
-    Ok(parts)
+    Ok(())
 }
 
 fn part(block: WireBlock<'_>, raw: &RawValue, path: &str) -> Result<Part, Error> {
@@ -355,7 +357,7 @@ struct WireSource {
     file_id: Option<String>,
 }
 
-fn source(raw: &RawValue, path: &str) -> Result<Media, Error> {
+pub(super) fn source(raw: &RawValue, path: &str) -> Result<Media, Error> {
     let path = format!("{path}.source");
     let wire: WireSource = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
     let absent = |member: &str| missing(&format!("{path}.{member}"));

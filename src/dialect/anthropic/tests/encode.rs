@@ -137,7 +137,7 @@ fn results_come_before_words() {
 
 #[test]
 fn broken_tool_turns_are_refused_by_name() {
-    let args = "messages[1].tool_calls[0].function.arguments";
+    let args = "messages[1].tool_calls[0].arguments";
     for bad in ["{\"a\":", "[1]", "\"x\"", "nonsense", "{} {}"] {
         let request = ask(vec![text(Role::User, "go"), calls(vec![], &[("a", "f", bad)])]);
         let (body, loss) = encode(&request).unwrap();
@@ -148,7 +148,7 @@ fn broken_tool_turns_are_refused_by_name() {
     refused(&request, ErrorKind::InvalidRequest, "messages[1].tool_call_id");
     let mut request = hello();
     request.tools = vec![tool("f", Some("{"))];
-    refused(&request, ErrorKind::InvalidRequest, "tools[0].function.parameters");
+    refused(&request, ErrorKind::InvalidRequest, "tools[0].parameters");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn images_and_documents() {
         ],
     )]);
     assert_eq!(
-        wire(&request, &[], &["messages[0].content[1].image_url.detail"]),
+        wire(&request, &[], &["messages[0].content[1].detail"]),
         concat!(
             r#""max_tokens":4096,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://x/y.png"}},"#,
             r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}},"#,
@@ -243,8 +243,8 @@ fn thinking_budgets() {
 }
 
 #[test]
-fn thinking_costs_sampling_and_forced_calls() {
-    let mut request = think(Some("medium"), None);
+fn a_budget_of_thinking_costs_sampling_and_forced_calls() {
+    let mut request = think(None, Some(8000));
     request.sampling = Sampling { temperature: Some(0.5), top_k: Some(3), top_p: Some(0.5), ..Sampling::default() };
     request.tools = vec![tool("f", None)];
     request.tool_choice = Some(ToolChoice::Required);
@@ -256,7 +256,93 @@ fn thinking_costs_sampling_and_forced_calls() {
     assert!(!body.contains("temperature") && !body.contains("top_"), "{body}");
     request = think(Some("medium"), None);
     request.sampling = Sampling { temperature: Some(1.0), top_p: Some(0.97), ..Sampling::default() };
-    assert!(beside(&request, &[], &[]).ends_with(r#""top_p":0.97"#));
+    let body = beside(&request, &[], &[]);
+    assert!(body.ends_with(r#""top_p":0.97"#) && body.contains("budget_tokens"), "{body}");
+}
+
+#[test]
+fn an_effort_in_a_word_gives_way_to_what_is_demanded_exactly_and_is_listed() {
+    let demands: [fn(&mut ChatRequest); 5] = [
+        |request| request.tool_choice = Some(ToolChoice::Required),
+        |request| request.tool_choice = Some(ToolChoice::Function("f".to_owned())),
+        |request| request.sampling.temperature = Some(0.0),
+        |request| request.sampling.top_k = Some(3),
+        |request| request.sampling.top_p = Some(0.5),
+    ];
+    for demand in demands {
+        let mut request = think(Some("high"), None);
+        request.tools = vec![tool("f", None)];
+        demand(&mut request);
+        let body = beside(&request, &[], &["reasoning_effort"]);
+        assert!(!body.contains("thinking") && !body.contains(r#"{"type":"auto"}"#), "{body}");
+        let told = [
+            r#""tool_choice":{"type":"any"}"#,
+            r#""name":"f"}"#,
+            r#""temperature":0.0"#,
+            r#""top_k":3"#,
+            r#""top_p":0.5"#,
+        ];
+        assert!(told.iter().any(|said| body.contains(said)), "{body}");
+    }
+    let mut request = think(Some("high"), None);
+    request.tool_choice = Some(ToolChoice::Required);
+    assert!(beside(&request, &[], &[]).contains("budget_tokens"), "without tools nothing is forced");
+}
+
+/// What newer models take, as the catalogue says it.
+fn newer(request: &ChatRequest) -> (String, Loss) {
+    let takes = ["claude-opus-5/thinking.adaptive", "claude-opus-5/effort.xhigh", "claude-4-6/thinking.adaptive"];
+    let (takes, refuses) = (takes.map(str::to_owned).to_vec(), vec!["claude-opus-5/sampling".to_owned()]);
+    let quirks = Quirks { takes, refuses, ..Quirks::default() };
+    let model = request.model.as_str();
+    let to = Destination { model, default_max_output: 4096, max_output: None, quirks: &quirks };
+    let (body, loss) = Anthropic.encode_request(request, &to).unwrap();
+    (String::from_utf8(body.to_vec()).unwrap(), loss)
+}
+
+#[test]
+fn newer_models_are_told_a_word_and_no_budget() {
+    let adaptive = r#""thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"#;
+    for (model, effort, budget, word) in [
+        ("claude-opus-5-5", Some("xhigh"), None, "xhigh"),
+        ("claude-opus-5-5", Some("minimal"), None, "low"),
+        ("claude-opus-5-5", None, Some(2000), "low"),
+        ("claude-opus-5-5", None, Some(30_000), "high"),
+        ("claude-4-6", Some("xhigh"), None, "high"),
+        ("claude-4-6", Some("max"), None, "max"),
+    ] {
+        let (body, loss) = newer(&ChatRequest { model: model.to_owned(), ..think(effort, budget) });
+        assert!(body.contains(&format!("{adaptive}\"{word}\"}}")), "{body}");
+        assert!(loss.is_empty() && !body.contains("budget"), "{loss:?} {body}");
+    }
+    let mut request = ChatRequest { model: "claude-opus-5-5".to_owned(), ..think(Some("high"), None) };
+    request.hide_thinking = true;
+    assert!(newer(&request).0.contains(r#""display":"omitted""#));
+    request.reasoning.as_mut().unwrap().effort = Some("odd".to_owned());
+    assert_eq!(newer(&request).1.semantic, ["reasoning_effort"]);
+}
+
+#[test]
+fn with_newer_models_an_effort_holds_beside_a_forced_call_and_sampling_is_no_place_to_go() {
+    let mut request = ChatRequest { model: "claude-4-6".to_owned(), ..think(Some("high"), None) };
+    request.tools = vec![tool("f", None)];
+    request.tool_choice = Some(ToolChoice::Required);
+    request.sampling.temperature = Some(0.2);
+    let (body, loss) = newer(&request);
+    assert!(loss.is_empty() && !body.contains("thinking"), "{loss:?} {body}");
+    for said in [r#""tool_choice":{"type":"any"}"#, r#""output_config":{"effort":"high"}"#, r#""temperature":0.2"#] {
+        assert!(body.contains(said), "{body}");
+    }
+    // A number of tokens is as exact as a forced call.
+    request.reasoning = think(None, Some(4000)).reasoning;
+    assert_eq!(newer(&request).1.semantic, ["tool_choice", "temperature"]);
+    request = ChatRequest { model: "claude-opus-5".to_owned(), ..hello() };
+    request.sampling = Sampling { temperature: Some(0.2), top_k: Some(3), top_p: Some(0.99), ..Sampling::default() };
+    let (body, loss) = newer(&request);
+    assert_eq!(loss.semantic, ["temperature", "top_k", "top_p"]);
+    assert!(!body.contains("temperature") && !body.contains("top_"), "{body}");
+    request.sampling = Sampling { temperature: Some(1.0), top_k: Some(0), top_p: Some(1.0), ..Sampling::default() };
+    assert!(newer(&request).1.is_empty(), "defaults say nothing");
 }
 
 #[test]
@@ -269,7 +355,7 @@ fn thinking_comes_back_signed_or_not_at_all() {
     let mut request = think(Some("low"), None);
     request.messages.push(calls(thoughts, &[("a", "f", "{}")]));
     request.messages.push(result("a", "1"));
-    let body = wire(&request, &[], &["messages[1].reasoning_content"]);
+    let body = wire(&request, &[], &["messages[1].content[2]"]);
     assert!(body.contains(concat!(
         r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},"#,
         r#"{"type":"redacted_thinking","data":"ZGF0YQ=="},{"type":"tool_use""#

@@ -129,13 +129,13 @@ fn tools_and_choices() {
         request.tool_choice = choice;
         let (body, semantic, advisory) = encode(&request, SONNET);
         assert_eq!(body, format!(r#"{{{HI},"toolConfig":{{"tools":[{list}]{wire}}}}}"#));
-        assert_eq!((semantic, advisory), (vec![], vec!["tools[2]".to_owned(), "tools[0].function.strict".to_owned()]));
+        assert_eq!((semantic, advisory), (vec![], vec!["tools[2]".to_owned(), "tools[0].strict".to_owned()]));
     }
     request.tool_choice = Some(ToolChoice::None);
     assert_eq!(encode(&request, SONNET).0, format!("{{{HI}}}"), "no tools, no calls");
     request.tools[0].parameters = Some(Json::new("{"));
     request.tool_choice = None;
-    assert_eq!(refused(&request).param.as_deref(), Some("tools[0].function.parameters"));
+    assert_eq!(refused(&request).param.as_deref(), Some("tools[0].parameters"));
 }
 
 fn thinks(effort: Option<&str>, budget_tokens: Option<u64>) -> ChatRequest {
@@ -202,8 +202,8 @@ fn a_client_may_say_it_in_the_makers_own_words() {
 }
 
 #[test]
-fn with_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
-    let mut request = thinks(Some("high"), None);
+fn with_a_budget_of_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
+    let mut request = thinks(None, Some(24_000));
     request.max_output_tokens = Some(40_000);
     request.sampling.temperature = Some(0.5);
     request.sampling.top_p = Some(0.5);
@@ -214,6 +214,22 @@ fn with_thinking_sampling_and_forced_calls_are_lost_and_said_so() {
     assert!(body.contains(r#""inferenceConfig":{"maxTokens":40000},"#) && body.contains(r#""toolChoice":{"auto":{}}"#));
     semantic.sort();
     assert_eq!(semantic, ["temperature", "tool_choice", "top_k", "top_p"]);
+    request.reasoning = thinks(Some("high"), None).reasoning;
+    let (body, semantic, advisory) = encode(&request, SONNET);
+    assert!(body.contains(r#""toolChoice":{"any":{}}"#) && body.contains(r#""top_k":5"#), "{body}");
+    assert!(!body.contains("thinking") && semantic.is_empty(), "an effort in a word gives way: {semantic:?} {body}");
+    assert_eq!(advisory, ["reasoning_effort"]);
+    let (body, semantic, advisory) = encode(&request, "us.anthropic.claude-opus-4-6-v1:0");
+    assert!(body.contains(r#""toolChoice":{"any":{}}"#) && !body.contains("thinking"), "{body}");
+    assert!(body.contains(r#""output_config":{"effort":"high"}"#), "and holds where there is a word for it: {body}");
+    assert!(semantic.is_empty() && advisory.is_empty(), "{semantic:?} {advisory:?}");
+    let (body, mut semantic, _) = encode(&request, "us.anthropic.claude-opus-5-v1:0");
+    semantic.sort();
+    assert_eq!(semantic, ["temperature", "top_k", "top_p"], "newest models take none: {body}");
+    assert!(
+        body.contains(r#""toolChoice":{"any":{}}"#) && body.contains(r#""output_config":{"effort":"high"}"#),
+        "{body}"
+    );
     let (body, mut semantic, _) = encode(&request, "amazon.nova-2-lite-v1:0");
     assert!(!body.contains(r#""maxTokens""#) && body.contains(r#""inferenceConfig":{"topK":5}"#), "{body}");
     semantic.sort();
@@ -251,7 +267,7 @@ fn thinking_goes_back_only_to_who_signed_it() {
     let messages = vec![text(Role::User, "hi"), Message::new(Role::Assistant, parts), text(Role::User, "go")];
     let (body, _, advisory) = encode(&ChatRequest { messages, ..ChatRequest::default() }, SONNET);
     assert!(body.contains(r#""content":[{"reasoningContent":{"redactedContent":"Zm9v"}},{"text":"x"}]"#), "{body}");
-    assert_eq!(advisory, ["messages[1].reasoning_content"; 2]);
+    assert_eq!(advisory, ["messages[1].content[1]", "messages[1].content[2]"]);
 }
 
 fn media(source: MediaSource, name: Option<&str>) -> Media {

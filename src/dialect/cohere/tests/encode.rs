@@ -100,8 +100,8 @@ fn all_roles_and_a_tool_loop() {
         "tools[2].format",
         "messages[1].name",
         "messages[5].is_error",
-        "messages[6].reasoning",
-        "messages[7].reasoning",
+        "messages[6].content[0]",
+        "messages[7].content[0]",
     ];
     assert_eq!(
         wire(&request, &[], &advisory),
@@ -132,7 +132,7 @@ fn thinking_that_another_provider_signed_stays_at_home() {
         turn.tool_calls = vec![ToolCall::new("c", "f", "{}")];
         ask(vec![text(Role::User, "hi"), turn, result("c", "ok")])
     };
-    assert!(!wire(&turn(Some(DialectId::Anthropic)), &[], &["messages[1].reasoning"]).contains("secret"));
+    assert!(!wire(&turn(Some(DialectId::Anthropic)), &[], &["messages[1].content[0]"]).contains("secret"));
     assert!(wire(&turn(Some(DialectId::Cohere)), &[], &[]).contains(r#""tool_plan":"secret""#));
 }
 

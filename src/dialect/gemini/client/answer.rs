@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Rendering, common};
+use crate::dialect::{Rendering, common, spans};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob, ToolCall,
 };
@@ -86,6 +86,31 @@ pub(super) struct FileOut<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Grounding<'a> {
     grounding_chunks: Vec<Chunk<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    grounding_supports: Vec<Support<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Support<'a> {
+    segment: Segment<'a>,
+    grounding_chunk_indices: [usize; 1],
+}
+
+/// A stretch of a part's text, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Segment<'a> {
+    #[serde(skip_serializing_if = "is_first")]
+    part_index: usize,
+    start_index: usize,
+    end_index: usize,
+    text: &'a str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 #[derive(Serialize)]
@@ -93,7 +118,7 @@ struct Chunk<'a> {
     web: Web<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct Web<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
@@ -165,11 +190,12 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
 fn candidate(choice: &Choice) -> Candidate<'_> {
     let mut parts: Vec<PartOut<'_>> = choice.content.iter().filter_map(part).collect();
     parts.extend(choice.tool_calls.iter().map(call));
+    let grounding_metadata = grounding(&choice.citations, &texts(choice));
     Candidate {
         content: Content { parts, role: "model" },
         finish_reason: Some(finish_reason(choice.finish)),
         index: choice.index,
-        grounding_metadata: grounding(&choice.citations),
+        grounding_metadata,
         logprobs_result: logprobs(&choice.logprobs),
     }
 }
@@ -228,10 +254,30 @@ pub(super) fn call(call: &ToolCall) -> PartOut<'_> {
     }
 }
 
-/// Sources, where there are any.
-pub(super) fn grounding(citations: &[Citation]) -> Option<Grounding<'_>> {
-    let chunks = citations.iter().map(|c| Chunk { web: Web { uri: c.url.as_deref(), title: c.title.as_deref() } });
-    (!citations.is_empty()).then(|| Grounding { grounding_chunks: chunks.collect() })
+/// The texts of an answer with their places among its parts.
+fn texts(choice: &Choice) -> Vec<(usize, &str)> {
+    let shown = choice.content.iter().filter(|of| part(of).is_some()).enumerate();
+    shown.filter_map(|(at, part)| if let Part::Text(text) = part { Some((at, &**text)) } else { None }).collect()
+}
+
+/// Sources with what they support, where there are any. `texts`: the places of texts among the parts, and they themselves.
+pub(super) fn grounding<'a>(citations: &'a [Citation], texts: &[(usize, &'a str)]) -> Option<Grounding<'a>> {
+    let begins = spans::begins(texts.iter().map(|(_, text)| *text));
+    let (mut chunks, mut supports): (Vec<Chunk<'_>>, Vec<Support<'_>>) = (Vec::new(), Vec::new());
+    for citation in citations {
+        let web = Web { uri: citation.url.as_deref(), title: citation.title.as_deref() };
+        let at = chunks.iter().position(|chunk| chunk.web == web).unwrap_or_else(|| {
+            chunks.push(Chunk { web });
+            chunks.len() - 1
+        });
+        for piece in citation.span.map(|span| spans::pieces(&begins, Some(span))).unwrap_or_default() {
+            let (part_index, text) = texts[piece.text];
+            let (start_index, end_index) = spans::in_bytes(text, (piece.start, piece.end));
+            let segment = Segment { part_index, start_index, end_index, text: &text[start_index..end_index] };
+            supports.push(Support { segment, grounding_chunk_indices: [at] });
+        }
+    }
+    (!chunks.is_empty()).then_some(Grounding { grounding_chunks: chunks, grounding_supports: supports })
 }
 
 /// Log probabilities, where there are any.

@@ -25,6 +25,8 @@ struct Open {
     calls: Vec<ToolCall>,
     finish: Option<FinishReason>,
     citations: Vec<Citation>,
+    /// All text so far: sources name stretches of it, in bytes.
+    text: String,
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -47,7 +49,8 @@ impl Encoder {
             out.put_slice(body);
         } else {
             out.put_slice(b"data: ");
-            out.put_slice(body);
+            // Line ends between the tokens of a call's arguments would end the line.
+            out.extend(body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
             out.put_slice(b"\r\n\r\n");
         }
         self.elements += 1;
@@ -79,7 +82,8 @@ impl Encoder {
             content: Content { parts: open.calls.iter().map(call).collect(), role: "model" },
             finish_reason: Some(finish_reason(open.finish.unwrap_or(FinishReason::Stop))),
             index: open.index,
-            grounding_metadata: grounding(&open.citations),
+            // In a stream the text of all elements counts as one.
+            grounding_metadata: grounding(&open.citations, &[(0, &open.text)]),
             logprobs_result: logprobs(&open.logprobs),
         });
         let answer = Answer {
@@ -105,6 +109,9 @@ impl EncodeStream for Encoder {
                 }
             }
             ChatEvent::Text { choice, text } | ChatEvent::Refusal { choice, text } => {
+                if matches!(event, ChatEvent::Text { .. }) {
+                    self.choice(*choice).text.push_str(text);
+                }
                 self.choice(*choice);
                 self.parts(*choice, vec![PartOut { text: Some(text), ..PartOut::default() }], out);
             }

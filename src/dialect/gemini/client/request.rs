@@ -11,7 +11,7 @@ use super::{schema, turns};
 use crate::dialect::Envelope;
 use crate::dialect::read::{read, typed, wrong};
 use crate::domain::chat::{
-    ChatRequest, Json, Message, ReasoningSettings, ResponseFormat, Role, Sampling, Tool, ToolChoice, ToolKind,
+    ChatRequest, Json, Origin, ReasoningSettings, ResponseFormat, Sampling, Tool, ToolChoice, ToolKind,
 };
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
@@ -49,8 +49,7 @@ pub(super) fn decode(body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Er
     members.raw("model");
     let mut messages = Vec::new();
     if let Some(system) = members.raw("systemInstruction") {
-        let content = turns::system(system, "systemInstruction")?;
-        messages.push(Message::new(Role::System, content));
+        messages.push(turns::system(system, "systemInstruction")?);
     }
     if let Some(contents) = members.raw("contents") {
         turns::decode(contents, &mut messages)?;
@@ -182,7 +181,8 @@ fn tools(members: &mut Object<'_>) -> Result<Vec<Tool>, Error> {
         for (name, raw) in members.0 {
             let raw = Json::new(format!("{{{}:{}}}", crate::wire::splice::quote(&name), raw.get()));
             let kind = ToolKind::Server { origin: DialectId::Gemini, raw };
-            tools.push(Tool { name, kind, ..Tool::default() });
+            let origin = Origin::at(&format!("{path}.{name}"));
+            tools.push(Tool { name, kind, origin, ..Tool::default() });
         }
     }
     Ok(tools)
@@ -198,6 +198,7 @@ fn function(raw: &RawValue, path: &str) -> Result<Tool, Error> {
         name: name.ok_or_else(|| wrong(&format!("{path}.name"), "given"))?,
         description: members.take("description", &prefix)?,
         parameters: plain.or(own),
+        origin: Origin::at(path),
         ..Tool::default()
     })
 }

@@ -76,18 +76,19 @@ struct FunctionResponse<'a> {
 }
 
 /// The parts of the system's turn: text.
-pub(super) fn system(raw: &RawValue, path: &str) -> Result<Vec<Part>, Error> {
+pub(super) fn system(raw: &RawValue, path: &str) -> Result<Message, Error> {
+    let mut turn = Message::at(Role::System, path);
     if raw.get().starts_with('"') {
-        return Ok(vec![Part::Text(read(raw, path, "a content")?)]);
+        turn.say(Part::Text(read(raw, path, "a content")?), path);
+        return Ok(turn);
     }
     let content: WireContent<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(path, &e))?;
-    let mut parts = Vec::new();
     for (at, raw) in listed(content.parts, path)?.iter().enumerate() {
         let path = format!("{path}.parts[{at}]");
         let part: WirePart<'_> = serde_json::from_str(raw.get()).map_err(|e| typed(&path, &e))?;
-        parts.push(Part::Text(part.text.ok_or_else(|| missing(&format!("{path}.text")))?));
+        turn.say(Part::Text(part.text.ok_or_else(|| missing(&format!("{path}.text")))?), &path);
     }
-    Ok(parts)
+    Ok(turn)
 }
 
 /// Calls that have not been answered yet: name and id.
@@ -115,7 +116,7 @@ pub(super) fn decode(raw: &RawValue, out: &mut Vec<Message>) -> Result<(), Error
             Some("system") => Role::System,
             Some(_) => return Err(wrong(&format!("{path}.role"), "`user` or `model`")),
         };
-        let mut turn = Turn { said: Message::new(role, Vec::new()), results: Vec::new(), number: at };
+        let mut turn = Turn { said: Message::at(role, &path), results: Vec::new(), number: at };
         for (part_at, raw) in listed(content.parts, &path)?.iter().enumerate() {
             turn.part(raw, &format!("{path}.parts[{part_at}]"), &mut open)?;
         }
@@ -142,12 +143,12 @@ impl Turn {
         if let Some(call) = part.call {
             self.call(call, signature, path, open)?;
         } else if let Some(response) = part.response {
-            self.result(response, open);
+            self.result(response, path, open);
         } else if let Some(text) = part.text {
-            self.text(text, part.thought == Some(true), signature);
+            self.text(text, part.thought == Some(true), signature, path);
         } else if let Some(blob) = part.inline {
             let source = MediaSource::Base64 { media_type: blob.mime_type.clone(), data: blob.data };
-            self.media(source, Some(blob.mime_type));
+            self.media(source, Some(blob.mime_type), path);
         } else if let Some(file) = part.file {
             let stored = file.uri.contains("/files/") || file.uri.starts_with("gs://");
             let source = if stored {
@@ -155,25 +156,25 @@ impl Turn {
             } else {
                 MediaSource::Url(file.uri)
             };
-            self.media(source, file.mime_type);
+            self.media(source, file.mime_type, path);
         } else {
             // Code that the provider ran and what comes next: only this dialect's providers understand it.
-            self.said.content.push(Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) });
+            self.said.say(Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) }, path);
         }
         Ok(())
     }
 
     /// A signature on a text is of the thinking before it.
-    fn text(&mut self, text: String, thought: bool, signature: Option<Signature>) {
+    fn text(&mut self, text: String, thought: bool, signature: Option<Signature>, path: &str) {
         if thought {
-            self.said.content.push(Part::Reasoning { text, signature });
+            self.said.say(Part::Reasoning { text, signature }, path);
             return;
         }
         if signature.is_some() {
-            self.said.content.push(Part::Reasoning { text: String::new(), signature });
+            self.said.say(Part::Reasoning { text: String::new(), signature }, path);
         }
         if !text.is_empty() {
-            self.said.content.push(Part::Text(text));
+            self.said.say(Part::Text(text), path);
         }
     }
 
@@ -191,33 +192,35 @@ impl Turn {
         let made = || format!("call_{}_{}", self.number, self.said.tool_calls.len());
         let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(made);
         open.0.push((call.name.clone(), id.clone()));
-        self.said.tool_calls.push(ToolCall { signature, ..ToolCall::new(id, call.name, common::given(arguments)) });
+        let call = ToolCall { signature, ..ToolCall::new(id, call.name, common::given(arguments)) };
+        self.said.call(call, path);
         Ok(())
     }
 
-    fn result(&mut self, response: FunctionResponse<'_>, open: &mut Open) {
+    fn result(&mut self, response: FunctionResponse<'_>, path: &str, open: &mut Open) {
         let by_order = open.answered(&response.name);
         let id = response.id.filter(|id| !id.is_empty()).or(by_order);
         let id = id.unwrap_or_else(|| format!("call_{}_{}", self.number, self.results.len()));
         let raw = response.response.map_or("{}", RawValue::get);
         let (text, failed) = unwrapped(raw);
-        let mut message = Message::new(Role::Tool, vec![Part::Text(text)]);
-        message.name = None;
+        let mut message = Message::at(Role::Tool, path);
+        message.say(Part::Text(text), path);
         message.tool_call_id = Some(id);
         message.tool_failed = failed;
         self.results.push(message);
     }
 
-    fn media(&mut self, source: MediaSource, media_type: Option<String>) {
+    fn media(&mut self, source: MediaSource, media_type: Option<String>, path: &str) {
         let kind = media_type.clone().unwrap_or_default();
         let media = Media { source, media_type, detail: None, name: None };
-        self.said.content.push(if kind.starts_with("audio/") {
+        let part = if kind.starts_with("audio/") {
             Part::Audio(media)
         } else if kind.starts_with("image/") || kind.is_empty() {
             Part::Image(media)
         } else {
             Part::File(media)
-        });
+        };
+        self.said.say(part, path);
     }
 }
 

@@ -102,7 +102,8 @@ fn all_roles_and_a_tool_loop() {
     let server = ToolKind::Server { origin: DialectId::Anthropic, raw: Json::new("{}") };
     let strict = Tool { strict: Some(true), ..tool("w", Some("{\"type\":\"object\"}")) };
     request.tools = vec![strict, custom, Tool { kind: server, ..tool("web", None) }];
-    let advisory = ["tools[2]", "messages[4].is_error", "messages[5].reasoning", "messages[8].name", "tools[0].strict"];
+    let advisory =
+        ["tools[2]", "messages[4].is_error", "messages[5].content[0]", "messages[8].name", "tools[0].strict"];
     assert_eq!(
         wire(&request, &[], &advisory),
         concat!(
@@ -130,7 +131,7 @@ fn arguments_must_be_an_object() {
     for arguments in ["[1]", "{", "7", "\"x\""] {
         let mut turn = Message::new(Role::Assistant, Vec::new());
         turn.tool_calls = vec![ToolCall::new("a", "f", "{}"), ToolCall::new("b", "f", arguments)];
-        let param = "messages[1].tool_calls[1].function.arguments";
+        let param = "messages[1].tool_calls[1].arguments";
         let body = wire(&ask(vec![text(Role::User, "hi"), turn]), &[], &[param]);
         assert!(body.contains("{\"_incomplete_arguments\":"), "given whole: {body}");
     }
@@ -147,7 +148,7 @@ fn images_and_what_cannot_be_sent() {
         Part::Text("!".into()),
     ];
     assert_eq!(
-        wire(&ask(vec![Message::new(Role::User, content)]), &[], &["messages[0].content[1].image_url.detail"]),
+        wire(&ask(vec![Message::new(Role::User, content)]), &[], &["messages[0].content[1].detail"]),
         r#""messages":[{"role":"user","content":"look\n\n!","images":["QQ==","Qg=="]}]"#
     );
     let stored = MediaSource::Stored { origin: DialectId::Anthropic, id: "f".into() };

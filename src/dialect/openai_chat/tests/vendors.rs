@@ -148,3 +148,47 @@ fn alibaba_sends_empty_ids_after_the_first_piece_of_a_call() {
     assert_eq!(heard.calls.len(), 1, "{:?}", heard.calls);
     assert_eq!(heard.calls[0], ("call_1".to_owned(), "f".to_owned(), "{\"a\":1}".to_owned()));
 }
+
+#[test]
+fn an_answer_without_a_message_is_no_empty_answer() {
+    let read = |choice: &str| {
+        let body = format!(r#"{{"id":"c","model":"m","choices":[{choice}],"usage":null}}"#);
+        let quirks = Quirks::default();
+        let seen = OpenAiChat.observe_response(body.as_bytes(), &quirks).map(|_| ());
+        (OpenAiChat.decode_response(body.as_bytes(), &quirks), seen)
+    };
+    for lost in ["", r#"{"index":0,"finish_reason":"stop"}"#, r#"{"index":0,"finish_reason":"stop","message":null}"#] {
+        let (decoded, seen) = read(lost);
+        assert_eq!(decoded.unwrap_err().kind, FailureKind::Malformed, "{lost}");
+        assert_eq!(seen.unwrap_err().kind, FailureKind::Malformed, "{lost}");
+    }
+    for lost in [r#"{"role":"assistant"}"#, r#"{"content":5}"#, r#"{"content":["a"]}"#, r#"{"content":{"text":"a"}}"#] {
+        let (decoded, _) = read(&format!(r#"{{"index":0,"finish_reason":"stop","message":{lost}}}"#));
+        assert_eq!(decoded.unwrap_err().kind, FailureKind::Malformed, "{lost}");
+    }
+    for empty in [r#"{"content":null}"#, r#"{"content":""}"#, r#"{"tool_calls":[]}"#, r#"{"content":[]}"#] {
+        let (decoded, seen) = read(&format!(r#"{{"index":0,"finish_reason":"stop","message":{empty}}}"#));
+        assert_eq!(decoded.unwrap().choices[0].content, [], "{empty}");
+        assert!(seen.is_ok(), "{empty}");
+    }
+    // Azure's filter takes the message away.
+    let (decoded, seen) = read(r#"{"index":0,"finish_reason":"content_filter","content_filter_results":{}}"#);
+    assert_eq!(decoded.unwrap().choices[0].finish, FinishReason::ContentFilter);
+    assert!(seen.is_ok());
+}
+
+#[test]
+fn a_stream_of_two_answers_of_which_one_is_cut_is_cut() {
+    let both = [
+        r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"}}]}"#,
+        r#"{"id":"c","choices":[{"index":1,"delta":{"content":"b"}}]}"#,
+        r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+    ];
+    let ends = |stream: String| {
+        let (mut decoder, mut out) = (OpenAiChat.decode_stream(&Quirks::default()), Vec::new());
+        decoder.chunk(stream.as_bytes(), &mut out).unwrap();
+        decoder.end(&mut out).map_err(|failure| failure.kind)
+    };
+    assert_eq!(ends(events(&both)), Err(FailureKind::Truncated));
+    assert_eq!(ends(events(&both) + "data: [DONE]\n\n"), Ok(()), "some end without a reason");
+}

@@ -53,7 +53,7 @@ fn a_foreign_request_in_this_dialect() {
             {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "c1", "output": "r"}]})
     );
-    assert_eq!((loss.semantic, loss.advisory), (vec!["stop".to_owned()], vec!["messages[1].reasoning".to_owned()]));
+    assert_eq!((loss.semantic, loss.advisory), (vec!["stop".to_owned()], vec!["messages[1].content[1]".to_owned()]));
 }
 
 #[test]
