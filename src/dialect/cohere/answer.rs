@@ -9,7 +9,7 @@ use super::reply::{Block, Call, Delta, Event, Logprob, Response, Said, WireCitat
 use super::{MAX_EVENT, error};
 use crate::dialect::common::malformed;
 use crate::dialect::{DecodeStream, Observed};
-use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason};
+use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Part};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::wire::sse::{LineTooLong, SseDecoder};
@@ -24,9 +24,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
         return Err(error::in_band(words));
     }
     let said: Said<'_> = serde_json::from_str(message.get()).map_err(|e| malformed(&e))?;
-    if said.tool_calls.is_none() && said.content.is_none() && wire.finish_reason.as_deref() == Some("TOOL_CALL") {
-        return Err(Failure::new(FailureKind::Malformed, "the answer has no calls"));
-    }
+    let called = said.tool_calls.is_none() && wire.finish_reason.as_deref() == Some("TOOL_CALL");
     let (mut answer, mut events) = (Answer::default(), Vec::new());
     answer.start(wire.id, &mut events);
     answer.message(&said, &mut events)?;
@@ -35,7 +33,13 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Failure> {
     events.push(ChatEvent::End);
     let mut collector = Collector::default();
     events.into_iter().try_for_each(|event| collector.take(event))?;
-    collector.finish()
+    let response = collector.finish()?;
+    // Thinking alone is what stands before calls.
+    let says = |part: &Part| !matches!(part, Part::Reasoning { .. });
+    if called && !response.choices.iter().any(|choice| choice.content.iter().any(says)) {
+        return Err(Failure::new(FailureKind::Malformed, "the answer has no calls"));
+    }
+    Ok(response)
 }
 
 /// Turns the provider's events into canonical ones.

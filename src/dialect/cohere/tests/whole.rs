@@ -78,6 +78,13 @@ fn usage_is_disjoint_and_never_negative() {
 }
 
 #[test]
+fn calls_that_did_not_come_are_missed() {
+    let thought =
+        r#"{"message":{"content":[{"type":"thinking","thinking":"I shall look."}]},"finish_reason":"TOOL_CALL"}"#;
+    assert_eq!(decode(thought).unwrap_err().kind, FailureKind::Malformed);
+}
+
+#[test]
 fn words_for_the_end() {
     let finish = |word: &str| ended(word).unwrap().choices[0].finish;
     assert_eq!(finish("COMPLETE"), FinishReason::Stop);
