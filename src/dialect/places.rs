@@ -2,12 +2,34 @@
 //!
 //! Encoders know a place by its number in the canonical conversation, and name it in one way, whoever the client is:
 //! `messages[2].content[0]`. Here such a name becomes the client's own path (`input[3]`, `contents[1].parts[0]`,
-//! `system`), from what its decoder wrote down. Every encoder's result goes through [`told`].
+//! `system`), from what its decoder wrote down and what its dialect calls the rest ([`ClientWords`]). Every encoder's result goes through [`told`].
 
 use super::params::{self, Slot};
+use super::{Ingress, ingress};
 use crate::domain::chat::{ChatRequest, Loss, Origin};
 use crate::domain::error::Error;
 use crate::domain::id::DialectId;
+
+/// What a dialect's clients call the places that their decoder wrote down.
+#[derive(Debug)]
+pub struct ClientWords {
+    /// The conversation.
+    pub conversation: &'static str,
+    /// Members of turns, parts and calls, with their dots: as encoders name them, and as the client does where that is
+    /// another word.
+    pub members: &'static [(&'static str, &'static str)],
+    /// A member of the tool at a path; none = as encoders name it.
+    pub of_tool: fn(path: &str, member: &str) -> Option<&'static str>,
+}
+
+impl ClientWords {
+    /// Those of a client that says everything as encoders do.
+    pub const PLAIN: Self = Self { conversation: "messages", members: &[], of_tool: |_, _| None };
+
+    fn of<'m>(&self, member: &'m str) -> &'m str {
+        self.members.iter().find(|(ours, _)| *ours == member).map_or(member, |(_, own)| own)
+    }
+}
 
 /// A member of a turn: `name`, `role`, `is_error`, `tool_call_id`.
 pub(super) fn turn(at: usize, member: &str) -> String {
@@ -66,16 +88,17 @@ pub(super) fn lost(request: &ChatRequest, loss: Loss) -> Loss {
 
 /// The client's path of what an encoder names.
 fn own(request: &ChatRequest, name: String) -> String {
+    let Some(words) = ingress(request.source).map(Ingress::words) else { return name };
     if name == "messages" {
-        return conversation(request.source).to_owned();
+        return words.conversation.to_owned();
     }
     if let Some((at, rest)) = numbered(&name, "messages[") {
         let origin = request.messages.get(at).map(|message| &message.origin);
-        return origin.and_then(|origin| in_turn(request.source, origin, rest)).unwrap_or(name);
+        return origin.and_then(|origin| in_turn(words, origin, rest)).unwrap_or(name);
     }
     if let Some((at, member)) = numbered(&name, "tools[") {
         let path = request.tools.get(at).and_then(|tool| tool.origin.path.as_deref());
-        return path.map(|path| format!("{path}{}", of_tool(request.source, path, member))).unwrap_or(name);
+        return path.map(|path| format!("{path}{}", (words.of_tool)(path, member).unwrap_or(member))).unwrap_or(name);
     }
     name
 }
@@ -86,24 +109,15 @@ pub(super) fn param_of(provider: DialectId, source: DialectId, name: &str) -> Op
         return Some(name.to_owned());
     }
     let head = name.split(['.', '[']).next().unwrap_or_default();
-    if ["messages", "input", "contents", "prompt"].contains(&head) {
-        return Some(conversation(source).to_owned());
+    let mut clients = DialectId::ALL.into_iter().filter_map(ingress);
+    if clients.any(|client| client.words().conversation == head) {
+        return Some(ingress(source)?.words().conversation.to_owned());
     }
-    let table = crate::dialect::ingress(provider)?.parameters();
+    let table = ingress(provider)?.parameters();
     let row = table.iter().find(|row| row.name == name).or_else(|| table.iter().find(|row| row.name == head))?;
     let own = params::name_of(source, row.slot);
     let known = !matches!(row.slot, Slot::Core | Slot::Own(_)) && own != "?";
     known.then(|| own.to_owned())
-}
-
-/// What a dialect's clients call the conversation.
-fn conversation(source: DialectId) -> &'static str {
-    match source {
-        DialectId::OpenAiCompletions => "prompt",
-        DialectId::OpenAiResponses => "input",
-        DialectId::Gemini => "contents",
-        _ => "messages",
-    }
 }
 
 /// The number after a beginning, and what follows its bracket.
@@ -112,45 +126,15 @@ fn numbered<'n>(name: &'n str, before: &str) -> Option<(usize, &'n str)> {
     Some((number.parse().ok()?, rest))
 }
 
-fn in_turn(source: DialectId, origin: &Origin, rest: &str) -> Option<String> {
+fn in_turn(words: &ClientWords, origin: &Origin, rest: &str) -> Option<String> {
     let whole = origin.path.as_deref()?;
     if let Some((at, member)) = numbered(rest, ".content[") {
         let Some(path) = origin.parts.get(at) else { return Some(whole.to_owned()) };
-        let member = match (source, member) {
-            (DialectId::OpenAiChat, ".detail") => ".image_url.detail",
-            (_, member) => member,
-        };
-        return Some(format!("{path}{member}"));
+        return Some(format!("{path}{}", words.of(member)));
     }
-    if let Some((at, _)) = numbered(rest, ".tool_calls[") {
+    if let Some((at, member)) = numbered(rest, ".tool_calls[") {
         let Some(path) = origin.calls.get(at) else { return Some(whole.to_owned()) };
-        let member = match source {
-            DialectId::OpenAiChat if !path.ends_with(".function_call") => "function.arguments",
-            DialectId::Anthropic => "input",
-            DialectId::Gemini => "functionCall.args",
-            _ => "arguments",
-        };
-        return Some(format!("{path}.{member}"));
+        return Some(format!("{path}{}", words.of(member)));
     }
-    let member = match (source, rest) {
-        (DialectId::OpenAiResponses, ".tool_call_id") => ".call_id",
-        (DialectId::Anthropic, ".tool_call_id") => ".tool_use_id",
-        (DialectId::Gemini, ".tool_call_id") => ".functionResponse.id",
-        (DialectId::Gemini, ".is_error") => ".functionResponse.response.error",
-        (_, member) => member,
-    };
-    Some(format!("{whole}{member}"))
-}
-
-/// A member of a tool as its client's dialect calls it.
-fn of_tool<'m>(source: DialectId, path: &str, member: &'m str) -> &'m str {
-    match (source, member) {
-        (DialectId::OpenAiChat, _) if path.starts_with("functions[") => member,
-        (DialectId::OpenAiChat, ".strict") => ".function.strict",
-        (DialectId::OpenAiChat, ".parameters") => ".function.parameters",
-        (DialectId::OpenAiChat, ".format") => ".custom.format",
-        (DialectId::Anthropic, ".parameters") => ".input_schema",
-        (DialectId::Gemini, ".parameters") => ".parametersJsonSchema",
-        (_, member) => member,
-    }
+    Some(format!("{whole}{}", words.of(rest)))
 }

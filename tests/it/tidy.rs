@@ -65,7 +65,8 @@ fn code<'a>(path: &Path, text: &'a str) -> &'a str {
     if path.components().any(|c| c.as_os_str().to_string_lossy().trim_end_matches(".rs") == "tests") {
         return "";
     }
-    text.split("#[cfg(test)]").next().unwrap_or_default()
+    // The module of tests, which stands last; others of one line belong to the code.
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
 #[test]

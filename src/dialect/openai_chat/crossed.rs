@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{OpenAiChat, envelope};
 use crate::dialect::openai_responses::OpenAiResponses;
 use crate::dialect::read::Body;
-use crate::dialect::{EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Stored, Weight};
+use crate::dialect::{ClientWords, EncodeStream, Envelope, Ingress, Located, Parameter, Rendering, Stored, Weight};
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::Error;
 
@@ -23,6 +23,10 @@ impl Ingress for Crossed {
 
     fn parameters(&self) -> &'static [Parameter] {
         OpenAiResponses.parameters()
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        OpenAiResponses.words()
     }
 
     fn unknown(&self) -> Weight {

@@ -30,9 +30,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Batches, Carriage, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream, Envelope, Ingress,
-    LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage, Tap, Transcode,
-    Watching, Weight, limits, unread,
+    Batches, Carriage, ClientWords, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream,
+    Envelope, Ingress, LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage,
+    Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -88,6 +88,19 @@ impl Family {
 #[derive(Debug)]
 pub(super) struct OpenAiChat;
 
+static WORDS: ClientWords = ClientWords {
+    members: &[(".detail", ".image_url.detail")],
+    of_tool: |path, member| match member {
+        // The older form has its members at once.
+        _ if path.starts_with("functions[") => None,
+        ".strict" => Some(".function.strict"),
+        ".parameters" => Some(".function.parameters"),
+        ".format" => Some(".custom.format"),
+        _ => None,
+    },
+    ..ClientWords::PLAIN
+};
+
 impl Ingress for OpenAiChat {
     fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
         envelope::read(body)
@@ -95,6 +108,10 @@ impl Ingress for OpenAiChat {
 
     fn parameters(&self) -> &'static [Parameter] {
         params::PARAMETERS
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        &WORDS
     }
 
     /// Imitators have parameters of their own that change the answer; one that nobody knows may be such a one.

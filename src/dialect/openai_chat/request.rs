@@ -403,7 +403,7 @@ fn message(raw: &RawValue, path: &str) -> Result<Message, Error> {
     }
     for (at, raw) in wire.tool_calls.unwrap_or_default().into_iter().enumerate() {
         let path = format!("{path}.tool_calls[{at}]");
-        message.call(call(raw, &path)?, &path);
+        message.call(call(raw, &path)?, &format!("{path}.function"));
     }
     if let Some(raw) = wire.function_call.filter(|_| message.tool_calls.is_empty()) {
         let path = format!("{path}.function_call");

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use super::openai_chat::{Family, with_usage};
 use super::params::{Parameter, Slot, Weight, row, row_unless};
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, LimitHeader, Located, Observed,
-    Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
+    Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, LimitHeader, Located,
+    Observed, Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -61,6 +61,10 @@ impl Ingress for OpenAiCompletions {
 
     fn parameters(&self) -> &'static [Parameter] {
         PARAMETERS
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        &const { ClientWords { conversation: "prompt", ..ClientWords::PLAIN } }
     }
 
     fn unknown(&self) -> Weight {

@@ -32,8 +32,9 @@ use bytes::Bytes;
 use super::openai_chat::Family;
 use super::paths::Does;
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader, Located, Observed,
-    Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching, Weight, limits, unread,
+    Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader,
+    Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching, Weight,
+    limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -58,6 +59,13 @@ impl Ingress for OpenAiResponses {
 
     fn parameters(&self) -> &'static [Parameter] {
         params::PARAMETERS
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        &const {
+            let members = &[(".tool_call_id", ".call_id")];
+            ClientWords { conversation: "input", members, ..ClientWords::PLAIN }
+        }
     }
 
     /// Coding agents send members that are newer than any table, all of them hints so far.

@@ -22,11 +22,17 @@ pub(in crate::dialect) use words::in_words;
 
 use super::{Anthropic, error};
 use crate::dialect::{
-    EncodeStream, Envelope, Ingress, LimitHeader, Located, ModelInfo, Parameter, Rendering, Weight, unread,
+    ClientWords, EncodeStream, Envelope, Ingress, LimitHeader, Located, ModelInfo, Parameter, Rendering, Weight, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::target::UnixMillis;
+
+static WORDS: ClientWords = ClientWords {
+    members: &[(".arguments", ".input"), (".tool_call_id", ".tool_use_id")],
+    of_tool: |_, member| (member == ".parameters").then_some(".input_schema"),
+    ..ClientWords::PLAIN
+};
 
 impl Ingress for Anthropic {
     fn envelope(&self, body: &Bytes, _: &Located) -> Result<Envelope, Error> {
@@ -35,6 +41,10 @@ impl Ingress for Anthropic {
 
     fn parameters(&self) -> &'static [Parameter] {
         params::PARAMETERS
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        &WORDS
     }
 
     fn unknown(&self) -> Weight {

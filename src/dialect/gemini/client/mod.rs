@@ -17,10 +17,20 @@ use bytes::Bytes;
 
 use super::{Gemini, error};
 use crate::dialect::{
-    EmbedClient, EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight, unread,
+    ClientWords, EmbedClient, EncodeStream, Envelope, Ingress, Located, ModelInfo, Parameter, Rendering, Weight, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::Error;
+
+static WORDS: ClientWords = ClientWords {
+    conversation: "contents",
+    members: &[
+        (".arguments", ".functionCall.args"),
+        (".tool_call_id", ".functionResponse.id"),
+        (".is_error", ".functionResponse.response.error"),
+    ],
+    of_tool: |_, member| (member == ".parameters").then_some(".parametersJsonSchema"),
+};
 
 impl Ingress for Gemini {
     fn envelope(&self, body: &Bytes, located: &Located) -> Result<Envelope, Error> {
@@ -29,6 +39,10 @@ impl Ingress for Gemini {
 
     fn parameters(&self) -> &'static [Parameter] {
         params::PARAMETERS
+    }
+
+    fn words(&self) -> &'static ClientWords {
+        &WORDS
     }
 
     fn unknown(&self) -> Weight {

@@ -1,0 +1,37 @@
+//! What one provider of a dialect does otherwise than the others, as data.
+
+/// Peculiarities of one provider of a dialect, as data from its catalogue file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Ask for usage in streams with `stream_options.include_usage`. Most do, a few refuse the member.
+    pub stream_usage: StreamUsage,
+    /// The member that carries the output limit (`max_tokens` or `max_completion_tokens`) where only one is taken.
+    pub max_output_member: Option<String>,
+    /// Top-level members the provider refuses and whose loss changes nothing for the caller.
+    pub drop: Vec<String>,
+    /// Whether completion tokens exclude reasoning tokens.
+    pub reasoning_outside_output: bool,
+    /// Members that not every provider of the dialect takes and this one does: for translated requests.
+    pub takes: Vec<String>,
+    /// Members that some of its models refuse whatever they hold: what asks for them cannot go there. As part of the id and
+    /// member (`claude-opus-5/sampling`).
+    pub refuses: Vec<String>,
+    /// The member in which it wants its earlier thinking back (`reasoning_content`, `reasoning`); none = nowhere.
+    pub reasoning_member: Option<String>,
+    /// Whether it has no schema for answers but promises JSON: a translated request then tells the schema in words.
+    pub json_schema_in_words: bool,
+    /// Whether thinking stands between `<think>` tags at the beginning of the answer's text.
+    pub think_tags: bool,
+}
+
+/// How usage gets into a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// By `stream_options.include_usage`; injected when the client did not ask.
+    #[default]
+    Option,
+    /// Always there; the option is refused or useless.
+    Always,
+    /// Never there.
+    Never,
+}
