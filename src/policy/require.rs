@@ -191,15 +191,21 @@ impl Requirement {
         Ok(())
     }
 
-    /// Whether a target is fast enough, by what was measured of it.
+    /// Whether a target is fast enough, by what was measured of it. True: it was not when it was last seen, which is so long
+    /// ago that it is not known any more; where that may be, one request at a time looks at it.
     ///
     /// # Errors
     /// The reason.
-    pub fn check_speed(&self, signal: &Signal) -> Result<(), Reason> {
+    pub fn check_speed(&self, signal: &Signal) -> Result<bool, Reason> {
         match (signal.ttft_p95_ms, self.ttft_p95_ms) {
             (None, _) if self.measured_only => Err(Reason::Unmeasured),
-            (Some(p95_ms), Some(limit_ms)) if p95_ms > limit_ms => Err(Reason::Slow { p95_ms, limit_ms }),
-            _ => Ok(()),
+            (Some(p95_ms), Some(limit_ms)) if p95_ms > limit_ms => {
+                if signal.p95_old && !self.measured_only {
+                    return Ok(true);
+                }
+                Err(Reason::Slow { p95_ms, limit_ms })
+            }
+            _ => Ok(false),
         }
     }
 
