@@ -501,7 +501,11 @@ mod tests {
         assert!(near(given_up(&mut latency, 50), 100), "who leaves early says nothing");
         assert!(near(given_up(&mut latency, 400), 400));
         assert!(near(given_up(&mut Latency::default(), 400), 400), "also of a target that never answered");
-        assert_eq!(given_up(&mut Latency::default(), 50), None, "who leaves before anything is expected has measured nothing");
+        assert_eq!(
+            given_up(&mut Latency::default(), 50),
+            None,
+            "who leaves before anything is expected has measured nothing"
+        );
     }
 
     #[test]

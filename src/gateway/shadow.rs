@@ -142,7 +142,8 @@ impl Shadow {
         let limit = self.envelope.max_output.or(self.planned.max_output);
         let limit = limit.unwrap_or(self.snapshot.config.default_max_output);
         let least = self.envelope.max_output.unwrap_or(self.planned.expected_output.saturating_mul(ROOM));
-        let (store, bytes, envelope) = (self.shared.ledger.store().clone(), self.body.len(), Arc::clone(&self.envelope));
+        let (store, bytes, envelope) =
+            (self.shared.ledger.store().clone(), self.body.len(), Arc::clone(&self.envelope));
         let (snapshot, decision) = (Arc::clone(&self.snapshot), Arc::clone(&self.decision));
         let reserved = tokio::task::spawn_blocking(move || {
             let asks = (bytes, envelope.needs, envelope.choices);

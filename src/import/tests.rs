@@ -141,8 +141,18 @@ fn a_wildcard_with_the_key_that_is_taken_anyway_is_always_so() {
     }
     for more in [", api_base: 'https://x.example/v1'", ", api_key: none"] {
         let imported = litellm(&source(more)).unwrap();
-        let left = imported.notes.iter().any(|note| note.kind == Kind::LeftOut && note.why.contains("list them by name"));
+        let left =
+            imported.notes.iter().any(|note| note.kind == Kind::LeftOut && note.why.contains("list them by name"));
         assert!(left && imported.files.is_empty(), "{more}: {imported:?}");
+    }
+}
+
+#[test]
+fn a_wildcard_of_everything_is_always_so_without_a_key() {
+    for (more, kind) in [("", Kind::AlwaysSo), (", api_key: os.environ/ONE", Kind::LeftOut)] {
+        let source = format!("model_list:\n- {{model_name: '*', litellm_params: {{model: '*'{more}}}}}\n");
+        let notes = litellm(&source).unwrap().notes;
+        assert!(notes.iter().any(|note| note.kind == kind && note.place == "model_list[0]"), "{more}: {notes:?}");
     }
 }
 
@@ -172,7 +182,10 @@ fn a_wildcard_with_another_key_is_the_provider_s_file_with_that_key() {
     let imported = litellm(&format!("model_list:\n{}{plain}", entry("openai", "os.environ/OTHER_KEY"))).unwrap();
     assert!(imported.files.iter().all(|(name, _)| name.starts_with("policies/")), "{imported:?}");
     let left = |n: &&Note| n.kind == Kind::LeftOut && n.why.contains("one pool of keys");
-    assert!(imported.notes.iter().find(left).is_some_and(|n| n.line == 2 && n.place == "model_list[0]"), "{imported:?}");
+    assert!(
+        imported.notes.iter().find(left).is_some_and(|n| n.line == 2 && n.place == "model_list[0]"),
+        "{imported:?}"
+    );
 }
 
 #[test]

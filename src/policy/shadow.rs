@@ -63,13 +63,7 @@ impl Shadow {
         let service = target.served(ask.service, ask.dialect);
         let expected_cost = expected_cost(market, (target, service), expected_input, output, ask.at)?;
         decision.requirement.check_cost(Some(expected_cost)).ok()?;
-        Some(Shadowed {
-            target: self.target,
-            expected_cost,
-            expected_output: each,
-            max_output,
-            per_day: self.per_day,
-        })
+        Some(Shadowed { target: self.target, expected_cost, expected_output: each, max_output, per_day: self.per_day })
     }
 }
 
@@ -132,7 +126,8 @@ impl<'a> Worst<'a> {
         };
         let known = dearest(&PROMPT, &ANSWER).into_iter().collect::<Option<Vec<_>>>()?.into_iter().max();
         // What has no price of its own for sound tells none.
-        let sound = self.audio.then(|| dearest(&[Bucket::Input, Bucket::InputAudio], &[Bucket::Output, Bucket::OutputAudio]));
+        let sound =
+            self.audio.then(|| dearest(&[Bucket::Input, Bucket::InputAudio], &[Bucket::Output, Bucket::OutputAudio]));
         known.max(sound.and_then(|prices| prices.into_iter().flatten().max()))
     }
 

@@ -121,6 +121,11 @@ impl<'a> Builder<'a> {
         };
         let (model, provider) = (params.take("model"), params.take("custom_llm_provider"));
         let Some(model) = model.as_ref().and_then(At::word) else { return whole(notes, "it names no model") };
+        if (model, group) == ("*", "*") && params.take("api_key").is_none() && params.take("api_base").is_none() {
+            let why = "models of the catalogue answer as `provider/MODEL`, and as `MODEL` where one provider has it";
+            notes.add(Kind::AlwaysSo, at, why);
+            return None;
+        }
         let names: &'a Names = self.names;
         let split = model.split_once('/').and_then(|(prefix, rest)| Some((names.of_prefix(prefix)?, rest)));
         let given = provider.as_ref().and_then(At::word);

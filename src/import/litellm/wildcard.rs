@@ -10,7 +10,8 @@ use super::super::notes::{Kind, Notes};
 use super::super::provider::{Key, Provenance, Shipped};
 use super::{credentials, reasons};
 
-const UNKNOWN: &str = "the whole entry: a pattern stands for models here that the catalogue does not know: list them by name";
+const UNKNOWN: &str =
+    "the whole entry: a pattern stands for models here that the catalogue does not know: list them by name";
 
 /// A provider all of whose models are asked by another key.
 pub(super) struct Wild {
@@ -85,7 +86,8 @@ impl Wildcards {
                     notes.at(Kind::LeftOut, *line, path, why);
                     continue;
                 };
-                let why = format!("models of the catalogue answer as `{provider}/MODEL`, by this key; list others by name");
+                let why =
+                    format!("models of the catalogue answer as `{provider}/MODEL`, by this key; list others by name");
                 notes.at(Kind::Differs, *line, path, why);
             }
             if let Some(mut table) = table.cloned() {

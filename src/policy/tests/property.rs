@@ -151,7 +151,7 @@ fn oracle(target: &Target, requirement: &Requirement, cost: Option<Money>, p95: 
     let fresh = facts.expires.is_none_or(|e| e.0 > NOW.0);
     let known = |fact: &Fact<Country>, allowed: &Option<Countries>| match (allowed, fact) {
         (None, _) => true,
-        (Some(allowed), Fact::Known(c)) => fresh && allowed.iter().any(|a| a == *c),
+        (Some(allowed), Fact::Known(c)) => fresh && (*c == Country::LOCAL || allowed.iter().any(|a| a == *c)),
         (Some(_), Fact::Unknown) => false,
     };
     let processing = match (&requirement.processing, &facts.processing) {
@@ -214,7 +214,7 @@ const PREFER: [&str; 5] = [
 
 /// At least so many; more where the environment asks for more.
 fn cases() -> u32 {
-    ProptestConfig::default().cases.max(2_000)
+    ProptestConfig::default().cases.max(5_000)
 }
 
 proptest! {
