@@ -117,6 +117,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             return Err(StoreError::Newer { found, known });
         }
         let Some(step) = MIGRATIONS.get(found as usize) else { return Ok(()) };
+        if found > 0 {
+            tracing::info!(step = found + 1, "bringing the database up to date; a large one takes its time");
+        }
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", found + 1)?;
         transaction.commit()?;
