@@ -9,7 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{params, places};
-use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Part, ToolCall, ToolKind};
+use crate::domain::chat::{
+    CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, ToolCall, ToolKind,
+};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
 
@@ -213,6 +215,27 @@ pub(super) fn malformed(error: &serde_json::Error) -> Failure {
 fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
     serde_json::from_str(schema)
         .map_err(|e| Error::new(ErrorKind::Internal, "a fixed schema is broken").detail(e.to_string()))
+}
+
+/// The turn of the system that must be said by the user where a dialect keeps the system apart from the conversation: the
+/// last one, where nobody speaks after the assistant, or at all. Else the model would go on with its own last turn, or had
+/// none to answer.
+pub(super) fn said_by_user(request: &ChatRequest) -> Option<usize> {
+    let system = |message: &Message| matches!(message.role, Role::System | Role::Developer);
+    let last = request.messages.iter().rposition(|message| !system(message) && says(message));
+    let begin = match last.map(|at| (at, request.messages[at].role)) {
+        None => 0,
+        Some((at, Role::Assistant)) => at + 1,
+        Some(_) => return None,
+    };
+    let after = request.messages.get(begin..)?.iter().rposition(|message| system(message) && says(message))?;
+    Some(begin + after)
+}
+
+/// Whether there is anything in a turn.
+fn says(message: &Message) -> bool {
+    let blank = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
+    !message.tool_calls.is_empty() || message.role == Role::Tool || !message.content.iter().all(blank)
 }
 
 /// Content that a dialect cannot carry, by its place in the client's conversation.
