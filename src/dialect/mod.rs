@@ -7,6 +7,7 @@
 mod anthropic;
 pub mod batch;
 mod bedrock;
+mod claude;
 mod cohere;
 mod common;
 #[cfg(test)]

@@ -230,6 +230,10 @@ impl Dispatch {
         };
         if let Some(passes) = passes {
             self.owned()?;
+            let members = self.call.envelope.members.iter().map(|name| &**name);
+            if let Some(name) = wire.quirks.refused(to.model, members) {
+                return Err(Stop::refused(unsupported(name.to_owned())));
+            }
             let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
             let dropped = wire.quirks.drop.iter().filter(given).cloned().collect();
             return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), dropped));

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::params::carries;
 use super::types::{AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Tool, ToolChoice};
 use super::{schema, thinking, turns};
+use crate::dialect::claude;
 use crate::dialect::common;
 use crate::dialect::effort;
 use crate::dialect::params::{self, Slot};
@@ -31,6 +32,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::lose_server_tools(request, Some(DialectId::Anthropic), &mut loss);
     let max_tokens = request.max_output_tokens.unwrap_or(to.default_max_output);
     let mut conversation = turns::encode(request, &mut loss)?;
+    claude::answers_users(request, to, conversation.turns.last().map(|turn| turn.role))?;
     if request.response_format == Some(ResponseFormat::JsonObject) {
         conversation.system.push(super::types::Block::Text { text: common::ANY_JSON, cache_control: None });
     }
