@@ -304,6 +304,7 @@ fn run(world: &World, way: Way, seed: u64, requests: usize) -> Figures {
             input_tokens: estimate,
             in_flight: None,
             took: Some(Duration::from_secs_f64(took_ms / 1e3)),
+            look: None,
         };
         let seen = Some(Duration::from_secs_f64(ttft / 1e3));
         let begins = Sample { ttft: seen, per_token: None, took: None, in_flight: Some(in_flight.before()), ..ends };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::target::{Health, UnixMillis};
@@ -31,8 +32,13 @@ pub(super) struct Explain {
     require: Option<String>,
     #[serde(default)]
     down: Vec<String>,
-    #[serde(default)]
+    /// `false`: a text for people.
+    #[serde(default = "yes")]
     json: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn prompt() -> u64 {
@@ -64,7 +70,8 @@ impl Explain {
 struct FeedbackBody {
     request_id: String,
     outcome: Option<String>,
-    score: Option<String>,
+    /// Text or a number: its digits count, not what a float makes of them.
+    score: Option<Box<RawValue>>,
     label: Option<String>,
     comment: Option<String>,
 }
@@ -80,12 +87,13 @@ pub(super) fn feedback(body: &[u8]) -> Result<Feedback, Error> {
     let request = given.request_id.parse().map_err(|()| {
         invalid("`request_id` is no request id: `req_` and 32 hexadecimal digits".to_owned()).param("request_id")
     })?;
-    let score = match (given.outcome.as_deref(), given.score.as_deref()) {
+    let digits = given.score.as_ref().map(|score| score.get().trim_matches('"'));
+    let score = match (given.outcome.as_deref(), digits) {
         (Some("good"), None) => Score::GOOD,
         (Some("bad"), None) => Score::BAD,
         (Some(_), None) => return Err(invalid("`outcome` takes `good` or `bad`".to_owned()).param("outcome")),
         (None, Some(text)) => Score::parse(text).ok_or_else(|| {
-            let message = "`score` takes a decimal text from \"0\" to \"1\" with at most six decimals";
+            let message = "`score` takes a decimal number from 0 to 1 with at most six decimals";
             invalid(message.to_owned()).param("score")
         })?,
         (None, None) | (Some(_), Some(_)) => {

@@ -86,7 +86,12 @@ impl AdminPlane {
                     let missing = || Error::new(ErrorKind::InvalidRequest, format!("there is no active key `{id}`"));
                     self.keys.by_id(id).ok_or_else(missing)
                 });
-                Ok(text(&self.gateway.explain(&question, key.transpose()?.as_deref())?))
+                let told = self.gateway.explain(&question, key.transpose()?.as_deref())?;
+                let mut response = text(&told);
+                if question.json {
+                    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                }
+                Ok(response)
             }
             (&Method::GET, "targets") => Ok(json(&dto::targets(&self.gateway.snapshot(), self.gateway.shared().now()))),
             (&Method::POST, "reload") => {

@@ -74,7 +74,8 @@ impl Checked {
 /// The policy file as shown to a person.
 pub(super) fn policy_shown(config: &Config) -> String {
     match &config.policies_dir {
-        Some(dir) => dir.join("default.toml").display().to_string(),
+        Some(dir) if dir.join("default.toml").exists() => dir.join("default.toml").display().to_string(),
+        Some(dir) => format!("{}, where no default.toml is (the built in one holds)", dir.display()),
         None => "built in (set policies.dir to edit)".to_owned(),
     }
 }

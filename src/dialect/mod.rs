@@ -39,7 +39,7 @@ pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
-pub use params::{Carriage, Parameter, Slot, Weight};
+pub use params::{Carriage, Parameter, Slot, Weight, has_server_tools};
 pub use places::ClientWords;
 pub use quirks::{Quirks, StreamUsage};
 

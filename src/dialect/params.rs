@@ -229,6 +229,14 @@ pub(super) fn lose_server_tools(request: &ChatRequest, own: Option<DialectId>, l
     }
 }
 
+/// Whether a request lets the provider do something of its own (a search) while it answers: nobody knows beforehand what that
+/// costs.
+#[must_use]
+pub fn has_server_tools(request: &ChatRequest) -> bool {
+    request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server { .. }))
+        || request.extra.iter().any(|(name, _)| name == "web_search_options")
+}
+
 fn neutral(row: Option<&Parameter>, value: &Json) -> bool {
     let text = squeezed(value.as_str());
     let number = |text: &str| text.parse::<f64>().ok();

@@ -363,6 +363,8 @@ pub struct Signal {
     pub ttft_ms: Option<u32>,
     /// Within so many milliseconds the first token comes in 95 of 100 cases, where enough has been measured to say so.
     pub ttft_p95_ms: Option<u32>,
+    /// Whether that may be over: the beginning of an answer was last seen minutes ago, and nothing is in flight.
+    pub p95_old: bool,
     /// Microseconds per output token, where measured.
     pub tpot_us: Option<u32>,
     /// How fast it usually was, where it was slower than that when it was last seen and that is some time ago.
@@ -389,8 +391,8 @@ pub struct Expectation {
 /// How fast a target usually is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usual {
-    /// Milliseconds to the first token.
-    pub ttft_ms: u32,
+    /// Milliseconds to the first token; none = nobody has seen one.
+    pub ttft_ms: Option<u32>,
     /// Microseconds per output token.
     pub tpot_us: u32,
 }
@@ -406,6 +408,7 @@ impl Signal {
         state: Health::Up,
         ttft_ms: None,
         ttft_p95_ms: None,
+        p95_old: false,
         tpot_us: None,
         usual: None,
         in_flight: 0,

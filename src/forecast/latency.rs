@@ -44,6 +44,8 @@ pub struct Sample {
     pub in_flight: Option<u32>,
     /// How long all of it took; none = it is not over.
     pub took: Option<Duration>,
+    /// It was a look at whether a target is fast again of which old knowledge says that it does not begin within so long.
+    pub look: Option<Duration>,
 }
 
 /// What is in flight at a target.
@@ -64,6 +66,8 @@ pub struct Speed {
     pub ttft_p95_ms: Option<u32>,
     /// Microseconds per later token.
     pub tpot_us: Option<u32>,
+    /// Whether that may be over: the beginning of an answer was last seen minutes ago, and nothing is in flight.
+    pub p95_old: bool,
     /// How fast it usually was, where it was slower than that when it was last seen and that is some time ago.
     pub usual: Option<Usual>,
     /// By how much a crowd stretches it all, in thousandths; 1000 = not at all.
@@ -126,6 +130,9 @@ impl Latency {
             let base = (ttft - self.slope.per_kilotoken() * kilotokens).max(0.0);
             self.looks += u32::from(self.middle.silent(at) >= DOUBTED_MS);
             recover(&mut self.middle, self.reading.middle, base, at);
+            if sample.look.is_some_and(|within| ttft <= micros(within)) {
+                self.tail.forget();
+            }
             self.typical.0.observe(base);
             self.middle.observe(base, at);
             self.tail.observe(base, at);
@@ -143,13 +150,25 @@ impl Latency {
     }
 
     /// Takes that an answer had not begun when nobody waited for it any longer: it would have taken so long at least. Where
-    /// it had not been waited for longer than is usual, that says nothing.
-    pub fn outlasted(&mut self, waited: Duration, input_tokens: u64, at: UnixMillis) {
+    /// it had not been waited for longer than is usual (`prior`, where nothing was seen yet), that says nothing.
+    pub fn outlasted(&mut self, (waited, prior): (Duration, Duration), input_tokens: u64, at: UnixMillis) {
         let base = micros(waited) - self.slope.per_kilotoken() * kilo(input_tokens);
-        if base > self.reading.middle.unwrap_or(0.0) {
+        if base > self.reading.middle.unwrap_or_else(|| micros(prior)) {
             self.looks += u32::from(self.middle.silent(at) >= DOUBTED_MS);
             self.middle.observe(base, at);
             self.tail.observe(base, at);
+            self.read(at);
+        }
+    }
+
+    /// The same of a whole answer, which shows nothing before its end: each of the tokens that were expected of it would have
+    /// taken so long at least.
+    pub fn outlasted_whole(&mut self, (per_token, prior): (Duration, Duration), waited: Duration, at: UnixMillis) {
+        let each = micros(per_token);
+        if each > self.reading.per_token.unwrap_or_else(|| micros(prior)) {
+            self.looks += u32::from(self.per_token.silent(at) >= DOUBTED_MS);
+            self.per_token.observe(each, at);
+            self.lasting.observe(waited.as_secs_f64() * 1e3);
             self.read(at);
         }
     }
@@ -162,7 +181,7 @@ impl Latency {
         self.reading.middle = self.middle.read(0.5, at);
         self.reading.per_token = self.per_token.read(0.5, at);
         self.reading.last = at;
-        if self.reading.middle.zip(self.reading.per_token).and_then(|seen| self.better(seen)).is_none() {
+        if self.better().is_none() {
             self.looks = 0;
         }
     }
@@ -178,16 +197,21 @@ impl Latency {
         let growth = self.slope.per_kilotoken() * kilo(input_tokens);
         let ttft = |base: f64| whole((base + growth) / 1_000.0);
         let doubted = at.0.saturating_sub(last.0) >= DOUBTED_MS * i64::from((1 + self.looks).min(LOOKS));
-        let better = middle.zip(per_token).filter(|_| doubted).and_then(|seen| self.better(seen));
-        let usual = better.map(|(base, each)| Usual { ttft_ms: ttft(base), tpot_us: whole(each) });
+        let better = if doubted { self.better() } else { None };
+        let usual = better.map(|(base, each)| Usual { ttft_ms: base.map(ttft), tpot_us: whole(each) });
         let (ttft_ms, ttft_p95_ms) = (middle.map(ttft), tail.map(ttft));
-        Speed { ttft_ms, ttft_p95_ms, tpot_us: per_token.map(whole), usual, crowd_permille }
+        let p95_old = open.requests == 0 && self.tail.silent(at) >= TAIL.millis;
+        Speed { ttft_ms, ttft_p95_ms, p95_old, tpot_us: per_token.map(whole), usual, crowd_permille }
     }
 
-    /// What is usual, where what was seen last is worse than chance explains.
-    fn better(&self, (base, each): (f64, f64)) -> Option<(f64, f64)> {
-        let usual = (self.typical.0.value()?, self.typical.1.value()?);
-        (usual.0 * CHANCE < base || usual.1 * CHANCE < each).then(|| (usual.0.min(base), usual.1.min(each)))
+    /// What is usual, where what was seen last is worse than chance explains. Of a target that gives whole answers only
+    /// nobody has seen how one begins: then the time per token has all of it.
+    fn better(&self) -> Option<(Option<f64>, f64)> {
+        let begins = self.reading.middle.map(|seen| Some((seen, self.typical.0.value()?)));
+        let begins = if let Some(known) = begins { Some(known?) } else { None };
+        let (each, usual) = (self.reading.per_token?, self.typical.1.value()?);
+        let worse = begins.is_some_and(|(seen, usual)| usual * CHANCE < seen) || usual * CHANCE < each;
+        worse.then(|| (begins.map(|(seen, usual)| usual.min(seen)), usual.min(each)))
     }
 
     /// Where more is in flight than the target has shown to bear, each part more than that waits for its turn.
@@ -395,7 +419,7 @@ mod tests {
 
     fn sample(ttft_ms: u64, input_tokens: u64) -> Sample {
         let (ttft, per_token) = (Some(Duration::from_millis(ttft_ms)), Some(Duration::from_millis(10)));
-        Sample { ttft, per_token, input_tokens, in_flight: Some(0), took: None }
+        Sample { ttft, per_token, input_tokens, in_flight: Some(0), took: None, look: None }
     }
 
     fn open(requests: u32) -> Open {
@@ -438,12 +462,12 @@ mod tests {
         (0..30).for_each(|_| latency.observe(sample(4_000, 100), minute(1)));
         assert_eq!(seen(&latency, minute(1)).usual, None, "just seen");
         let usual = seen(&latency, minute(2)).usual.unwrap();
-        assert!((400..800).contains(&usual.ttft_ms), "{usual:?}");
+        assert!(usual.ttft_ms.is_some_and(|ms| (400..800).contains(&ms)), "{usual:?}");
         // Looked at in vain: the next look comes later each time, and never as late as never.
         latency.observe(sample(4_000, 100), minute(2));
         assert_eq!(seen(&latency, minute(3)).usual, None);
         assert!(seen(&latency, minute(4)).usual.is_some());
-        latency.outlasted(Duration::from_secs(9), 100, minute(4));
+        latency.outlasted((Duration::from_secs(9), Duration::ZERO), 100, minute(4));
         assert_eq!(seen(&latency, minute(6)).usual, None, "a look that nobody waited for is one too");
         assert!(seen(&latency, minute(7)).usual.is_some());
         (4..40).for_each(|n| latency.observe(sample(4_000, 100), minute(2 * n)));
@@ -470,12 +494,64 @@ mod tests {
         let mut latency = Latency::default();
         (0..50).for_each(|n| latency.observe(sample(100, 100), T(n)));
         let given_up = |latency: &mut Latency, ms| {
-            (0..20).for_each(|n| latency.outlasted(Duration::from_millis(ms), 100, T(60 + n)));
+            let waited = (Duration::from_millis(ms), Duration::from_millis(200));
+            (0..20).for_each(|n| latency.outlasted(waited, 100, T(60 + n)));
             latency.expect(100, open(0), T(80)).ttft_ms
         };
         assert!(near(given_up(&mut latency, 50), 100), "who leaves early says nothing");
         assert!(near(given_up(&mut latency, 400), 400));
         assert!(near(given_up(&mut Latency::default(), 400), 400), "also of a target that never answered");
+        assert_eq!(
+            given_up(&mut Latency::default(), 50),
+            None,
+            "who leaves before anything is expected has measured nothing"
+        );
+    }
+
+    #[test]
+    fn whole_answers_that_nobody_waited_for_took_so_long_at_least() {
+        let whole = |ms| Sample { per_token: Some(Duration::from_millis(ms)), ttft: None, ..sample(0, 100) };
+        let minute = |n: i64| T(n * 60_000);
+        let mut latency = Latency::default();
+        let left = |latency: &mut Latency, ms, at| {
+            let each = (Duration::from_millis(ms), Duration::from_millis(20));
+            latency.outlasted_whole(each, Duration::from_secs(9), at);
+        };
+        (0..20).for_each(|_| left(&mut latency, 15, minute(0)));
+        assert_eq!(latency.expect(100, open(0), minute(0)).tpot_us, None, "no longer than was expected");
+        (0..50).for_each(|_| latency.observe(whole(10), minute(0)));
+        (0..20).for_each(|_| left(&mut latency, 9, minute(0)));
+        assert!(near(latency.expect(100, open(0), minute(0)).tpot_us, 10_000), "who leaves early says nothing");
+        (0..20).for_each(|_| left(&mut latency, 40, minute(0)));
+        assert!(near(latency.expect(100, open(0), minute(0)).tpot_us, 40_000));
+        // Nobody has seen a first token there, and still it is looked at again, and found well.
+        let usual = latency.expect(100, open(0), minute(1)).usual.unwrap();
+        assert!(usual.ttft_ms.is_none() && near(Some(usual.tpot_us), 10_000), "{usual:?}");
+        latency.observe(whole(10), minute(1));
+        let speed = latency.expect(100, open(0), minute(1));
+        assert!(near(speed.tpot_us, 10_000) && speed.usual.is_none(), "{speed:?}");
+    }
+
+    #[test]
+    fn what_is_known_of_the_tail_gets_old_and_a_look_within_the_limit_ends_it() {
+        let minute = |n: i64| T(n * 60_000);
+        let mut latency = Latency::default();
+        (0..200).for_each(|_| latency.observe(sample(3_000, 100), minute(0)));
+        let tail = |latency: &Latency, requests, at| {
+            let speed = latency.expect(100, open(requests), at);
+            (speed.ttft_p95_ms.is_some_and(|ms| ms > 2_000), speed.p95_old)
+        };
+        assert_eq!(tail(&latency, 0, minute(4)), (true, false));
+        assert_eq!((tail(&latency, 0, minute(5)), tail(&latency, 1, minute(5))), ((true, true), (true, false)));
+        let look = |ms| Sample { look: Some(Duration::from_secs(2)), ..sample(ms, 100) };
+        latency.observe(look(2_500), minute(5));
+        assert_eq!((tail(&latency, 0, minute(9)), tail(&latency, 0, minute(10))), ((true, false), (true, true)));
+        latency.observe(Sample { per_token: Some(Duration::from_millis(9)), ttft: None, ..sample(0, 100) }, minute(10));
+        assert_eq!(tail(&latency, 0, minute(10)), (true, true), "a whole answer shows nothing of it");
+        latency.observe(look(1_900), minute(10));
+        assert_eq!(latency.expect(100, open(0), minute(10)).ttft_p95_ms, None, "too little is known to say");
+        (0..20).for_each(|_| latency.observe(sample(500, 100), minute(11)));
+        assert!(latency.expect(100, open(0), minute(11)).ttft_p95_ms.is_some_and(|ms| ms < 2_000));
     }
 
     #[test]

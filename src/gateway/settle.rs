@@ -26,13 +26,13 @@ use crate::domain::id::TargetId;
 use crate::domain::money::Money;
 use crate::domain::price::ServiceTier;
 use crate::domain::receipt::{AttemptRecord, CacheRecord, ChargeRecord, Home, Outcome, Receipt, StoredKey};
-use crate::domain::target::UnixMillis;
+use crate::domain::target::{Capability, UnixMillis};
 use crate::domain::usage::{Basis, Bucket, Usage};
 use crate::forecast::Sample;
 use crate::health::InFlight;
 use crate::ledger::stored::StoredNames;
 use crate::ledger::{LedgerPermit, Trail};
-use crate::policy::{Baseline, Decision};
+use crate::policy::{Baseline, Candidate, Decision};
 use crate::pricing::When;
 use crate::upstream::Lease;
 
@@ -64,6 +64,8 @@ pub(super) struct Settlement {
     held: Held,
     /// The attempt's failure says nothing of its target.
     spared: bool,
+    /// The whole answer came, whoever has gone.
+    whole: bool,
     /// Attempts that were made beside this settlement's own, for the receipt.
     beside: Arc<Mutex<Vec<AttemptRecord>>>,
     /// Answers that were asked for.
@@ -122,6 +124,7 @@ impl Settlement {
         let (permits, ending) = (Arc::clone(&shared.drains), shared.ending.clone());
         Self {
             spared: false,
+            whole: false,
             beside: Arc::default(),
             choices: 1,
             service: ServiceTier::Standard,
@@ -161,10 +164,11 @@ impl Settlement {
             began: self.began,
             baseline: self.baseline.clone(),
             trail: None,
-            decision: None,
+            decision: self.decision.clone(),
             attempt: None,
             held: Held { bills_on: Arc::default(), ..self.held.clone() },
             spared: false,
+            whole: false,
             choices: self.choices,
             service: self.service,
             beside: Arc::clone(&self.beside),
@@ -252,8 +256,16 @@ impl Settlement {
         self.attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.limits)).unwrap_or_default()
     }
 
+    /// What was planned of a target.
+    fn planned(&self, target: TargetId) -> Option<&Candidate> {
+        let decision = self.decision.as_ref()?;
+        decision.admitted.iter().chain(&decision.reserve).find(|candidate| candidate.target == target)
+    }
+
     /// The first token arrived.
     pub(super) fn first_token(&mut self) {
+        let look = self.attempt.as_ref().and_then(|attempt| self.planned(attempt.target)).filter(|c| c.look);
+        let look = look.and_then(|_| self.decision.as_ref()?.requirement.ttft_p95_ms);
         if let Some(attempt) = &mut self.attempt
             && attempt.first.is_none()
         {
@@ -265,6 +277,7 @@ impl Settlement {
                 input_tokens: self.receipt.input_estimate,
                 in_flight: attempt.in_flight.as_ref().map(InFlight::before),
                 took: None,
+                look: look.map(|ms| Duration::from_millis(ms.into())),
             };
             self.snapshot.health(attempt.target).answers(self.shared.now(), sample);
         }
@@ -327,6 +340,7 @@ impl Settlement {
         // Finished for the sake of its usage alone.
         let abandoned = self.held.abandoned.load(Ordering::Relaxed);
         self.receipt.status = if abandoned { 499 } else { 200 };
+        self.whole = true;
         self.close(if abandoned { Outcome::Cancelled } else { Outcome::Completed }, observed, None);
         self.finish()
     }
@@ -376,7 +390,8 @@ impl Settlement {
         let apart = failure.is_some_and(|f| matches!(f.scope(), Scope::Limit) || f.kind == FailureKind::NoModel);
         self.spared |= attempt.own_key && apart;
         if let Some(before) = before {
-            let shown = Shown { took, ttft, usage, basis, before, key: attempt.key.clone() };
+            let (key, choices) = (attempt.key.clone(), self.choices);
+            let shown = Shown { took, ttft, usage, basis, before, choices, key };
             self.judge(target, outcome, failure, ended, &shown);
         }
         let success = matches!(outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated(_));
@@ -475,7 +490,7 @@ impl Settlement {
         let keyed = || self.snapshot.any_pool(target.id).is_some_and(|pool| pool.keys().next().is_some());
         let one_models = |f: &Failure| f.kind == FailureKind::NoModel || (matches!(f.scope(), Scope::Limit) && keyed());
         let one_models = &*target.upstream_model == "*" && failure.is_some_and(one_models);
-        match (outcome, failure) {
+        match (if self.whole { Outcome::Completed } else { outcome }, failure) {
             (Outcome::Completed, _) => {
                 health.succeeded(now, shown.sample(target));
                 // What we estimated ourselves teaches nothing.
@@ -497,7 +512,19 @@ impl Settlement {
             // A stream that nobody waited for any longer, since another target was faster or the client had enough, tells
             // how long that was: else a target that is always overtaken would be the first one for ever.
             (Outcome::Hedged | Outcome::Cancelled, None) if self.receipt.stream && shown.ttft.is_none() => {
-                health.outlasted(now, shown.took, self.receipt.input_estimate);
+                let prior = Duration::from_millis(target.prior.ttft_ms.into());
+                health.outlasted(now, (shown.took, prior), self.receipt.input_estimate);
+            }
+            // Whole answers that take too long are left as well, and those who leave are all that is seen of such a target.
+            (Outcome::Cancelled, None) if target.supports.has(Capability::Chat) && !self.receipt.stream => {
+                let planned = self.planned(target.id).map(|c| c.expected_output / u64::from(self.choices.max(1)));
+                match planned.and_then(|tokens| shown.per_token(tokens, target)) {
+                    Some(per_token) => {
+                        let prior = Duration::from_micros(target.prior.tpot_us.into());
+                        health.outlasted_whole(now, (per_token, prior), shown.took);
+                    }
+                    None => health.said_nothing(now),
+                }
             }
             // A client that went away says nothing more of the target.
             (_, None) => health.said_nothing(now),

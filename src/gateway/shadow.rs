@@ -1,5 +1,5 @@
 //! Shadow runs: a decided request goes to its route's shadow as well, in the background. The client never waits for it, and
-//! nobody is charged; what it costs is bounded by a day's limit that is reserved before the call.
+//! nobody is charged; what it may cost at most is reserved before the call out of a day's limit.
 //!
 //! At most a few run at once; when they do, a request simply has no shadow. Texts are compared here and forgotten.
 
@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::{Shared, now};
 use crate::catalogue::Target;
 use crate::dialect::{self, Destination, Envelope, Ingress, Quirks};
-use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
+use crate::domain::chat::{ChatRequest, ChatResponse, FinishReason, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::{DialectId, RequestId};
@@ -24,8 +24,8 @@ use crate::domain::money::Money;
 use crate::domain::price::ServiceTier;
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::Usage;
-use crate::ledger::shadow::{self, Outcome, Reservation};
-use crate::policy::{Decision, Lossy, Market, Shadowed, Ticket};
+use crate::ledger::shadow::{self, Agreement, Outcome, Reservation};
+use crate::policy::{Decision, Lossy, Market, Shadowed, Ticket, Worst};
 use crate::upstream;
 
 /// What a shadow run needs of its request.
@@ -84,39 +84,31 @@ impl Shadow {
 
     /// Reserves, asks, compares, keeps. The word says what became of it.
     async fn run(self, answer: Option<Bytes>) -> &'static str {
-        let (at, target) = (now(), self.snapshot.catalogue.target(self.planned.target));
-        let wish = Reservation {
-            request: self.request,
-            at,
-            policy: self.decision.policy.to_string(),
-            route: self.decision.route.to_string(),
-            target: target.name.to_string(),
-            residency: target.residency.at(at),
-            expected: self.planned.expected_cost,
-            per_day: self.planned.per_day,
-        };
-        let store = self.shared.ledger.store().clone();
-        match tokio::task::spawn_blocking(move || shadow::reserve(&store, &wish)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return "limit",
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "money for a shadow run can't be reserved");
-                return "not_reserved";
-            }
-            Err(_) => return "not_reserved",
+        let Ok(request) = self.ingress.decode_request(&self.body, &self.envelope) else { return "failed" };
+        if dialect::has_server_tools(&request) {
+            return "unbounded";
         }
+        let limit = match self.reserve().await {
+            Ok(Some(limit)) => limit,
+            Ok(None) => return "limit",
+            Err(word) => return word,
+        };
+        let max_output_tokens = request.max_output_tokens.or(Some(limit));
+        let request = ChatRequest { stream: false, include_usage: false, max_output_tokens, ..request };
         let (began, started) = (Instant::now(), now());
-        let asked = timeout(self.decision.timeouts.total, self.ask()).await;
+        let asked = timeout(self.decision.timeouts.total, self.ask(&request, limit)).await;
         let asked = asked.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")));
         let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
         let outcome = match asked {
-            Ok((request, response, usage)) => {
+            Ok((response, usage)) => {
                 let cost = usage.and_then(|usage| self.price(&usage, response.served, started));
+                let cut = self.cut_short(&response, limit);
                 let primary = self.primary(answer);
                 // A large answer and a large schema take their time.
                 let compared = tokio::task::spawn_blocking(move || compare(&request, primary.as_ref(), &response));
-                let agreement = compared.await.unwrap_or_default();
-                Outcome { failure: None, duration_ms, usage: usage.unwrap_or(Usage::ZERO), cost, agreement }
+                let agreement = if cut { Agreement::default() } else { compared.await.unwrap_or_default() };
+                let failure = cut.then_some("cut_short");
+                Outcome { failure, duration_ms, usage: usage.unwrap_or(Usage::ZERO), cost, agreement }
             }
             Err(failure) => Outcome {
                 failure: Some(failure.kind.label()),
@@ -134,21 +126,59 @@ impl Shadow {
         }
     }
 
+    /// Reserves what the run may cost at most, and says how long its answers may be then. None: that is not left of the day.
+    async fn reserve(&self) -> Result<Option<u64>, &'static str> {
+        let (at, target) = (now(), self.snapshot.catalogue.target(self.planned.target));
+        let wish = Reservation {
+            request: self.request,
+            at,
+            policy: self.decision.policy.to_string(),
+            route: self.decision.route.to_string(),
+            target: target.name.to_string(),
+            residency: target.residency.at(at),
+            per_day: self.planned.per_day,
+        };
+        let until = self.shared.after(self.decision.timeouts.total);
+        let limit = self.envelope.max_output.or(self.planned.max_output);
+        let limit = limit.unwrap_or(self.snapshot.config.default_max_output);
+        let least = self.envelope.max_output.unwrap_or(self.planned.expected_output.saturating_mul(ROOM));
+        let (store, bytes, envelope) =
+            (self.shared.ledger.store().clone(), self.body.len(), Arc::clone(&self.envelope));
+        let (snapshot, decision) = (Arc::clone(&self.snapshot), Arc::clone(&self.decision));
+        let reserved = tokio::task::spawn_blocking(move || {
+            let asks = (bytes, envelope.needs, envelope.choices);
+            let worst = Worst::of(&decision, &*snapshot.catalogue, asks, [at, until])?;
+            Some(shadow::reserve(&store, &wish, |left| worst.within(left, limit, least)))
+        });
+        match reserved.await {
+            Ok(Some(Ok(reserved))) => Ok(reserved),
+            Ok(None) => Err("unbounded"),
+            Ok(Some(Err(error))) => {
+                tracing::warn!(%error, "money for a shadow run can't be reserved");
+                Err("not_reserved")
+            }
+            Err(_) => Err("not_reserved"),
+        }
+    }
+
+    /// Whether an answer ends at a limit that the request would not have had there but for the day's money: it compares with
+    /// nothing.
+    fn cut_short(&self, response: &ChatResponse, limit: u64) -> bool {
+        let ours = self.envelope.max_output.is_none() && self.planned.max_output != Some(limit);
+        ours && response.choices.iter().any(|choice| choice.finish == FinishReason::Length)
+    }
+
     /// Asks the shadow for a whole answer. Only a ticket lets it dial: the facts are looked at again now.
-    async fn ask(&self) -> Result<(ChatRequest, ChatResponse, Option<Usage>), Failure> {
+    async fn ask(&self, request: &ChatRequest, limit: u64) -> Result<(ChatResponse, Option<Usage>), Failure> {
         let refused = |message: &'static str| Failure::new(FailureKind::Rejected, message);
         let ticket = self.decision.shadow_ticket(&*self.snapshot.catalogue, now());
         let ticket = ticket.map_err(|_| refused("the shadow is not admitted any more"))?;
         let target = self.snapshot.catalogue.target(ticket.target());
-        let decoded = self.ingress.decode_request(&self.body, &self.envelope);
-        let request = decoded.map_err(|error| refused(error.code_str()))?;
-        let request = ChatRequest { stream: false, include_usage: false, ..request };
         // Health is told nothing: a run that is not judged must not be taken for a probe.
-        let (response, usage) = match self.snapshot.wire_for(target.id, self.dialect, &self.envelope) {
-            Some(_) => self.hosted(target, ticket, &request).await?,
-            None => self.local(target, &request).await?,
-        };
-        Ok((request, response, usage))
+        match self.snapshot.wire_for(target.id, self.dialect, &self.envelope) {
+            Some(_) => self.hosted(target, ticket, request, limit).await,
+            None => self.local(target, request, limit).await,
+        }
     }
 
     async fn hosted(
@@ -156,13 +186,14 @@ impl Shadow {
         target: &Target,
         ticket: Ticket,
         request: &ChatRequest,
+        limit: u64,
     ) -> Result<(ChatResponse, Option<Usage>), Failure> {
         let none = || Failure::new(FailureKind::Connect, "the shadow has no connections");
         let wire = self.snapshot.wire_for(target.id, self.dialect, &self.envelope).ok_or_else(none)?;
         let to = Destination {
             model: &target.upstream_model,
-            default_max_output: self.planned.max_output.unwrap_or(self.snapshot.config.default_max_output),
-            max_output: self.planned.max_output,
+            default_max_output: limit,
+            max_output: Some(limit),
             quirks: &wire.quirks,
         };
         let encoded = wire.egress.transcode().encode_request(request, &to);
@@ -173,7 +204,7 @@ impl Shadow {
         let load = Load {
             asked: None,
             input: self.envelope.prompt_bytes as u64 / 4,
-            output: self.planned.max_output,
+            output: Some(limit),
             choices: 1,
             own: None,
         };
@@ -200,10 +231,14 @@ impl Shadow {
         Ok(())
     }
 
-    async fn local(&self, target: &Target, request: &ChatRequest) -> Result<(ChatResponse, Option<Usage>), Failure> {
+    async fn local(
+        &self,
+        target: &Target,
+        request: &ChatRequest,
+        limit: u64,
+    ) -> Result<(ChatResponse, Option<Usage>), Failure> {
         let none = || Failure::new(FailureKind::Worker, "the local model is not loaded");
         let model = self.snapshot.local(target.id).ok_or_else(none)?;
-        let limit = self.planned.max_output.unwrap_or(self.snapshot.config.default_max_output);
         let told = dialect::native::told(request);
         let (request, loss) = told.map_err(|error| Failure::new(FailureKind::Rejected, error.code_str()))?;
         self.bearable(&loss)?;
@@ -237,5 +272,7 @@ fn free(failure: &Failure) -> bool {
     }
 }
 
+/// A run without a limit of its client's is given room for at least so many times what is expected of it.
+const ROOM: u64 = 4;
 /// Most shadow runs at once.
 pub(super) const AT_ONCE: usize = 8;

@@ -15,6 +15,8 @@ pub(super) struct Shown {
     pub basis: Basis,
     /// Requests in flight there when it began.
     pub before: u32,
+    /// Answers that were asked for.
+    pub choices: u32,
     /// The label of the key it was made with.
     pub key: Option<Arc<str>>,
 }
@@ -22,18 +24,24 @@ pub(super) struct Shown {
 impl Shown {
     /// What it teaches of the target's speed, now that it is over.
     pub(super) fn sample(&self, target: &Target) -> Sample {
-        let tokens = u32::try_from(self.usage.output_tokens()).unwrap_or(u32::MAX);
-        let later = tokens.checked_sub(1).filter(|later| *later > 0);
-        // The first token of a whole answer nobody saw: its time is what is left after the wait that is usual there.
-        let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
-        let writing = self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft));
+        // Several answers are written side by side.
+        let tokens = self.usage.output_tokens() / u64::from(self.choices.max(1));
         Sample {
             // Where the first token was seen, it has been told.
             ttft: None,
-            per_token: later.map(|later| writing / later),
+            per_token: self.per_token(tokens, target),
             input_tokens: self.usage.input_tokens(),
             in_flight: self.ttft.is_none().then_some(self.before),
             took: Some(self.took),
+            look: None,
         }
+    }
+
+    /// The mean time of each token after the first of an answer of so many; none = there are none.
+    pub(super) fn per_token(&self, tokens: u64, target: &Target) -> Option<Duration> {
+        let later = u32::try_from(tokens).unwrap_or(u32::MAX).checked_sub(1).filter(|later| *later > 0)?;
+        // The first token of a whole answer nobody saw: its time is what is left after the wait that is usual there.
+        let unseen = || self.took.saturating_sub(Duration::from_millis(target.prior.ttft_ms.into()).min(self.took / 2));
+        Some(self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft)) / later)
     }
 }

@@ -81,6 +81,7 @@ mod tests {
             input_tokens: 10,
             in_flight: Some(0),
             took: None,
+            look: None,
         };
         let usage = Usage::ZERO.with(Bucket::Input, 10).with(Bucket::Output, 900);
         for _ in 0..50 {

@@ -77,6 +77,7 @@ impl TargetHealth {
             state: worst.map_or(Health::Up, |(until, rest)| Health::Down { until: Some(until), rest }),
             ttft_ms: speed.ttft_ms,
             ttft_p95_ms: speed.ttft_p95_ms,
+            p95_old: speed.p95_old,
             tpot_us: speed.tpot_us,
             usual: speed.usual,
             in_flight,
@@ -152,9 +153,16 @@ impl TargetHealth {
         }
     }
 
-    /// An attempt was given up before its answer began: it would have taken so long at least.
-    pub fn outlasted(&self, now: UnixMillis, waited: Duration, input_tokens: u64) {
-        lock(&self.latency).outlasted(waited, input_tokens, now);
+    /// An attempt was given up before its answer began: it would have taken so long at least. `prior`: until one is expected
+    /// to begin, where nothing is known.
+    pub fn outlasted(&self, now: UnixMillis, (waited, prior): (Duration, Duration), input_tokens: u64) {
+        lock(&self.latency).outlasted((waited, prior), input_tokens, now);
+        self.said_nothing(now);
+    }
+
+    /// A whole answer was given up before it came: each token would have taken so long at least.
+    pub fn outlasted_whole(&self, now: UnixMillis, per_token: (Duration, Duration), waited: Duration) {
+        lock(&self.latency).outlasted_whole(per_token, waited, now);
         self.said_nothing(now);
     }
 

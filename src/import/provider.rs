@@ -81,7 +81,7 @@ impl Key {
         Self { env: env.to_owned(), secret_env: None, session_env: None, grant: None, weight: 1, rpm: None, tpm: None }
     }
 
-    fn table(&self) -> Value {
+    pub(super) fn table(&self) -> Value {
         let mut table = Table::new();
         table.insert("env".into(), self.env.as_str().into());
         let more = [("secret_env", &self.secret_env), ("session_env", &self.session_env)];

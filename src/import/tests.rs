@@ -130,14 +130,62 @@ fn timeouts_of_some_deployments_do_not_shorten_those_of_the_others() {
 
 #[test]
 fn a_wildcard_with_the_key_that_is_taken_anyway_is_always_so() {
-    for (key, always) in [("os.environ/OPENAI_API_KEY", true), ("os.environ/OTHER_KEY", false), ("sk-1", false)] {
-        let source = format!(
-            "model_list:\n- {{model_name: 'openai/*', litellm_params: {{model: 'openai/*', api_key: {key}}}}}\n"
-        );
-        let notes = litellm(&source).unwrap().notes;
-        let kind = if always { Kind::AlwaysSo } else { Kind::LeftOut };
-        assert!(notes.iter().any(|note| note.kind == kind && note.place == "model_list[0]"), "{key}: {notes:?}");
+    let source = |more: &str| {
+        format!("model_list:\n- {{model_name: 'openai/*', litellm_params: {{model: 'openai/*', rpm: 9{more}}}}}\n")
+    };
+    for more in ["", ", api_key: os.environ/OPENAI_API_KEY"] {
+        let imported = litellm(&source(more)).unwrap();
+        let said = |kind, place: &str| imported.notes.iter().any(|note| note.kind == kind && note.place == place);
+        assert!(said(Kind::AlwaysSo, "model_list[0]") && imported.files.is_empty(), "{more}: {imported:?}");
+        assert!(said(Kind::LeftOut, "model_list[0].litellm_params.rpm"), "{more}: {imported:?}");
     }
+    for more in [", api_base: 'https://x.example/v1'", ", api_key: none"] {
+        let imported = litellm(&source(more)).unwrap();
+        let left =
+            imported.notes.iter().any(|note| note.kind == Kind::LeftOut && note.why.contains("list them by name"));
+        assert!(left && imported.files.is_empty(), "{more}: {imported:?}");
+    }
+}
+
+#[test]
+fn a_wildcard_of_everything_is_always_so_without_a_key() {
+    for (more, kind) in [("", Kind::AlwaysSo), (", api_key: os.environ/ONE", Kind::LeftOut)] {
+        let source = format!("model_list:\n- {{model_name: '*', litellm_params: {{model: '*'{more}}}}}\n");
+        let notes = litellm(&source).unwrap().notes;
+        assert!(notes.iter().any(|note| note.kind == kind && note.place == "model_list[0]"), "{more}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_wildcard_with_another_key_is_the_provider_s_file_with_that_key() {
+    let entry = |provider: &str, key: &str| {
+        format!("- {{model_name: '{provider}/*', litellm_params: {{model: '{provider}/*', api_key: {key}}}}}\n")
+    };
+    for provider in ["openai", "anthropic", "deepseek", "mistral", "groq", "gemini"] {
+        let imported = litellm(&format!("model_list:\n{}", entry(provider, "os.environ/OTHER_KEY"))).unwrap();
+        let [(name, text)] = imported.files.as_slice() else { panic!("{imported:?}") };
+        assert_eq!(*name, format!("providers/{provider}.toml"));
+        let mut made: toml::Table = text.parse().unwrap();
+        let shipped = crate::catalogue::embedded().into_iter().find(|file| name.ends_with(&*file.name)).unwrap();
+        let mut shipped: toml::Table = shipped.text.parse().unwrap();
+        assert_eq!(made.remove("keys").unwrap().to_string(), "[{ env = \"OTHER_KEY\" }]");
+        shipped.remove("keys");
+        assert_eq!(made, shipped, "all else is as it was");
+        assert!(imported.notes.iter().any(|n| n.kind == Kind::Differs && n.place == "model_list[0]"), "{imported:?}");
+    }
+    let both = entry("openai", "sk-secret") + &entry("openai", "os.environ/OPENAI_API_KEY");
+    let imported = litellm(&format!("model_list:\n{both}")).unwrap();
+    let keys = "keys = [{ env = \"OPENAI_IMPORTED_KEY_1\" }, { env = \"OPENAI_API_KEY\" }]";
+    assert!(imported.files[0].1.contains(keys), "{}", imported.files[0].1);
+    // A provider has one pool of keys: what goes there by the usual one would go by this one too.
+    let plain = "- {model_name: gpt, litellm_params: {model: openai/gpt-4o}}\n";
+    let imported = litellm(&format!("model_list:\n{}{plain}", entry("openai", "os.environ/OTHER_KEY"))).unwrap();
+    assert!(imported.files.iter().all(|(name, _)| name.starts_with("policies/")), "{imported:?}");
+    let left = |n: &&Note| n.kind == Kind::LeftOut && n.why.contains("one pool of keys");
+    assert!(
+        imported.notes.iter().find(left).is_some_and(|n| n.line == 2 && n.place == "model_list[0]"),
+        "{imported:?}"
+    );
 }
 
 #[test]

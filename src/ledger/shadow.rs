@@ -30,19 +30,21 @@ pub struct Reservation {
     pub target: String,
     /// Where that is and under whose law, as is known at that moment.
     pub residency: Arc<Residency>,
-    /// What it is expected to cost.
-    pub expected: Money,
     /// Most that the route's shadow may cost on a day.
     pub per_day: Money,
 }
 
-/// Reserves money for a run. False: it would exceed the day's limit. What has been reserved and has no known cost counts as
-/// reserved, so the limit holds over restarts as well.
+/// Reserves money for a run. `fit` is told what is left of the day's limit and says what to do with it and how much of it that
+/// may cost at most. None: nothing. What has been reserved and has no known cost counts as reserved, so the limit holds over
+/// restarts as well.
 ///
 /// # Errors
 /// The database can't be written.
-pub fn reserve(store: &Store, wish: &Reservation) -> Result<bool, StoreError> {
-    let Ok(expected) = i64::try_from(wish.expected.pico()) else { return Ok(false) };
+pub fn reserve<T>(
+    store: &Store,
+    wish: &Reservation,
+    fit: impl FnOnce(Money) -> Option<(T, Money)>,
+) -> Result<Option<T>, StoreError> {
     let mut connection = store.connect()?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let day = wish.at.0.div_euclid(DAY_MS);
@@ -52,9 +54,9 @@ pub fn reserve(store: &Store, wish: &Reservation) -> Result<bool, StoreError> {
         params![day, wish.policy, wish.route],
         |row| row.get(0),
     )?;
-    if i128::from(used) + i128::from(expected) > wish.per_day.pico() {
-        return Ok(false);
-    }
+    let left = wish.per_day.checked_sub(Money::from_pico(i128::from(used))).unwrap_or(Money::ZERO);
+    let Some((what, worst)) = fit(left).filter(|(_, worst)| *worst <= left) else { return Ok(None) };
+    let Ok(worst) = i64::try_from(worst.pico()) else { return Ok(None) };
     let id = wish.request.0.to_be_bytes();
     let made = transaction.execute(
         "INSERT OR IGNORE INTO shadow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -65,13 +67,13 @@ pub fn reserve(store: &Store, wish: &Reservation) -> Result<bool, StoreError> {
             wish.policy,
             wish.route,
             wish.target,
-            expected,
+            worst,
             rows::processing(&wish.residency.processing),
             rows::country(wish.residency.operator)
         ],
     )?;
     transaction.commit()?;
-    Ok(made == 1)
+    Ok((made == 1).then_some(what))
 }
 
 /// What came of a run. Of the texts only whether they agree.

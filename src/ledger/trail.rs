@@ -121,6 +121,9 @@ pub struct Seen<S = String> {
     /// Within so many milliseconds the first token came in 95 of 100 cases.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub ttft_p95_ms: Option<u32>,
+    /// Whether that might have been over.
+    #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
+    pub p95_old: bool,
     /// Milliseconds to the first token.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<u32>,
@@ -129,7 +132,7 @@ pub struct Seen<S = String> {
     pub tpot_us: Option<u32>,
     /// How fast it usually was, where it may be so again: milliseconds to the first token, microseconds per output token.
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
-    pub usual: Option<(u32, u32)>,
+    pub usual: Option<(Option<u32>, u32)>,
     /// Requests in flight.
     #[serde(rename = "n", default)]
     pub in_flight: u32,
@@ -226,6 +229,7 @@ impl Trail {
                 target: self.name(*id),
                 own_rest: matches!(signal.state, Health::Down { rest: Rest::Breaker, .. }),
                 ttft_p95_ms: signal.ttft_p95_ms,
+                p95_old: signal.p95_old,
                 down,
                 until: until.map(|at| at.0),
                 ttft_ms: signal.ttft_ms,

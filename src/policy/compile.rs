@@ -1,5 +1,6 @@
 //! From the text of a policy file to a [`Policy`], or to all its problems.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::raw::{RawAttempts, RawBaseline, RawHedge, RawMatch, RawRequire, RawRo
 use super::reach::{self, Reach};
 use super::require::{self, Complaint};
 use super::{
-    Baseline, Hedge, HedgeAfter, Lossy, Market, Names, Pick, Policy, Requirement, Route, Shadow, select, shadow, text,
+    Baseline, Hedge, HedgeAfter, Lossy, Market, Names, Pattern, Pick, Policy, Requirement, Route, Shadow, select,
+    shadow, text,
 };
 use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::problem::Problem;
@@ -331,12 +333,17 @@ impl Compiler<'_> {
         if self.market.providers().contains(&provider) {
             let bare = model.rsplit_once('@').map_or(model, |(m, _)| m);
             let same = || targets.iter().filter(|t| *t.provider == *provider);
-            return if same().any(|t| *t.model == *bare) {
-                let endpoints: Vec<&str> = same().filter(|t| *t.model == *bare).map(|t| &*t.endpoint).collect();
-                Some(format!("its endpoints are {}", endpoints.join(", ")))
-            } else {
-                text::did_you_mean(bare, same().map(|t| &*t.model)).or_else(|| select::nearest_target(targets, written))
-            };
+            let anywhere = Pattern::parse(&format!("{provider}/{bare}")).ok();
+            let endpoints: BTreeSet<&str> =
+                same().filter(|t| anywhere.as_ref().is_some_and(|p| p.matches(t))).map(|t| &*t.endpoint).collect();
+            if !endpoints.is_empty() {
+                let (all, endpoints) = (endpoints.len(), endpoints.into_iter().collect::<Vec<_>>().join(", "));
+                return Some(format!("its endpoint{} {endpoints}", if all == 1 { " is" } else { "s are" }));
+            }
+            let begins = || same().map(|t| &*t.model).filter(|id| id.starts_with(bare)).min_by_key(|id| id.len());
+            return text::did_you_mean(bare, same().map(|t| &*t.model))
+                .or_else(|| select::nearest_target(targets, written))
+                .or_else(|| begins().map(|id| format!("did you mean `{id}`?")));
         }
         text::did_you_mean(provider, self.market.providers())
     }
@@ -405,7 +412,9 @@ impl Compiler<'_> {
         let read = match raw.get_ref().as_str() {
             "refuse" => Ok(Lossy::Refuse),
             "allow" => Ok(Lossy::Allow),
-            other => Err((format!("`{other}` is not one of refuse, allow"), None)),
+            other => {
+                Err((format!("`{other}` is not one of refuse, allow"), text::did_you_mean(other, ["refuse", "allow"])))
+            }
         };
         self.notes.keep(raw.span(), path, read).unwrap_or_default()
     }
@@ -447,6 +456,12 @@ impl Compiler<'_> {
     fn hedge(&mut self, raw: &RawHedge, path: &str) -> Option<Hedge> {
         let after = match raw.after.get_ref().as_str() {
             "p95" => Some(HedgeAfter::P95),
+            other if other.starts_with('p') => {
+                let message =
+                    (format!("`{other}` is neither a duration nor `p95`, the one share that is measured"), None);
+                self.notes.problem(raw.after.span(), &format!("{path}.after"), message);
+                None
+            }
             _ => self.notes.duration(Some(&raw.after), &format!("{path}.after")).map(HedgeAfter::Fixed),
         };
         let max_extra_cost = self.notes.money(Some(&raw.max_extra_cost), &format!("{path}.max_extra_cost"));

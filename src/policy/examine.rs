@@ -35,13 +35,8 @@ impl Examiner<'_> {
         let target = market.targets().get(pick.target.index()).ok_or(Reason::NotConfigured)?;
         in_service(target, ask.at)?;
         self.requirement.check(target, market, ask.at)?;
-        let max_output = self.output_limit(target);
-        let expected = (ask.expect)(self.route, target);
-        let each = u64::from(expected.output_tokens.unwrap_or(target.prior.output_tokens));
-        let each = each.min(max_output.unwrap_or(u64::MAX));
-        let expected_output = each.saturating_mul(u64::from(ask.choices.max(1)));
-        let input = per_million(ask.input_tokens, expected.input_ppm);
-        let expected_input = (input, per_million(input, expected.cached_ppm).min(input));
+        let max_output = output_limit(target, ask, self.default_output);
+        let (expected_input, each, expected_output) = expected_tokens(target, ask, self.route, max_output);
         let expected_cost = expected_cost(
             market,
             (target, target.served(ask.service, ask.dialect)),
@@ -54,7 +49,7 @@ impl Examiner<'_> {
             return Err(Reason::NotConfigured);
         }
         self.can_carry(target)?;
-        self.requirement.check_speed(signal)?;
+        let look = self.requirement.check_speed(signal)?;
         if let Health::Down { until, rest } = signal.state
             && until.is_none_or(|until| until > ask.at)
         {
@@ -68,7 +63,9 @@ impl Examiner<'_> {
             alone.saturating_mul(u64::from(signal.crowd_permille.max(1_000))) / 1_000
         };
         let latency_ms = waits(ttft, tpot);
-        let usual = signal.usual.map(|usual| waits(usual.ttft_ms, usual.tpot_us));
+        let usual = signal.usual.map(|usual| waits(usual.ttft_ms.unwrap_or(target.prior.ttft_ms), usual.tpot_us));
+        // The time per token of whole answers has all of it.
+        let measured = signal.tpot_us.is_some() && (signal.ttft_ms.is_some() || !ask.stream);
         Ok(Candidate {
             target: pick.target,
             position: pick.position,
@@ -77,22 +74,14 @@ impl Examiner<'_> {
             expected_input,
             max_output,
             latency_ms,
-            measured: signal.ttft_ms.is_some() && signal.tpot_us.is_some(),
+            measured: measured && !look,
+            look,
             ttft_ms: signal.ttft_ms,
             ttft_p95_ms: signal.ttft_p95_ms,
             in_flight: signal.in_flight,
             score: self.score(pick, expected_cost, latency_ms),
             hope: usual.and_then(|usual| self.score(pick, expected_cost, usual)),
             sealed: Sealed,
-        })
-    }
-
-    /// The client's limit is its own; the route's default is ours and gives way to what the model can do.
-    fn output_limit(&self, target: &Target) -> Option<u64> {
-        self.ask.max_output.or_else(|| {
-            let room = target.context.map(|context| context.saturating_sub(self.ask.input_tokens));
-            let limits = [self.default_output, target.max_output, room];
-            limits.into_iter().flatten().min()
         })
     }
 
@@ -163,6 +152,30 @@ fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
     // Dividing as small numbers, which nearly all are, costs a tenth.
     let waiting = u64::try_from(waiting).map_or_else(|_| waiting / 1_000, |small| i128::from(small / 1_000));
     cost.pico().saturating_add(waiting)
+}
+
+/// The output limit per answer. The client's is its own; the route's default is ours and gives way to what the model can do.
+pub(super) fn output_limit(target: &Target, ask: &Ask<'_>, default: Option<u64>) -> Option<u64> {
+    ask.max_output.or_else(|| {
+        let room = target.context.map(|context| context.saturating_sub(ask.input_tokens));
+        [default, target.max_output, room].into_iter().flatten().min()
+    })
+}
+
+/// Tokens that are expected at a target: of the prompt with how many of them come from its cache, of each answer, and of all
+/// answers.
+pub(super) fn expected_tokens(
+    target: &Target,
+    ask: &Ask<'_>,
+    route: &str,
+    max_output: Option<u64>,
+) -> ((u64, u64), u64, u64) {
+    let expected = (ask.expect)(route, target);
+    let each = u64::from(expected.output_tokens.unwrap_or(target.prior.output_tokens));
+    let each = each.min(max_output.unwrap_or(u64::MAX));
+    let input = per_million(ask.input_tokens, expected.input_ppm);
+    let cached = per_million(input, expected.cached_ppm).min(input);
+    ((input, cached), each, each.saturating_mul(u64::from(ask.choices.max(1))))
 }
 
 /// What so many tokens are expected to cost, in USD; none = not known.

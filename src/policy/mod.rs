@@ -57,7 +57,7 @@ pub use reason::{Reason, Rejection, Stage};
 pub use require::{Requirement, RequirementError, Tier, TrainingSet};
 pub use reserve::PATIENCE_MS;
 pub use select::{Names, Selected};
-pub use shadow::{Shadow, Shadowed};
+pub use shadow::{Shadow, Shadowed, Worst};
 pub use split::{Canary, Share, Split, Sticky};
 pub use zones::{Countries, ZONES, Zone};
 

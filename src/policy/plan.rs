@@ -139,6 +139,8 @@ pub struct Candidate {
     pub latency_ms: u64,
     /// Whether `latency_ms` rests on measurement alone.
     pub measured: bool,
+    /// Whether it was too slow for the requirement when it was last seen, and this request is to see whether it still is.
+    pub look: bool,
     /// Milliseconds to the first token, where measured.
     pub ttft_ms: Option<u32>,
     /// Within so many milliseconds the first token comes in 95 of 100 cases, where measured.

@@ -73,25 +73,26 @@ impl Compiler<'_> {
             let message = "`order` and `second_is_worth` exclude each other".to_owned();
             self.notes.problem(order.span(), &format!("{path}.order"), (message, None));
         }
-        if let Some(order) = &raw.order {
-            let read = match order.get_ref().as_str() {
-                "listed" => Ok(Preference::Listed),
-                "weighted" => Ok(Preference::Weighted),
-                other => {
-                    Err((format!("there is no order `{other}`"), text::did_you_mean(other, ["listed", "weighted"])))
-                }
-            };
-            return self.notes.keep(order.span(), &format!("{path}.order"), read).unwrap_or(Preference::Listed);
-        }
-        let Some(worth) = &raw.second_is_worth else { return CHEAPEST };
-        match worth.get_ref().as_str() {
+        let second = raw.second_is_worth.as_ref().map(|worth| match worth.get_ref().as_str() {
             "0" => CHEAPEST,
             "inf" => Preference::Fastest,
             _ => self
                 .notes
                 .money(Some(worth), &format!("{path}.second_is_worth"))
                 .map_or(CHEAPEST, |second| Preference::Exchange { second }),
+        });
+        if let Some(order) = &raw.order {
+            let read = match order.get_ref().as_str() {
+                "listed" => Ok(Preference::Listed),
+                "weighted" => Ok(Preference::Weighted),
+                other => {
+                    let hint = text::did_you_mean(other, ["listed", "weighted"]);
+                    Err((format!("there is no order `{other}`; there are listed and weighted"), hint))
+                }
+            };
+            return self.notes.keep(order.span(), &format!("{path}.order"), read).unwrap_or(Preference::Listed);
         }
+        second.unwrap_or(CHEAPEST)
     }
 
     /// `weights` and `sticky`: there with `order = "weighted"` and only there.

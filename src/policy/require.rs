@@ -19,7 +19,7 @@ use crate::domain::target::{Country, Fact, Guarantee, Residency, Signal, Target,
 pub struct Requirement {
     /// Every country where bytes are processed must be one of these.
     pub processing: Option<Countries>,
-    /// The jurisdiction of the operating company must be one of these.
+    /// The jurisdiction of the operating company must be one of these. This machine is nobody else's: it passes.
     pub operator: Option<Countries>,
     /// The jurisdiction of its ultimate parent must be one of these. Written `operator` alone sets both.
     pub parent: Option<Countries>,
@@ -191,15 +191,21 @@ impl Requirement {
         Ok(())
     }
 
-    /// Whether a target is fast enough, by what was measured of it.
+    /// Whether a target is fast enough, by what was measured of it. True: it was not when it was last seen, which is so long
+    /// ago that it is not known any more; where that may be, one request at a time looks at it.
     ///
     /// # Errors
     /// The reason.
-    pub fn check_speed(&self, signal: &Signal) -> Result<(), Reason> {
+    pub fn check_speed(&self, signal: &Signal) -> Result<bool, Reason> {
         match (signal.ttft_p95_ms, self.ttft_p95_ms) {
             (None, _) if self.measured_only => Err(Reason::Unmeasured),
-            (Some(p95_ms), Some(limit_ms)) if p95_ms > limit_ms => Err(Reason::Slow { p95_ms, limit_ms }),
-            _ => Ok(()),
+            (Some(p95_ms), Some(limit_ms)) if p95_ms > limit_ms => {
+                if signal.p95_old && !self.measured_only {
+                    return Ok(true);
+                }
+                Err(Reason::Slow { p95_ms, limit_ms })
+            }
+            _ => Ok(false),
         }
     }
 
@@ -252,7 +258,8 @@ impl Requirement {
                 Fact::Known(_) | Fact::Unknown => return Err(Reason::ProcessingUnknown),
             }
         }
-        let inside = |allowed: Countries| move |c: &Country| allowed.has(*c);
+        // What runs on this machine nobody else operates: whether it may be used is a matter of where bytes are processed.
+        let inside = |allowed: Countries| move |c: &Country| allowed.has(*c) || *c == Country::LOCAL;
         demand(self.operator.map(inside), &facts.operator, stale).map_err(Reason::Operator)?;
         demand(self.parent.map(inside), &facts.parent, stale).map_err(Reason::Parent)?;
         demand(self.retention_days.map(|most| move |d: &u32| *d <= most), &facts.retention_days, stale)

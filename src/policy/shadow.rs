@@ -1,12 +1,14 @@
 //! Shadow runs: a sample of a route's requests also goes to another target, whose answers nobody gets and which are
 //! compared. What may be sent there is decided like everything else: by the requirements of the very request.
 
+use super::examine::{expected_cost, expected_tokens, output_limit};
 use super::premium::carries;
 use super::raw::RawShadow;
-use super::{Ask, Decision, Dice, Market, Requirement};
+use super::{Ask, Decision, Dice, Market};
 use crate::domain::id::TargetId;
 use crate::domain::money::Money;
-use crate::domain::target::{Health, Signal, Target};
+use crate::domain::price::ServiceTier;
+use crate::domain::target::{Capabilities, Capability, Health, Signal, Target, UnixMillis};
 use crate::domain::usage::{Bucket, Usage};
 
 /// The shadow of a route.
@@ -27,7 +29,9 @@ pub struct Shadowed {
     pub target: TargetId,
     /// What it is expected to cost there.
     pub expected_cost: Money,
-    /// The output limit, per answer.
+    /// Output tokens that are expected of each answer.
+    pub expected_output: u64,
+    /// The output limit per answer: the client's, else what the model and its context have room for; none = not known.
     pub max_output: Option<u64>,
     /// Most that the route's shadow may cost on a day.
     pub per_day: Money,
@@ -44,7 +48,7 @@ impl Shadow {
         signals: &dyn Fn(TargetId) -> Signal,
         dice: Dice,
     ) -> Option<Shadowed> {
-        let first = decision.admitted.first().filter(|first| first.target != self.target)?;
+        decision.admitted.first().filter(|first| first.target != self.target)?;
         if !drawn(dice, self.sample_ppm) {
             return None;
         }
@@ -54,25 +58,100 @@ impl Shadow {
         if !serves || !fits || !matches!(signals(self.target).state, Health::Up) {
             return None;
         }
-        let max_output = ask.max_output.or(first.max_output).or(target.max_output);
-        let expected_cost = cost(&decision.requirement, market, target, ask, max_output)?;
-        Some(Shadowed { target: self.target, expected_cost, max_output, per_day: self.per_day })
+        let max_output = output_limit(target, ask, decision.max_output);
+        let (expected_input, each, output) = expected_tokens(target, ask, &decision.route, max_output);
+        let service = target.served(ask.service, ask.dialect);
+        let expected_cost = expected_cost(market, (target, service), expected_input, output, ask.at)?;
+        decision.requirement.check_cost(Some(expected_cost)).ok()?;
+        Some(Shadowed { target: self.target, expected_cost, expected_output: each, max_output, per_day: self.per_day })
     }
 }
 
-/// What the request is expected to cost there; none = not known, or more than the request may.
-fn cost(
-    requirement: &Requirement,
-    market: &dyn Market,
-    target: &Target,
-    ask: &Ask<'_>,
-    max_output: Option<u64>,
-) -> Option<Money> {
-    let each = u64::from(target.prior.output_tokens).min(max_output.unwrap_or(u64::MAX));
-    let output = each.saturating_mul(u64::from(ask.choices.max(1)));
-    let usage = Usage::ZERO.with(Bucket::Input, ask.input_tokens).with(Bucket::Output, output);
-    let expected = market.price_in(target.served(ask.service, ask.dialect), target, &usage, ask.at)?;
-    requirement.max_cost.is_none_or(|limit| expected <= limit).then_some(expected)
+/// What a run can cost at most: what is reserved for it.
+pub struct Worst<'a> {
+    market: &'a dyn Market,
+    target: &'a Target,
+    services: [ServiceTier; 2],
+    input: u64,
+    choices: u64,
+    audio: bool,
+    at: [UnixMillis; 2],
+}
+
+/// Tokens of prompt that a provider may add by itself: how tools are to be called, marks of turns.
+const ADDED: u64 = 1_000;
+
+impl<'a> Worst<'a> {
+    /// Of a request with so many bytes that is answered between two moments. None: nobody can say.
+    ///
+    /// No token of text is shorter than a byte. How many tokens an image, sound or document is, only the provider knows: the
+    /// whole context then.
+    #[must_use]
+    pub fn of(
+        decision: &Decision,
+        market: &'a dyn Market,
+        (bytes, needs, choices): (usize, Capabilities, u32),
+        at: [UnixMillis; 2],
+    ) -> Option<Self> {
+        let target = market.targets().get(decision.shadow?.target.index())?;
+        let media = [Capability::Image, Capability::Audio, Capability::File].into_iter().any(|media| needs.has(media));
+        let text = u64::try_from(bytes).ok()?.saturating_add(ADDED);
+        let input = if media { target.context? } else { text.min(target.context.unwrap_or(u64::MAX)) };
+        Some(Self {
+            market,
+            target,
+            // Where the tier that is asked for has no room, some give what everybody gets.
+            services: [target.served(decision.service, decision.client), ServiceTier::Standard],
+            input,
+            choices: choices.max(1).into(),
+            audio: needs.has(Capability::Audio),
+            at,
+        })
+    }
+
+    /// With so many output tokens per answer; none = a price is not known.
+    #[must_use]
+    pub fn cost(&self, each: u64) -> Option<Money> {
+        const PROMPT: [Bucket; 4] = [Bucket::Input, Bucket::CacheRead, Bucket::CacheWrite, Bucket::CacheWrite1h];
+        const ANSWER: [Bucket; 2] = [Bucket::Output, Bucket::Reasoning];
+        let output = each.checked_mul(self.choices)?;
+        let dearest = |input: &[Bucket], answer: &[Bucket]| {
+            let pairs = input.iter().flat_map(|read| answer.iter().map(move |write| (*read, *write)));
+            let usages = pairs.map(|(read, write)| Usage::ZERO.with(read, self.input).with(write, output));
+            let prices = usages.flat_map(|usage| {
+                let moments = self.services.into_iter().flat_map(|service| self.at.map(|at| (service, at)));
+                moments.map(move |(service, at)| self.market.price_in(service, self.target, &usage, at))
+            });
+            prices.collect::<Vec<_>>()
+        };
+        let known = dearest(&PROMPT, &ANSWER).into_iter().collect::<Option<Vec<_>>>()?.into_iter().max();
+        // What has no price of its own for sound tells none.
+        let sound =
+            self.audio.then(|| dearest(&[Bucket::Input, Bucket::InputAudio], &[Bucket::Output, Bucket::OutputAudio]));
+        known.max(sound.and_then(|prices| prices.into_iter().flatten().max()))
+    }
+
+    /// What a run is given that may cost so much: its output limit, and what it costs with it at most. None: too little is
+    /// left. A limit that the client set is kept, since a shorter answer would be another one. Where the client set none
+    /// the run gets what the money pays for, if that is several times what is expected: else it would mostly be cut short,
+    /// which compares with nothing.
+    #[must_use]
+    pub fn within(&self, left: Money, limit: u64, least: u64) -> Option<(u64, Money)> {
+        let fits = |each: u64| self.cost(each).filter(|cost| *cost <= left);
+        if let Some(cost) = fits(limit) {
+            return Some((limit, cost));
+        }
+        let (mut low, mut high) = (least.min(limit), limit);
+        let mut found = fits(low)?;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match fits(middle) {
+                Some(cost) => (low, found) = (middle, cost),
+                None => high = middle,
+            }
+        }
+        Some((low, found))
+    }
 }
 
 /// Whether a request is in the sample. Zero is no throw: nothing is drawn then.

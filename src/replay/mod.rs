@@ -231,6 +231,7 @@ fn signal(seen: &Seen) -> Signal {
     }
     signal.ttft_ms = seen.ttft_ms;
     signal.ttft_p95_ms = seen.ttft_p95_ms;
+    signal.p95_old = seen.p95_old;
     signal.tpot_us = seen.tpot_us;
     signal.usual = seen.usual.map(|(ttft_ms, tpot_us)| Usual { ttft_ms, tpot_us });
     signal.in_flight = seen.in_flight;

@@ -1,6 +1,6 @@
 //! Backtests and advice for people and programs. Money is text everywhere; what a figure rests on stands below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -209,6 +209,11 @@ pub fn advice_text(routes: &BTreeMap<String, Advice>) -> String {
         }
         if advice.moves.is_empty() {
             let _ = writeln!(out, "  nothing admitted was cheaper");
+        }
+        let told = |name: &str| advice.moves.keys().any(|(from, to)| from == name || to == name);
+        let others: BTreeSet<&str> = advice.feedback.keys().map(|(name, _)| name.as_str()).collect();
+        for name in others.into_iter().filter(|name| !told(name)) {
+            feedback(&mut out, advice, name);
         }
         for ((primary, shadow), runs) in &advice.shadow {
             shadows(&mut out, primary, shadow, runs);

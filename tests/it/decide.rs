@@ -263,6 +263,72 @@ async fn a_target_that_is_always_overtaken_does_not_stay_the_first_one() {
 }
 
 #[tokio::test]
+async fn a_target_whose_whole_answers_nobody_waits_for_does_not_stay_the_first_one() {
+    let (alpha, beta) = (Upstream::start(vec![vec![Step::Hang]]).await, good("from beta").await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    let weighed = HEDGED.replace("order = \"listed\"", "second_is_worth = \"1 USD\", explore = \"0%\"");
+    gateway.policy(&weighed).await;
+    let asks = |model: &str| hello(model).replacen('{', "{\"max_tokens\":5,", 1);
+    let (to_alpha, to_any) = (asks("alpha/m-1"), asks("auto"));
+    let waits = (0..12).map(|_| tokio::time::timeout(Duration::from_secs(1), gateway.chat(&to_alpha)));
+    assert!(futures_util::future::join_all(waits).await.iter().all(Result::is_err), "clients have had enough");
+    let left = "stellwerk_attempts_total{outcome=\"cancelled\",target=\"alpha/m-1\"} 12";
+    for _ in 0..250 {
+        if gateway.metrics().await.contains(left) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(gateway.metrics().await.contains(left), "{}", gateway.metrics().await);
+    for _ in 0..5 {
+        let got = tokio::time::timeout(Duration::from_secs(5), gateway.chat(&to_any)).await;
+        assert_eq!(got.expect("beta answers at once").header("x-stellwerk-target"), "beta/m-1");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_was_too_slow_comes_back_by_one_request_that_looks() {
+    let mut waits = vec![Step::Wait(Duration::from_millis(700))];
+    waits.extend(streamed("from alpha"));
+    let (alpha, beta) = (Upstream::start(vec![waits]).await, Upstream::start(vec![streamed("from beta")]).await);
+    let mut gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway.policy(&HEDGED.replace("hedge = { after = \"100ms\", max_extra_cost = \"1 USD\" }", "")).await;
+    gateway.app.take().unwrap().shutdown().await;
+    // It was three seconds slow, four minutes and a half ago.
+    let three = ["3000000"; 20].join(",");
+    let ago = |seconds: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        (now.as_secs() - seconds) * 1_000
+    };
+    let remember = |gateway: &Gateway, seconds: u64| {
+        let database = rusqlite::Connection::open(gateway.path("data/stellwerk.db")).unwrap();
+        let known = format!(
+            "{{\"speed\":{{\"base_us\":[{three}],\"per_token_us\":[9000],\"per_kilotoken_us\":0,\"last\":{}}},\"routes\":[]}}",
+            ago(seconds)
+        );
+        let put = "INSERT OR REPLACE INTO measurements (target, at, data) VALUES ('alpha/m-1', ?1, ?2)";
+        database.execute(put, rusqlite::params![ago(0).to_string(), known]).unwrap();
+    };
+    remember(&gateway, 270);
+    let mut gateway = gateway.again().await;
+    let fast = async |gateway: &Gateway| {
+        let got = gateway.chat_with(&hello_stream("auto"), &[("x-stellwerk-require", "ttft_p95=2s")]).await;
+        got.header("x-stellwerk-target").to_owned()
+    };
+    assert_eq!(fast(&gateway).await, "beta/m-1", "it is known to be slow");
+    gateway.app.take().unwrap().shutdown().await;
+    remember(&gateway, 301);
+    let gateway = gateway.again().await;
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fast(&gateway).await
+    };
+    let both = tokio::join!(fast(&gateway), later);
+    assert_eq!(both, ("alpha/m-1".to_owned(), "beta/m-1".to_owned()), "one looks, and meanwhile nobody else");
+    assert_eq!(fast(&gateway).await, "alpha/m-1", "it was fast enough");
+}
+
+#[tokio::test]
 async fn a_route_that_is_not_for_such_requests_is_told_from_a_name_that_is_not_there() {
     let gateway = Gateway::start(None, None, None).await;
     gateway

@@ -136,3 +136,38 @@ async fn the_limit_of_a_day_holds_over_a_restart_and_failures_are_counted() {
     came(&gateway, "failed", 1).await;
     assert_eq!(advice(&gateway)["routes"][0]["shadow"][0]["failed"], 1);
 }
+
+#[tokio::test]
+async fn a_run_is_reserved_at_the_most_that_it_may_cost() {
+    let alpha = Upstream::start(vec![json(200, &completion("hi", 100, 10))]).await;
+    let cut = completion("hi and", 100, 2_400).replace("\"stop\"", "\"length\"");
+    let beta = Upstream::start(vec![json(200, &completion("hi", 100, 20)), json(200, &cut)]).await;
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway.policy(&policy("0.06 USD/day")).await;
+    // 4000 tokens may cost 8 cents, though 500 are expected. A client's limit is not made smaller.
+    let asks = hello("auto").replacen('{', "{\"max_tokens\":4000,", 1);
+    assert_eq!(gateway.chat(&asks).await.status, 200);
+    came(&gateway, "limit", 1).await;
+    assert_eq!(beta.seen().len(), 0);
+    // Without one it gets what the money pays for.
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    came(&gateway, "compared", 1).await;
+    let bound = |number: usize| beta.seen()[number].json()["max_tokens"].as_u64().unwrap();
+    assert!((2_400..2_500).contains(&bound(0)), "{}", beta.seen()[0].body);
+    // One that ends at that limit is compared with nothing, and cost what it cost.
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    came(&gateway, "failed", 1).await;
+    assert!(bound(1) < bound(0), "the first was not for nothing");
+    let shadow = &advice(&gateway)["routes"][0]["shadow"][0];
+    assert_eq!((&shadow["runs"], &shadow["failed"]), (&2.into(), &1.into()), "{shadow}");
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    came(&gateway, "limit", 2).await;
+    assert_eq!(beta.seen().len(), 2, "less than a cent is left");
+    gateway.policy(&policy("5 USD/day")).await;
+    let asks = hello("auto").replacen('{', "{\"web_search_options\":{},", 1);
+    assert_eq!(gateway.chat(&asks).await.status, 200);
+    came(&gateway, "unbounded", 1).await;
+    assert_eq!(gateway.chat(&hello("auto")).await.status, 200);
+    came(&gateway, "compared", 2).await;
+    assert_eq!(bound(2), 4_096, "as much as the model gives, where the day pays for it");
+}

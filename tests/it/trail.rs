@@ -192,13 +192,19 @@ async fn feedback_is_checked_kept_and_the_same_word_twice_is_one() {
         let answer = gateway.admin_post("feedback", &say(rest)).await;
         assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &param.into()), "{rest}: {}", answer.text);
     }
-    assert_eq!(gateway.admin_post("feedback", &say(r#""score":0.5"#)).await.status, 400, "no floats");
+    for (score, status) in [("0.3333333", 400), ("1e-1", 400), ("true", 400), ("0.25", 200)] {
+        let answer = gateway.admin_post("feedback", &say(&format!(r#""label":"tone","score":{score}"#))).await;
+        assert_eq!(answer.status, status, "a number is its digits: {score}: {}", answer.text);
+    }
     let unknown = r#"{"request_id":"req_00000000000000000000000000000001","outcome":"good"}"#;
     let answer = gateway.admin_post("feedback", unknown).await;
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (404, Some("request_not_found")));
     let advice = gateway.cli(&["advise", "--since", "1d", "--json"]);
     let advice: Value = serde_json::from_slice(&advice.stdout).unwrap();
     let words = advice["routes"][0]["feedback"].as_array().unwrap();
+    let text = gateway.cli(&["advise", "--since", "1d"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("nothing admitted was cheaper\n    feedback on alpha/m-1: 0 of 1 good"), "{text}");
     let seen: Vec<_> =
         words.iter().map(|w| (w["label"].as_str().unwrap(), w["good"].as_u64(), w["all"].as_u64())).collect();
     assert_eq!(seen, [("", Some(0), Some(1)), ("tone", Some(0), Some(1))], "{advice}");
@@ -253,6 +259,9 @@ async fn a_running_gateway_says_which_policies_there_are_and_what_the_plan_of_on
     let told = got.json()["error"]["message"].as_str().unwrap().to_owned();
     assert_eq!(told, "there is no policy `nope`; there are default, eu-only");
     let got = ask(r#"{"model": "auto", "input_tokens": 10}"#).await;
+    assert_eq!(got.json()["admitted"][0]["target"], "alpha/m-1", "{}", got.text);
+    assert_eq!(got.header("content-type"), "application/json");
+    let got = ask(r#"{"model": "auto", "input_tokens": 10, "json": false}"#).await;
     for line in [
         "canary gamma/m-1: tried first by 20 % of the requests\n",
         "shadow beta/m-1: 2.5 % of the conversations as well, for at most 5.00 USD a day; never now, since: processes in US",
@@ -260,6 +269,6 @@ async fn a_running_gateway_says_which_policies_there_are_and_what_the_plan_of_on
     ] {
         assert!(got.text.contains(line), "{line}\n{}", got.text);
     }
-    let got = ask(r#"{"model": "alpha/m-1", "input_tokens": 10}"#).await;
+    let got = ask(r#"{"model": "alpha/m-1", "input_tokens": 10, "json": false}"#).await;
     assert!(!got.text.contains("besides"), "{}", got.text);
 }

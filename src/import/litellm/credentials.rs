@@ -14,6 +14,11 @@ const SERVICE: &str = "bedrock";
 /// Words for no key, which servers without keys are given.
 const NO_KEY: [&str; 9] = ["none", "null", "empty", "dummy", "fake", "fake-key", "not-needed", "no-key", "na"];
 
+/// Whether a key says that there is none.
+pub(super) fn is_none(at: &At<'_>) -> bool {
+    at.word().is_none_or(|word| NO_KEY.contains(&word.to_ascii_lowercase().as_str()))
+}
+
 /// Keys that stand in the file, each with the variable that will hold it.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<(String, String)>);
@@ -44,7 +49,7 @@ impl Secrets {
             return;
         };
         match at.word() {
-            Some(word) if NO_KEY.contains(&word.to_ascii_lowercase().as_str()) => {
+            Some(_) if is_none(&at) => {
                 own.auth = Some([("scheme".to_owned(), "none".into())].into_iter().collect());
             }
             Some(_) => {

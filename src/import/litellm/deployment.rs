@@ -8,6 +8,7 @@ use super::super::notes::{Kind, Notes};
 use super::super::policy::slug;
 use super::super::provider::{Key, Own, OwnFile, Provenance, Shipped, host, text};
 use super::facts::{self, Facts};
+use super::wildcard::Wildcards;
 use super::{credentials, reasons, settings};
 
 /// Deployments of one name.
@@ -37,6 +38,14 @@ pub(super) struct Deployed {
     pub operation: Option<&'static str>,
 }
 
+impl Deployed {
+    /// Whether it is a target of the catalogue as it is.
+    fn plain(&self) -> bool {
+        let own = &self.own;
+        self.known && own.url.is_none() && own.keys.is_empty() && own.auth.is_none() && own.headers.is_empty()
+    }
+}
+
 /// What a deployment says of its part of the traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
@@ -58,14 +67,15 @@ pub(super) struct Builder<'a> {
     shipped: &'a Shipped,
     from: &'a Provenance<'a>,
     secrets: credentials::Secrets,
+    wild: Wildcards,
     pub groups: Vec<Group>,
     pub files: Vec<OwnFile>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(names: &'a Names, shipped: &'a Shipped, from: &'a Provenance<'a>) -> Self {
-        let secrets = credentials::Secrets::default();
-        Self { names, shipped, from, secrets, groups: Vec::new(), files: Vec::new() }
+        let (secrets, wild) = (credentials::Secrets::default(), Wildcards::default());
+        Self { names, shipped, from, secrets, wild, groups: Vec::new(), files: Vec::new() }
     }
 
     /// One entry of the list.
@@ -83,6 +93,10 @@ impl<'a> Builder<'a> {
             return notes.add(Kind::LeftOut, at, "the whole entry: it has no `model_name` or no `litellm_params`");
         };
         let Some(found) = self.find(at, group, &mut params, notes) else { return };
+        if found.1.contains('*') || group.contains('*') {
+            let (mut info, also) = (info, (&mut self.secrets, self.shipped));
+            return self.wild.entry((at, group), (found.0, &found.1), (&mut params, info.as_mut()), also, notes);
+        }
         let deployed = self.deployed(at, found, params, info, notes);
         match self.groups.iter_mut().find(|known| known.name == group) {
             Some(known) => known.targets.push(deployed),
@@ -107,6 +121,11 @@ impl<'a> Builder<'a> {
         };
         let (model, provider) = (params.take("model"), params.take("custom_llm_provider"));
         let Some(model) = model.as_ref().and_then(At::word) else { return whole(notes, "it names no model") };
+        if (model, group) == ("*", "*") && params.take("api_key").is_none() && params.take("api_base").is_none() {
+            let why = "models of the catalogue answer as `provider/MODEL`, and as `MODEL` where one provider has it";
+            notes.add(Kind::AlwaysSo, at, why);
+            return None;
+        }
         let names: &'a Names = self.names;
         let split = model.split_once('/').and_then(|(prefix, rest)| Some((names.of_prefix(prefix)?, rest)));
         let given = provider.as_ref().and_then(At::word);
@@ -125,22 +144,7 @@ impl<'a> Builder<'a> {
             return whole(notes, &why);
         };
         if id.contains('*') || group.contains('*') {
-            // The key that is taken anyway is no key of its own.
-            let envs = self.shipped.envs(&kind.provider);
-            let taken = |at: At<'_>| {
-                at.word().and_then(|w| w.strip_prefix(credentials::ENVIRON)).is_some_and(|w| envs.contains(&w))
-            };
-            let own = id == "*" && group == format!("{}/*", kind.provider) && params.take("api_key").is_none_or(taken);
-            if own && params.take("api_base").is_none() {
-                let provider = &kind.provider;
-                let why = format!("models of the catalogue answer as `{provider}/MODEL`; list others by name");
-                notes.add(Kind::AlwaysSo, at, why);
-                return None;
-            }
-            return whole(
-                notes,
-                "a pattern stands for models here that the catalogue does not know: list them by name",
-            );
+            return Some((kind, id.to_owned()));
         }
         let id = id.trim_start_matches("converse/").trim_start_matches("invoke/");
         if !kind.serves(id) {
@@ -242,6 +246,15 @@ impl<'a> Builder<'a> {
         own
     }
 
+    /// Files that stand for those of the catalogue.
+    pub(super) fn replaced(&self, notes: &mut Notes) -> Vec<(String, String)> {
+        let usual = |provider: &str| {
+            let mut all = self.groups.iter().flat_map(|group| &group.targets);
+            all.any(|deployed| deployed.plain() && deployed.own.base == provider)
+        };
+        self.wild.files(&usual, self.shipped, self.from, notes)
+    }
+
     /// Makes the overlay, now that all deployments are known.
     pub(super) fn finish(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
@@ -262,8 +275,7 @@ impl<'a> Builder<'a> {
 
     fn target(&mut self, deployed: &Deployed) -> String {
         let Deployed { own, id, model, place, .. } = deployed;
-        let plain = own.url.is_none() && own.keys.is_empty() && own.auth.is_none() && own.headers.is_empty();
-        if plain && deployed.known {
+        if deployed.plain() {
             let endpoints = self.shipped.endpoints(&own.base);
             let at = endpoints.first().filter(|_| endpoints.len() > 1).and_then(|e| text(e, "name"));
             return at.map_or_else(|| format!("{}/{id}", own.base), |at| format!("{}/{id}@{at}", own.base));

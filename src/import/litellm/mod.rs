@@ -7,6 +7,7 @@ mod facts;
 mod reasons;
 mod routes;
 mod settings;
+mod wildcard;
 
 use super::names::Names;
 use super::node::{At, Fields};
@@ -48,7 +49,7 @@ pub fn import(text: &str, source: &str, today: &str) -> Result<Imported, String>
     let head = format!(
         "# Imported from {source} (LiteLLM). Names of the catalogue (`provider/model`) that no route matches are used directly.\n"
     );
-    let mut files: Vec<(String, String)> = Vec::new();
+    let mut files = builder.replaced(&mut notes);
     for file in &builder.files {
         let path = format!("providers/{}.toml", file.name);
         file.gaps(&shipped, &from, &path, &mut notes);

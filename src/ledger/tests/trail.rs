@@ -31,7 +31,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
     let ask = Ask { needs, ..Ask::of("auto", at) };
     let decision = plan(&policy, &catalogue, &ask, &|_| Signal::COLD, Dice(u64::MAX));
     let first = decision.admitted.first().unwrap().target;
-    let usual = Some(Usual { ttft_ms: 50, tpot_us: 9 });
+    let usual = Some(Usual { ttft_ms: Some(50), tpot_us: 9 });
     let seen = Signal { in_flight: 3, ttft_ms: Some(70), usual, ..Signal::COLD };
     Trail {
         catalogue: Arc::new(catalogue),
@@ -72,7 +72,7 @@ async fn a_decision_comes_back_with_every_candidate() {
     assert!(!row.inexpressible.contains_key("openai-chat"));
     assert_eq!(row.signals.len(), 1, "what is not known is not written");
     assert_eq!((row.signals[0].in_flight, row.signals[0].ttft_ms, row.signals[0].down), (3, Some(70), false));
-    assert_eq!(row.signals[0].usual, Some((50, 9)));
+    assert_eq!(row.signals[0].usual, Some((Some(50), 9)));
     assert_eq!((row.user.as_deref(), row.session, row.service.as_str()), (Some("u-1"), Some(u64::MAX), "standard"));
     assert_eq!(row.home.as_ref(), Some(&row.admitted[0].target));
     assert!(row.premium.is_some() && row.left_out == 0);

@@ -47,7 +47,7 @@ attempts = { max = 0, timeout = { idle = "0s" } }
             "p.toml:9:34: route[0].targets: `famly:x` is not a target",
             "p.toml:9:45: route[0].targets: `family:deepseek-r2` matches no target",
             "p.toml:9:67: route[0].targets: `opnai/*` matches no target (did you mean `openai`?)",
-            "p.toml:9:78: route[0].targets: `openai/o5@us` matches no target (its endpoints are eu)",
+            "p.toml:9:78: route[0].targets: `openai/o5@us` matches no target (its endpoint is eu)",
             "p.toml:10:24: route[0].require.min_tier: there is no tier `frontier`",
             "p.toml:11:1: route[0]: `max_outputs` is not known here (did you mean `max_output`?)",
             "p.toml:14:8: route[1].name: a route's name",
@@ -60,6 +60,20 @@ attempts = { max = 0, timeout = { idle = "0s" } }
         ],
     );
     expect(
+        "[[route]]\nname = \"a\"\nmatch = { model = [\"auto\"] }\ntargets = [\"nebius/*@us\", \"openai/o\"]\nlossy = \"alow\"\n\
+         prefer = { second_is_worth = \"0.002\", order = \"list\" }\n\
+         attempts = { hedge = { after = \"p99\", max_extra_cost = \"1 USD\" } }\n",
+        &[
+            "p.toml:4:12: route[0].targets: `nebius/*@us` matches no target (its endpoint is eu)",
+            "p.toml:4:27: route[0].targets: `openai/o` matches no target (did you mean `o1`?)",
+            "p.toml:5:9: route[0].lossy: `alow` is not one of refuse, allow (did you mean `allow`?)",
+            "p.toml:6:30: route[0].prefer.second_is_worth: `0.002` is not an amount",
+            "p.toml:6:47: route[0].prefer.order: `order` and `second_is_worth` exclude each other",
+            "p.toml:6:47: route[0].prefer.order: there is no order `list`; there are listed and weighted",
+            "p.toml:7:32: route[0].attempts.hedge.after: `p99` is neither a duration nor `p95`",
+        ],
+    );
+    expect(
         "[[route]]\nname = \"a\"\nmatch = { model = [\"auto\"] }\n\
          targets = [\"nebius/DeepSeek-R2\", \"famly:x\", \"family:deepseek-r2\", \"opnai/*\", \"openai/o5@us\"]\n\
          require = { min_tier = \"frontier-reasonin\" }\n",
@@ -68,7 +82,7 @@ attempts = { max = 0, timeout = { idle = "0s" } }
             "`famly:x` is not a target",
             "`family:deepseek-r2` matches no target (did you mean `deepseek-r1`?)",
             "`opnai/*` matches no target (did you mean `openai`?)",
-            "`openai/o5@us` matches no target (its endpoints are eu)",
+            "`openai/o5@us` matches no target (its endpoint is eu)",
             "there is no tier `frontier-reasonin`; the ladder is tiny < small < reasoning < frontier-reasoning (did you",
         ],
     );

@@ -62,7 +62,7 @@ fn the_mission_in_small() {
 fn a_request_and_a_key_can_only_narrow() {
     let (shop, policy) = mission();
     let require = |text| Requirement::parse(text, &shop).unwrap();
-    let (eu, no_training) = (require("processing=EU,local"), require("training=no; operator=EU,local"));
+    let (eu, no_training) = (require("processing=EU,local"), require("training=no; operator=EU"));
     let mut it = ask("auto");
     it.principal.require = &eu;
     assert_eq!(names(&shop, &decide(&shop, &policy, &it)), ["local/r1-7b", "nebius/DeepSeek-R1@eu", "openai/o5@eu"]);
@@ -73,6 +73,10 @@ fn a_request_and_a_key_can_only_narrow() {
     assert_eq!(*reason_of(&shop, &decision, "openai/o5@eu"), Reason::Parent(Some(country("US"))));
     let both = require("operator=EU; parent=EU,US");
     it.require = &both;
+    assert_eq!(names(&shop, &decide(&shop, &policy, &it)), ["local/r1-7b", "nebius/DeepSeek-R1@eu", "openai/o5@eu"]);
+    // This machine is nobody else's, but whether it may be used at all is said by `processing`.
+    let elsewhere = require("processing=EU; operator=EU; parent=EU,US");
+    it.require = &elsewhere;
     assert_eq!(names(&shop, &decide(&shop, &policy, &it)), ["nebius/DeepSeek-R1@eu", "openai/o5@eu"]);
 }
 

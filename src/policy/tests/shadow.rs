@@ -82,3 +82,30 @@ fn mistakes_are_reported_where_they_are() {
     let none = route("sample = 0.1, max_cost = \"5 USD/day\"").replace("deepseek/*", "deepsek/x");
     assert!(problems(&none, &shop)[0].contains("matches no target"), "{:?}", problems(&none, &shop));
 }
+
+#[test]
+fn the_worst_case_is_every_byte_a_token_and_the_whole_answer() {
+    let mut shop = shop();
+    let policy = compile(&route("sample = 1.0, max_cost = \"5 USD/day\""), &shop);
+    let decision = plan(&policy, &shop, &Ask { max_output: Some(4_000), ..ask("auto") }, &cold, Dice(7));
+    let shadow = decision.shadow.unwrap();
+    assert_eq!((shadow.max_output, shadow.expected_output), (Some(4_000), 1_000));
+    let most = |shop: &Shop, bytes: usize, needs: Capabilities, choices: u32, each: u64| {
+        Worst::of(&decision, shop, (bytes, needs, choices), [NOW, NOW]).and_then(|worst| worst.cost(each))
+    };
+    let usd = |text: &str| Some(Money::parse(text).unwrap());
+    let text = Capabilities::NONE;
+    assert_eq!(most(&shop, 9_000, text, 1, 4_000), usd("0.01426"), "10,000 tokens at 0.55, 4,000 at 2.19");
+    assert_eq!(most(&shop, 9_000, text, 3, 4_000), usd("0.03178"), "three answers, one prompt");
+    assert_eq!(most(&shop, 10_000_000, text, 1, 0), usd("0.055"), "no more than the context");
+    let image = text.with(Capability::Image);
+    assert_eq!(most(&shop, 10, image, 1, 0), usd("0.055"), "nobody knows how many tokens an image is");
+    let worst = Worst::of(&decision, &shop, (9_000, text, 1), [NOW, NOW]).unwrap();
+    let within = |left: &str| worst.within(usd(left).unwrap(), 4_000, 1_000).map(|(each, _)| each);
+    assert_eq!((within("1"), within("0.01426"), within("0.01425")), (Some(4_000), Some(4_000), Some(3_995)));
+    assert_eq!((within("0.00769"), within("0.007689")), (Some(1_000), None));
+    shop.targets[1].context = None;
+    assert_eq!((most(&shop, 10, image, 1, 0), most(&shop, 9_000, text, 1, 0)), (None, usd("0.0055")));
+    shop.prices[1] = None;
+    assert_eq!(most(&shop, 10, text, 1, 0), None);
+}

@@ -226,6 +226,44 @@ fn a_target_must_be_fast_and_may_have_to_be_measured() {
 }
 
 #[test]
+fn what_was_too_slow_is_looked_at_again_by_one_request_at_a_time() {
+    let shop = three();
+    let policy = compile(&SPEED.replace("prefer =", "require = { ttft_p95 = \"2s\" }\nprefer ="), &shop);
+    let known = Signal { ttft_ms: Some(500), tpot_us: Some(10), ttft_p95_ms: Some(900), ..Signal::COLD };
+    let slow = Signal { ttft_p95_ms: Some(3_000), ..known };
+    let seen = |old: bool| {
+        let signals = move |id: TargetId| if id.0 == 1 { Signal { p95_old: old, ..slow } } else { known };
+        let decision = plan(&policy, &shop, &ask("m"), &signals, Dice(0));
+        let ticket = |number| decision.ticket(number, 0, &shop, &|_| Signal { p95_old: false, ..slow }, NOW);
+        assert_eq!(ticket(0), Err(Some(Reason::Slow { p95_ms: 3_000, limit_ms: 2_000 })), "somebody else looks by now");
+        decision
+    };
+    assert_eq!(*reason_of(&shop, &seen(false), "a/two"), Reason::Slow { p95_ms: 3_000, limit_ms: 2_000 });
+    let decision = seen(true);
+    let of = |name: &str| {
+        let at = names(&shop, &decision).iter().position(|n| *n == name).unwrap();
+        (decision.admitted[at].look, decision.admitted[at].measured)
+    };
+    assert_eq!((of("a/two"), of("b/one")), ((true, false), (false, true)), "and marked as not measured");
+    let strict = Requirement::parse("unmeasured=refuse", &shop).unwrap();
+    let old = |_| Signal { p95_old: true, ..slow };
+    let decision = plan(&policy, &shop, &Ask { require: &strict, ..ask("m") }, &old, Dice(0));
+    assert!(decision.admitted.is_empty(), "nothing that is not known to be fast is used there");
+}
+
+#[test]
+fn a_whole_answer_s_speed_is_known_by_its_tokens() {
+    let shop = three();
+    let policy = compile(SPEED, &shop);
+    let whole = |_| Signal { tpot_us: Some(10), ..Signal::COLD };
+    let measured = |stream| {
+        let decision = plan(&policy, &shop, &Ask { stream, ..ask("m") }, &whole, Dice(0));
+        decision.admitted.iter().all(|candidate| candidate.measured)
+    };
+    assert_eq!((measured(false), measured(true)), (true, false));
+}
+
+#[test]
 fn a_price_that_rose_meanwhile_is_looked_at_again() {
     let mut shop = three();
     let policy = compile(SPLIT, &shop);
@@ -270,7 +308,7 @@ fn a_share_of_the_requests_finds_out_how_fast_the_others_are() {
     // All are measured. The cheapest was slow when it was last seen; where it used to be fast, it is looked at again.
     let slow = Signal { ttft_ms: Some(9_000_000), ..measured };
     let again = |usual_ms: u32| {
-        let usual = Some(Usual { ttft_ms: usual_ms, tpot_us: 10 });
+        let usual = Some(Usual { ttft_ms: Some(usual_ms), tpot_us: 10 });
         let signals = |id: TargetId| if id.0 == 1 { Signal { usual, ..slow } } else { measured };
         let decisions = (1..=20_000_u64).map(|n| plan(&policy, &shop, &ask("m"), &signals, Dice(mix(n))));
         decisions.filter(|decision| decision.lead == Lead::Explored).collect::<Vec<_>>()
