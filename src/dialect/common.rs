@@ -163,6 +163,28 @@ pub(super) fn inline(media: &Media) -> Option<(&str, &str)> {
     }
 }
 
+/// The data of a document that a client sends as a `data:` address, or as plain base64, whose type only the name can say.
+pub(super) fn document(data: String, name: Option<&str>) -> Option<MediaSource> {
+    if let Some(inline) = data.strip_prefix("data:") {
+        let (head, data) = inline.split_once(',')?;
+        let media_type = head.strip_suffix(";base64")?.to_owned();
+        return Some(MediaSource::Base64 { media_type, data: data.to_owned() });
+    }
+    if data.contains(':') {
+        return Some(MediaSource::Url(data));
+    }
+    let ending = name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
+    let media_type = match ending.as_deref() {
+        Some("txt") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("csv") => "text/csv",
+        Some("html") => "text/html",
+        Some("json") => "application/json",
+        _ => "application/pdf",
+    };
+    Some(MediaSource::Base64 { media_type: media_type.to_owned(), data })
+}
+
 /// JSON text for the wire, checked: one bad stretch would spoil the whole body.
 pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
     serde_json::from_str(json.as_str())
@@ -256,6 +278,21 @@ mod tests {
         assert_eq!(inline(&url("data:image/png;name=a;base64,QQ==")), Some(("image/png", "QQ==")));
         for other in ["https://example.org/a.png", "data:text/plain,hello", "data:"] {
             assert_eq!(inline(&url(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn documents_are_found_in_all_their_forms() {
+        let inline = |media_type: &str| {
+            let source = MediaSource::Base64 { media_type: media_type.to_owned(), data: "QQ==".to_owned() };
+            Some(source)
+        };
+        assert_eq!(document("data:text/csv;base64,QQ==".to_owned(), None), inline("text/csv"));
+        assert_eq!(document("QQ==".to_owned(), Some("a.CSV")), inline("text/csv"));
+        assert_eq!(document("QQ==".to_owned(), None), inline("application/pdf"));
+        assert_eq!(document("https://e.org/a".to_owned(), None), Some(MediaSource::Url("https://e.org/a".to_owned())));
+        for other in ["data:", "data:text/plain,hi"] {
+            assert_eq!(document(other.to_owned(), None), None, "{other}");
         }
     }
 

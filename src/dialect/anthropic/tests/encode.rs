@@ -112,7 +112,7 @@ fn a_tool_loop_with_parallel_results() {
             r#"{"type":"tool_use","id":"call_2","name":"now","input":{}}]},"#,
             r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"enc-call_2e1","content":"sun"},"#,
             r#"{"type":"tool_result","tool_use_id":"call_2"},{"type":"text","text":"and?"}]}],"#,
-            r#""tools":[{"name":"w","description":"d","input_schema":{"type":"object"},"strict":true},"#,
+            r#""tools":[{"name":"w","description":"d","input_schema":{"type":"object","additionalProperties":false},"strict":true},"#,
             r#"{"name":"now","input_schema":{"type":"object","properties":{}}},"#,
             r#"{"name":"z","input_schema":{"type":"object","properties":{}}}],"#,
             r#""tool_choice":{"type":"auto","disable_parallel_tool_use":true}"#,
@@ -437,6 +437,17 @@ fn structured_output() {
     let words = r#""system":"Answer with one JSON object and nothing else.""#;
     assert!(beside(&format(ResponseFormat::JsonObject), &[], &[]).contains(words), "a provider without such a format");
     beside(&format(schema(None)), &["response_format"], &[]);
+}
+
+#[test]
+fn bounds_of_a_strict_tool_are_told_in_words() {
+    let parameters =
+        r#"{"type":"object","properties":{"n":{"type":"integer","minimum":1}},"additionalProperties":false}"#;
+    let mut request = hello();
+    request.tools = vec![Tool { strict: Some(true), ..tool("f", Some(parameters)) }, tool("g", Some(parameters))];
+    let body = wire(&request, &[], &["tools[0].parameters"]);
+    assert!(body.contains(r#"{"n":{"type":"integer","description":"{minimum: 1}"}}"#), "{body}");
+    assert!(body.contains(parameters), "one that is not strict stays: {body}");
 }
 
 #[test]
