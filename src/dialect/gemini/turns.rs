@@ -16,7 +16,7 @@ use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
 /// Google's word for "this call was not made by us": without it newer models refuse a call without a signature.
-const UNSIGNED: &str = "skip_thought_signature_validator";
+pub(super) const UNSIGNED: &str = "skip_thought_signature_validator";
 
 #[derive(Default, Serialize)]
 pub(super) struct Content<'a> {
