@@ -17,6 +17,7 @@ KINDS = {
 FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal", "stop_sequence": "stop_sequence"}
 # Conversations that this server keeps, by the id of their last message.
 KEPT: dict[str, list] = {}
+BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
 NO_PREFILL = re.compile(r"claude-(opus|sonnet)-(4-[6-9]|5)|claude-haiku-5")
 LEGAL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")
 
@@ -56,6 +57,8 @@ class Anthropic:
             if tool.get("type", "custom") == "custom":
                 known(tool, "type name description input_schema cache_control strict defer_loading input_examples eager_input_streaming allowed_callers", "tools[]")
                 demand((tool.get("input_schema") or {}).get("type") == "object", "tools.0.custom.input_schema.type: Field required")
+                if tool.get("strict"):
+                    no_open_objects(tool["input_schema"])
         demand(not NO_PREFILL.search(body["model"]) or body["messages"][-1]["role"] != "assistant", "This model does not support assistant message prefill. The conversation must end with a user message.")
         form = (body.get("output_config") or {}).get("format")
         if form:
@@ -208,5 +211,8 @@ def no_open_objects(schema) -> None:
     elif isinstance(schema, dict):
         if schema.get("type") == "object":
             demand(schema.get("additionalProperties") is False, "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false")
+        if isinstance(schema.get("type"), str):
+            refused = BOUNDS & set(schema) | {"oneOf"} & set(schema)
+            demand(not refused, f"output_config.format.schema: For '{schema['type']}' type, properties {sorted(refused)} are not supported")
         for value in schema.values():
             no_open_objects(value)
