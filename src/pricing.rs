@@ -140,6 +140,9 @@ pub fn expected_usd((input, cached): (u64, u64), output: u64, book: &PriceBook, 
             amount = amount.checked_add(rated(&quote, bucket)?.cost(count))?;
         }
     }
+    if quote.period.currency == Currency::USD {
+        return Some(amount);
+    }
     exchanged(&Sum { quote, amount }, when, fx).ok().map(|(usd, _)| usd)
 }
 

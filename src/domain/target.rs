@@ -347,6 +347,10 @@ impl Target {
     /// is lost in translation, it gets what everybody gets. A batch is one everywhere.
     #[must_use]
     pub fn served(&self, asked: ServiceTier, client: DialectId) -> ServiceTier {
+        // Nearly all ask for nothing.
+        if asked == ServiceTier::Standard {
+            return asked;
+        }
         let lost = self.spoken(client) != client && !self.translated.contains(&asked);
         match asked {
             ServiceTier::Batch => asked,

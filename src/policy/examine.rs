@@ -191,6 +191,11 @@ pub(super) fn expected_cost(
 }
 
 fn per_million(tokens: u64, ppm: u32) -> u64 {
+    match ppm {
+        0 => return 0,
+        1_000_000 => return tokens,
+        _ => {}
+    }
     if let Some(small) = tokens.checked_mul(u64::from(ppm)) {
         return small / 1_000_000;
     }
