@@ -61,6 +61,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/010.sql"),
     include_str!("store/011.sql"),
     include_str!("store/012.sql"),
+    include_str!("store/013.sql"),
 ];
 
 impl Store {
@@ -73,6 +74,8 @@ impl Store {
         made.map_err(|error| StoreError::File(path.to_owned(), error))?;
         let store = Self { path: path.to_owned(), durability };
         let mut connection = store.connect()?;
+        // A step may make a table anew that others refer to.
+        connection.pragma_update(None, "foreign_keys", false)?;
         migrate(&mut connection)?;
         Ok(store)
     }
@@ -93,6 +96,15 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     }
+}
+
+/// A database as an older version of the program left it, after so many steps.
+#[cfg(test)]
+pub(crate) fn as_of(path: &Path, steps: u32) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    MIGRATIONS.iter().take(steps as usize).for_each(|step| connection.execute_batch(step).unwrap());
+    connection.pragma_update(None, "user_version", steps).unwrap();
+    connection
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

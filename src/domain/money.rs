@@ -118,11 +118,33 @@ impl Money {
 impl fmt::Display for Money {
     /// All digits that matter: `8.43700219`, at least two decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every answer tells its cost, and the general way to write numbers is slow.
+        if let Ok(pico) = u64::try_from(self.0) {
+            return written(pico, f);
+        }
         let text = render(self.0, 12);
         let keep = text.find('.').map_or(text.len(), |dot| dot + 3);
         let (head, tail) = text.split_at(keep.min(text.len()));
         write!(f, "{head}{}", tail.trim_end_matches('0'))
     }
+}
+
+/// The same for most amounts: eight digits, the point, twelve digits less the zeros at their end.
+fn written(pico: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const POINT: usize = 8;
+    let mut text = [b'0'; POINT + 13];
+    text[POINT] = b'.';
+    let (mut whole, mut rest) = (pico / 1_000_000_000_000, pico % 1_000_000_000_000);
+    let digit = |number: &mut u64| {
+        let digit = u8::try_from(*number % 10).unwrap_or(0);
+        *number /= 10;
+        b'0' + digit
+    };
+    text[POINT + 1..].iter_mut().rev().for_each(|place| *place = digit(&mut rest));
+    text[..POINT].iter_mut().rev().for_each(|place| *place = digit(&mut whole));
+    let first = text[..POINT - 1].iter().position(|place| *place != b'0').unwrap_or(POINT - 1);
+    let last = text[POINT + 3..].iter().rposition(|place| *place != b'0').map_or(POINT + 2, |last| POINT + 3 + last);
+    f.write_str(std::str::from_utf8(&text[first..=last]).unwrap_or_default())
 }
 
 /// Integer division rounded half to even. `by` must be positive.
@@ -198,6 +220,16 @@ mod tests {
             for (tokens, rate) in [(tokens, rate), (tokens, cheap), (few, rate), (few, cheap)] {
                 let wide = div_half_even(i128::from(tokens) * i128::from(rate), 1_000);
                 proptest::prop_assert_eq!(Rate(rate).cost(tokens), Money(wide));
+            }
+        }
+
+        /// Amounts below zero are written by the general way.
+        #[test]
+        fn amounts_are_written_alike_by_both_ways(pico in 1..=u64::MAX, zeros in 0..20_u32) {
+            for pico in [pico, (pico / 10_u64.pow(zeros)).max(1), pico % 10_u64.pow(zeros) + 1, pico - pico % 10_u64.pow(zeros)] {
+                let (text, below) = (Money(pico.into()).to_string(), Money(-i128::from(pico)).to_string());
+                proptest::prop_assert_eq!(below.trim_start_matches('-'), &text);
+                proptest::prop_assert_eq!(Money::parse(&text).unwrap(), Money(pico.into()));
             }
         }
     }

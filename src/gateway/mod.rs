@@ -247,7 +247,8 @@ impl Gateway {
         }
         match incoming.operation {
             Operation::Chat | Operation::Completions => self.chat(incoming).await,
-            _ => self.pass(incoming).await,
+            // Boxed, since every conversation would carry its size.
+            _ => Box::pin(self.pass(incoming)).await,
         }
     }
 

@@ -91,7 +91,7 @@ impl Admitted {
 /// The database can't be read.
 pub fn decision(store: &Store, id: RequestId) -> Result<Option<DecisionRow>, StoreError> {
     let connection = store.connect()?;
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM decision d WHERE d.request_id = ?1"))?;
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM decisions d WHERE d.request_id = ?1"))?;
     let found = statement.query_row([id.0.to_be_bytes().as_slice()], |row| Ok(read(row))).optional()?;
     found.transpose()
 }
@@ -205,15 +205,16 @@ pub fn each(
     // All rows of one reading are of the same moment, though the gateway writes on.
     let transaction = connection.unchecked_transaction()?;
     let skip = i64::try_from(limit.unwrap_or(u64::MAX).saturating_sub(1)).unwrap_or(i64::MAX);
-    let newest = "SELECT at_ms FROM decision WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms DESC LIMIT 1 OFFSET ?3";
+    let newest = "SELECT r.started_ms FROM request r JOIN decision d ON d.request_id = r.id
+                  WHERE r.started_ms >= ?1 AND r.started_ms < ?2 ORDER BY r.started_ms DESC LIMIT 1 OFFSET ?3";
     let cut =
         transaction.query_row(newest, [period.from.0, period.to.0, skip], |row| row.get::<_, i64>(0)).optional()?;
     let from = cut.unwrap_or(period.from.0);
     let sql = format!(
         "SELECT {COLUMNS}, r.tenant, r.team, r.key_id, r.tags, r.model_asked, r.status, r.cache_hit,
                 r.baseline_input_pico, r.baseline_output_pico
-         FROM decision d JOIN request r ON r.id = d.request_id
-         WHERE d.at_ms >= ?1 AND d.at_ms < ?2 ORDER BY d.at_ms, d.request_id"
+         FROM requests r JOIN decisions d ON d.request_id = r.id
+         WHERE r.started_ms >= ?1 AND r.started_ms < ?2 ORDER BY r.started_ms, r.id"
     );
     let mut statement = transaction.prepare(&sql)?;
     let mut rows = statement.query([from, period.to.0])?;

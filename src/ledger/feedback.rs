@@ -137,8 +137,8 @@ pub fn verdicts(store: &Store, from: UnixMillis, to: UnixMillis) -> Result<Vec<(
     let mut statement = connection.prepare(
         "SELECT coalesce(nullif(r.route, ''), 'direct'), a.target, f.label, sum(f.score_millionths >= 500000), count(*)
          FROM feedback f
-         JOIN request r ON r.id = f.request_id
-         JOIN attempt a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
+         JOIN requests r ON r.id = f.request_id
+         JOIN attempts a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
          WHERE r.started_ms >= ?1 AND r.started_ms < ?2
                AND f.seq = (SELECT max(seq) FROM feedback l WHERE l.request_id = f.request_id AND l.label = f.label)
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",

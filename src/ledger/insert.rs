@@ -2,7 +2,9 @@
 //! up by name, and the text in a cache, costs more than the insert.
 
 use rusqlite::{CachedStatement, Connection};
+use serde::Serialize;
 
+use super::common::Common;
 use crate::domain::id::DialectId;
 use crate::domain::target::Capabilities;
 use crate::policy::Requirement;
@@ -10,6 +12,7 @@ use crate::policy::Requirement;
 /// The statements of a batch, by table, each prepared when it is first needed.
 pub(super) struct Inserts<'c> {
     pub connection: &'c Connection,
+    pub common: &'c mut Common,
     pub request: Option<CachedStatement<'c>>,
     pub attempt: Option<CachedStatement<'c>>,
     pub decision: Option<CachedStatement<'c>>,
@@ -30,9 +33,9 @@ pub(super) struct Asked {
 }
 
 impl<'c> Inserts<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
+    pub(super) fn new(connection: &'c Connection, common: &'c mut Common) -> Self {
         let required = (Requirement::ANY, Requirement::ANY.to_string());
-        Self { connection, request: None, attempt: None, decision: None, required, lacking: None }
+        Self { connection, common, request: None, attempt: None, decision: None, required, lacking: None }
     }
 
     /// Writes a requirement out into `required`, if it is not there.
@@ -41,6 +44,11 @@ impl<'c> Inserts<'c> {
             self.required = (requirement.clone(), requirement.to_string());
         }
     }
+}
+
+/// A list as JSON; none for an empty one, which the views show as an empty list.
+pub(super) fn filled(list: &[impl Serialize]) -> Option<String> {
+    (!list.is_empty()).then(|| serde_json::to_string(list).unwrap_or_default())
 }
 
 /// Inserts a row, each value beside its column. What is there already stays.

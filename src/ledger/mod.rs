@@ -4,6 +4,7 @@
 //! synchronous, can't fail and can't lose a row. When the writer can't write, permits run out and new requests are
 //! refused: the queue neither drops nor grows.
 
+mod common;
 pub mod decisions;
 pub mod feedback;
 mod insert;

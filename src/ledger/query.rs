@@ -192,7 +192,7 @@ pub struct Savings {
 pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, StoreError> {
     let connection = store.connect()?;
     let sql = format!(
-        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempt a JOIN request r ON r.id = a.request_id
+        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempts a JOIN requests r ON r.id = a.request_id
          WHERE r.started_ms >= :from AND r.started_ms < :to",
         by.column()
     );
@@ -230,8 +230,8 @@ pub fn savings(store: &Store, period: &Period, by: GroupBy) -> Result<Savings, S
     let sql = format!(
         "SELECT {}, r.baseline_target, r.baseline_as_of_ms, r.baseline_retired_ms, r.baseline_input_pico,
                 r.baseline_output_pico, f.cost, f.unpriced, {BUCKETS}
-         FROM request r
-         JOIN attempt a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
+         FROM requests r
+         JOIN attempts a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
          JOIN (SELECT request_id, sum(cost_pico) AS cost, sum(cost_pico IS NULL) AS unpriced FROM attempt GROUP BY request_id) f
               ON f.request_id = r.id
          WHERE r.started_ms >= :from AND r.started_ms < :to AND r.baseline_target IS NOT NULL",
@@ -276,7 +276,7 @@ pub fn savings(store: &Store, period: &Period, by: GroupBy) -> Result<Savings, S
 /// Cache hits with their savings, and requests without a baseline.
 fn aside(connection: &Connection, period: &Period) -> Result<((u64, Money), u64), StoreError> {
     let mut statement = connection.prepare(
-        "SELECT cache_hit, cache_saved_pico FROM request
+        "SELECT cache_hit, cache_saved_pico FROM requests
          WHERE started_ms >= :from AND started_ms < :to AND baseline_target IS NULL AND status = 200",
     )?;
     let mut rows = statement.query(named_params! { ":from": period.from.0, ":to": period.to.0 })?;
@@ -296,7 +296,7 @@ fn aside(connection: &Connection, period: &Period) -> Result<((u64, Money), u64)
 fn unanswered(connection: &Connection, period: &Period) -> Result<(u64, Money), StoreError> {
     let mut statement = connection.prepare(
         "SELECT a.cost_pico, a.no = (SELECT min(no) FROM attempt WHERE request_id = r.id AND cost_pico > 0)
-         FROM request r JOIN attempt a ON a.request_id = r.id
+         FROM requests r JOIN attempt a ON a.request_id = r.id
          WHERE r.started_ms >= :from AND r.started_ms < :to AND r.baseline_target IS NULL AND r.status <> 200
                AND a.cost_pico > 0",
     )?;
@@ -379,7 +379,7 @@ impl RequestRow {
 pub fn request(store: &Store, id: RequestId) -> Result<Option<RequestRow>, StoreError> {
     let connection = store.connect()?;
     let key = id.0.to_be_bytes();
-    let mut statement = connection.prepare("SELECT * FROM request WHERE id = ?1")?;
+    let mut statement = connection.prepare("SELECT * FROM requests WHERE id = ?1")?;
     let mut rows = statement.query([key.as_slice()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (input, output): (Option<i64>, Option<i64>) =
@@ -415,7 +415,7 @@ pub fn request(store: &Store, id: RequestId) -> Result<Option<RequestRow>, Store
 pub(super) fn attempts(connection: &Connection, id: &[u8]) -> Result<Vec<AttemptRow>, StoreError> {
     let sql = format!(
         "SELECT {BUCKETS}, no, target, outcome, failure, upstream_status, first_token_ms, duration_ms, basis, cost_pico,
-                unpriced, price_id, processing, operator, dropped_params, own_key FROM attempt a WHERE request_id = ?1 ORDER BY no"
+                unpriced, price_id, processing, operator, dropped_params, own_key FROM attempts a WHERE request_id = ?1 ORDER BY no"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| {

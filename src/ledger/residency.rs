@@ -54,7 +54,7 @@ pub fn residency(store: &Store, period: &Period) -> Result<Residency, StoreError
     let mut statement = connection.prepare(
         "SELECT coalesce(nullif(a.processing, ''), 'unknown'), coalesce(a.operator, 'unknown'), a.started_ms,
                 a.outcome = 'completed', a.cost_pico
-         FROM request r JOIN attempt a ON a.request_id = r.id WHERE r.started_ms >= ?1 AND r.started_ms < ?2",
+         FROM request r JOIN attempts a ON a.request_id = r.id WHERE r.started_ms >= ?1 AND r.started_ms < ?2",
     )?;
     let mut rows = statement.query([period.from.0, period.to.0])?;
     while let Some(row) = rows.next()? {
@@ -78,7 +78,8 @@ pub fn residency(store: &Store, period: &Period) -> Result<Residency, StoreError
         found.shadows.insert((row.get(0)?, row.get(1)?), runs.into());
     }
     let mut statement = connection.prepare(
-        "SELECT route, premium_pico FROM decision WHERE at_ms >= ?1 AND at_ms < ?2 AND premium_pico IS NOT NULL",
+        "SELECT d.route, d.premium_pico FROM request r JOIN decisions d ON d.request_id = r.id
+         WHERE r.started_ms >= ?1 AND r.started_ms < ?2 AND d.premium_pico IS NOT NULL",
     )?;
     let mut rows = statement.query([period.from.0, period.to.0])?;
     while let Some(row) = rows.next()? {

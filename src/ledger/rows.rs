@@ -1,8 +1,9 @@
 //! A receipt as rows. Inserting twice changes nothing.
 
-use super::insert::{Inserts, insert};
+use super::common::{number, text};
+use super::insert::{Inserts, filled, insert};
 use crate::domain::money::Money;
-use crate::domain::receipt::{AttemptRecord, BaselineCharge, CacheRecord, ChargeRecord, Receipt};
+use crate::domain::receipt::{AttemptRecord, BaselineCharge, CacheRecord, ChargeRecord, Original, Receipt};
 use crate::domain::target::{Country, Fact, Guarantee, Training};
 use crate::domain::usage::{Bucket, Usage};
 
@@ -27,22 +28,16 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, receipt: &Receipt) -> Result<(),
         CacheRecord::None => (false, None),
         CacheRecord::Hit { saved } => (true, saved.and_then(pico)),
     };
-    let tags: Vec<&str> = receipt.caller.tags.iter().map(|tag| &**tag).collect();
+    let common = request_common(inserts, receipt, price_id)?;
     insert!(
         inserts,
         request {
             id: id.as_slice(),
+            common: common,
             started_ms: receipt.started.0,
             duration_ms: receipt.duration_ms,
             overhead_us: receipt.overhead_us,
-            tenant: &*receipt.caller.tenant,
-            team: &*receipt.caller.team,
-            key_id: &*receipt.caller.key_id,
-            tags: serde_json::to_string(&tags).unwrap_or_default(),
-            policy: &*receipt.policy,
             generation: i64::try_from(receipt.generation).unwrap_or(i64::MAX),
-            route: receipt.route.as_deref(),
-            dialect: receipt.dialect.name(),
             model_asked: &*receipt.model_asked,
             stream: receipt.stream,
             input_estimate: count(receipt.input_estimate),
@@ -50,17 +45,69 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, receipt: &Receipt) -> Result<(),
             error: receipt.error,
             cache_hit: hit,
             cache_saved_pico: saved,
-            baseline_target: baseline.map(|b| &*b.target),
-            baseline_as_of_ms: baseline.and_then(|b| b.price_as_of).map(|at| at.0),
-            baseline_retired_ms: baseline.and_then(|b| b.retired).map(|at| at.0),
             baseline_input_pico: input,
             baseline_output_pico: output,
-            baseline_price_id: price_id,
             baseline_unpriced: unpriced,
         }
     )?;
     super::stored::insert(inserts.connection, (&receipt.stored, receipt.stored_at.as_deref()), receipt.started)?;
     receipt.attempts.iter().try_for_each(|attempt| insert_attempt(inserts, &id, attempt))
+}
+
+/// Who asked, by which policy, and what it is compared with.
+fn request_common(
+    inserts: &mut Inserts<'_>,
+    receipt: &Receipt,
+    baseline_price: Option<&str>,
+) -> Result<i64, rusqlite::Error> {
+    let (caller, baseline) = (&receipt.caller, receipt.baseline.as_ref());
+    let tags: Vec<&str> = caller.tags.iter().map(|tag| &**tag).collect();
+    let tags = serde_json::to_string(&tags).unwrap_or_default();
+    let row = [
+        ("tenant", text(&*caller.tenant)),
+        ("team", text(&*caller.team)),
+        ("key_id", text(&*caller.key_id)),
+        ("tags", text(&*tags)),
+        ("policy", text(&*receipt.policy)),
+        ("route", text(receipt.route.as_deref())),
+        ("dialect", text(receipt.dialect.name())),
+        ("baseline_target", text(baseline.map(|b| &*b.target))),
+        ("baseline_as_of_ms", number(baseline.and_then(|b| b.price_as_of).map(|at| at.0))),
+        ("baseline_retired_ms", number(baseline.and_then(|b| b.retired).map(|at| at.0))),
+        ("baseline_price_id", text(baseline_price)),
+    ];
+    inserts.common.number(inserts.connection, "request_common", &row)
+}
+
+/// Where an attempt went, under whose law, and at which price.
+fn attempt_common(
+    inserts: &mut Inserts<'_>,
+    attempt: &AttemptRecord,
+    price: Option<&str>,
+    original: Option<&Original>,
+) -> Result<i64, rusqlite::Error> {
+    let residency = &attempt.residency;
+    let (processing, operator, parent) =
+        (processing(&residency.processing), country(residency.operator), country(residency.parent));
+    let row = [
+        ("target", text(&*attempt.target)),
+        ("provider", text(&*attempt.provider)),
+        ("model", text(&*attempt.model)),
+        ("endpoint", text(&*attempt.endpoint)),
+        ("processing", text(processing.as_deref())),
+        ("operator", text(operator.as_deref())),
+        ("parent", text(parent.as_deref())),
+        ("guarantee", text(known(residency.guarantee).map(guarantee))),
+        ("retention_days", number(known(residency.retention_days).map(i64::from))),
+        ("training", text(known(residency.training).map(training))),
+        ("basis", text(attempt.basis.name())),
+        ("price_id", text(price)),
+        ("currency", text(original.map(|o| &*o.currency))),
+        ("fx_nanos", number(original.map(|o| o.rate_nanos))),
+        ("fx_date_ms", number(original.map(|o| o.rate_date.0))),
+        ("own_key", number(i64::from(attempt.own_key))),
+    ];
+    inserts.common.number(inserts.connection, "attempt_common", &row)
 }
 
 fn insert_attempt(inserts: &mut Inserts<'_>, id: &[u8], attempt: &AttemptRecord) -> Result<(), rusqlite::Error> {
@@ -72,30 +119,20 @@ fn insert_attempt(inserts: &mut Inserts<'_>, id: &[u8], attempt: &AttemptRecord)
         ChargeRecord::Unpriced { reason } => (None, Some(*reason), None, None),
         ChargeRecord::Nothing => (Some(0), None, None, None),
     };
-    let residency = &attempt.residency;
+    let common = attempt_common(inserts, attempt, price_id, original)?;
     let used = |bucket| used(&attempt.usage, bucket);
     insert!(
         inserts,
         attempt {
             request_id: id,
             no: attempt.no,
-            target: &*attempt.target,
-            provider: &*attempt.provider,
-            model: &*attempt.model,
-            endpoint: &*attempt.endpoint,
-            processing: processing(&residency.processing),
-            operator: country(residency.operator),
-            parent: country(residency.parent),
-            guarantee: known(residency.guarantee).map(guarantee),
-            retention_days: known(residency.retention_days),
-            training: known(residency.training).map(training),
+            common: common,
             started_ms: attempt.started.0,
             first_token_ms: attempt.first_token_ms,
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome.label(),
             failure: attempt.outcome.failure().map(|kind| kind.label()),
             upstream_status: attempt.upstream_status,
-            basis: attempt.basis.name(),
             input: used(Bucket::Input),
             cache_read: used(Bucket::CacheRead),
             cache_write: used(Bucket::CacheWrite),
@@ -109,13 +146,8 @@ fn insert_attempt(inserts: &mut Inserts<'_>, id: &[u8], attempt: &AttemptRecord)
             search: used(Bucket::Search),
             cost_pico: cost,
             unpriced: unpriced,
-            price_id: price_id,
             original_pico: original.and_then(|o| pico(o.amount)),
-            currency: original.map(|o| &*o.currency),
-            fx_nanos: original.map(|o| o.rate_nanos),
-            fx_date_ms: original.map(|o| o.rate_date.0),
-            dropped_params: serde_json::to_string(&attempt.dropped_params).unwrap_or_default(),
-            own_key: attempt.own_key,
+            dropped_params: filled(&attempt.dropped_params),
         }
     )?;
     Ok(())

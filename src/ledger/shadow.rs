@@ -245,7 +245,7 @@ pub fn runs(store: &Store, period: &Period) -> Result<Vec<(Pair, Runs)>, StoreEr
                 r.answer_equal, r.number_equal, a.cost_pico, r.cost_pico, a.output + a.reasoning, r.output,
                 a.duration_ms, r.duration_ms
          FROM shadow s JOIN shadow_result r ON r.request_id = s.request_id
-         JOIN attempt a ON a.request_id = s.request_id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = s.request_id)
+         JOIN attempts a ON a.request_id = s.request_id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = s.request_id)
          WHERE s.at_ms >= ?1 AND s.at_ms < ?2",
     )?;
     let mut found: BTreeMap<Pair, Runs> = BTreeMap::new();

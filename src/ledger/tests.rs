@@ -1,5 +1,6 @@
 //! The ledger keeps what it is given, once, and lets nobody change it.
 
+mod common;
 mod objects;
 mod shadow;
 mod trail;

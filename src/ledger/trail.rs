@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::insert::{Asked, Inserts, insert};
+use super::common::{number, text as value};
+use super::insert::{Asked, Inserts, filled, insert};
 use crate::catalogue::Catalogue;
 use crate::dialect::{self, Envelope};
 use crate::domain::id::{DialectId, RequestId, TargetId};
@@ -264,44 +265,32 @@ impl Trail {
 
 pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) -> Result<(), rusqlite::Error> {
     let (decision, envelope) = (&*trail.decision, &*trail.envelope);
-    let needs: Vec<&str> =
-        Capability::ALL.into_iter().filter(|c| envelope.needs.has(*c)).map(Capability::name).collect();
-    let key: Vec<&str> = trail.key_requires.iter().map(|text| &**text).collect();
-    let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
     let over = |kind: usize| u32::try_from(kind.saturating_sub(CANDIDATES)).unwrap_or(u32::MAX);
     let (premium, cheapest) = trail.premium().unwrap_or((None, None));
+    let common = common(inserts, trail)?;
     inserts.write_out(&decision.requirement);
     let lacking = trail.inexpressible(inserts);
     insert!(
         inserts,
         decision {
             request_id: id.0.to_be_bytes().as_slice(),
+            common: common,
             at_ms: decision.at.0,
             dice: decision.dice.0.cast_signed(),
-            snapshot: &*trail.snapshot,
-            policy: &*decision.policy,
-            route: &*decision.route,
-            operation: trail.operation.name(),
-            dialect: trail.dialect.name(),
             input_tokens: count(trail.input_tokens),
             max_output: envelope.max_output.map(count),
             choices: envelope.choices,
             stream: envelope.stream,
-            needs: needs.join(","),
-            inexpressible: lacking,
-            key_requires: key,
+            inexpressible: Some(lacking).filter(|lacking| lacking != "{}"),
             request_requires: trail.request_requires.as_deref().filter(|text| text.len() <= REQUIREMENT),
             requires: &inserts.required.1[..cut(&inserts.required.1, REQUIREMENT)],
-            lossy: decision.lossy == Lossy::Allow,
-            max_attempts: decision.max_attempts,
             refusal: decision.refusal.as_ref().map(|error| error.code_str()),
             premium_pico: premium,
             premium_target: cheapest,
             admitted: text(&trail.admitted()),
-            rejected: text(&trail.rejected()),
-            signals: text(&trail.seen()),
+            rejected: filled(&trail.rejected()),
+            signals: filled(&trail.seen()),
             left_out: over(decision.admitted.len()) + over(decision.rejected.len()),
-            service: decision.service.name(),
             user: trail.user.as_deref().map(|user| if user.len() <= USER { user } else { "" }),
             session: trail.session.map(u64::cast_signed),
             home: trail.home.map(|id| trail.name(id)),
@@ -310,12 +299,36 @@ pub(super) fn insert(inserts: &mut Inserts<'_>, id: RequestId, trail: &Trail) ->
     Ok(())
 }
 
+/// What a decision was made under, and nothing that a client can make up: such rows stay.
+fn common(inserts: &mut Inserts<'_>, trail: &Trail) -> Result<i64, rusqlite::Error> {
+    let (decision, envelope) = (&*trail.decision, &*trail.envelope);
+    let needs: Vec<&str> =
+        Capability::ALL.into_iter().filter(|c| envelope.needs.has(*c)).map(Capability::name).collect();
+    let key: Vec<&str> = trail.key_requires.iter().map(|text| &**text).collect();
+    let key = Some(text(&key)).filter(|text| text.len() <= REQUIREMENT);
+    let needs = needs.join(",");
+    let row = [
+        ("snapshot", value(&*trail.snapshot)),
+        ("policy", value(&*decision.policy)),
+        ("route", value(&*decision.route)),
+        ("operation", value(trail.operation.name())),
+        ("dialect", value(trail.dialect.name())),
+        ("needs", value(&*needs)),
+        ("key_requires", value(key.as_deref())),
+        ("lossy", number(i64::from(decision.lossy == Lossy::Allow))),
+        ("max_attempts", number(i64::from(decision.max_attempts))),
+        ("service", value(decision.service.name())),
+    ];
+    inserts.common.number(inserts.connection, "decision_common", &row)
+}
+
 /// Drops a bounded number of rows that are older than that moment. Whether there may be more.
 pub(super) fn prune(connection: &Connection, before: UnixMillis) -> Result<bool, rusqlite::Error> {
     const STEP: usize = 500;
     let mut statement = connection.prepare_cached(
+        // Names are in the order of time: the first are the oldest.
         "DELETE FROM decision WHERE request_id IN
-         (SELECT request_id FROM decision WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)",
+         (SELECT request_id FROM (SELECT request_id, at_ms FROM decision ORDER BY request_id LIMIT ?2) WHERE at_ms < ?1)",
     )?;
     let dropped = statement.execute(rusqlite::params![before.0, i64::try_from(STEP).unwrap_or(0)])?;
     Ok(dropped == STEP)

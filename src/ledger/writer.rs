@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::common::Common;
 use super::insert::Inserts;
 use super::{Trail, rows, trail};
 use crate::domain::receipt::Receipt;
@@ -103,7 +104,8 @@ impl LedgerWriter {
         let (queue, entries) = mpsc::channel(places);
         let healthy = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&healthy);
-        let mut output = Output { connection, healthy: flag, keep: Keep::new(decision_days) };
+        let mut output =
+            Output { connection, healthy: flag, keep: Keep::new(decision_days), common: Common::default() };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&mut output, entries));
         let thread = thread.map_err(|error| StoreError::File("ledger thread".into(), error))?;
         Ok((Ledger { queue, store: store.clone(), healthy }, Self(thread)))
@@ -126,6 +128,7 @@ struct Output {
     connection: Connection,
     healthy: Arc<AtomicBool>,
     keep: Keep,
+    common: Common,
 }
 
 /// How long decisions are kept.
@@ -191,6 +194,7 @@ impl Output {
     /// A full disk is no reason to lose a row: the batch is kept and tried again, and the queue behind it fills up.
     fn write_until_done(&mut self, batch: &[Ended]) {
         while let Err(error) = self.write(batch) {
+            self.common.forget();
             if self.healthy.swap(false, Ordering::Relaxed) {
                 tracing::error!(%error, rows = batch.len(), "the ledger can't be written; trying again");
             }
@@ -206,7 +210,7 @@ impl Output {
             return Ok(());
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut inserts = Inserts::new(&transaction);
+        let mut inserts = Inserts::new(&transaction, &mut self.common);
         for (receipt, trail) in batch {
             rows::insert(&mut inserts, receipt)?;
             if let Some(trail) = trail.as_deref().filter(|_| self.keep.days > 0) {

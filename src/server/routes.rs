@@ -76,7 +76,8 @@ impl DataPlane {
                     Bytes::new()
                 };
                 let asking = Asking { request: id, accepted, principal, dialect, errand, headers, require, body };
-                Arc::clone(&self.gateway).errand(asking).await
+                // Boxed, since every request would carry its size.
+                Box::pin(Arc::clone(&self.gateway).errand(asking)).await
             }
             Asked::Work { operation, path, located } => {
                 self.work(request, id, Work { dialect, operation, path, located }).await

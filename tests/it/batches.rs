@@ -190,7 +190,7 @@ type Row = (i64, i64, Option<i64>, Option<String>, Option<String>, Option<i64>);
 fn rows(gateway: &Gateway) -> Vec<Row> {
     let database = rusqlite::Connection::open(gateway.path("data/stellwerk.db")).unwrap();
     let sql = "SELECT a.input, a.output, a.cost_pico, a.price_id, a.unpriced, r.baseline_input_pico
-               FROM request r JOIN attempt a ON a.request_id = r.id
+               FROM requests r JOIN attempts a ON a.request_id = r.id
                WHERE (a.cost_pico IS NOT NULL AND a.cost_pico > 0) OR a.unpriced IS NOT NULL ORDER BY a.input";
     let mut statement = database.prepare(sql).unwrap();
     let read =

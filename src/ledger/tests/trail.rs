@@ -6,6 +6,7 @@ use crate::dialect::Envelope;
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
 use crate::domain::target::{Capabilities, Capability, Signal, Usual};
+use crate::ledger::common::Common;
 use crate::ledger::insert::Inserts;
 use crate::ledger::{Trail, decisions, trail};
 use crate::policy::{Ask, Dice, Policy, plan};
@@ -94,7 +95,7 @@ async fn a_decision_is_never_changed_and_dropped_when_it_is_old() {
     ledger.flush().await;
     writer.shutdown(&ledger).await.unwrap();
     let connection = store.connect().unwrap();
-    assert!(connection.execute("UPDATE decision SET route = 'x'", []).is_err());
+    assert!(connection.execute("UPDATE decision SET left_out = 1", []).is_err());
     assert!(connection.execute("DELETE FROM decision WHERE at_ms > ?1", [days(1).0 + 60_000]).is_err());
     let count = || connection.query_row("SELECT count(*) FROM decision", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count(), 2, "the writer has dropped the one that is forty days old");
@@ -124,7 +125,7 @@ fn a_row_is_bounded() {
     let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
     trail.request_requires = Some("x".repeat(100_000));
     let connection = store.connect().unwrap();
-    trail::insert(&mut Inserts::new(&connection), RequestId(1), &trail).unwrap();
+    trail::insert(&mut Inserts::new(&connection, &mut Common::default()), RequestId(1), &trail).unwrap();
     let row = decisions::decision(&store, RequestId(1)).unwrap().unwrap();
     assert_eq!((row.rejected.len(), row.left_out, row.request_requires), (48, 452, None));
     assert!(row.rejected.iter().all(|r| r.why.len() <= 160));
