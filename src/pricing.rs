@@ -129,6 +129,23 @@ pub fn usd(usage: &Usage, book: &PriceBook, when: When, fx: &Fx) -> Option<Money
     exchanged(&sum, when, fx).ok().map(|(usd, _)| usd)
 }
 
+/// The same of a prompt, of which so many tokens come from the cache, and an answer: what [`usd`] says of such a usage, without
+/// going through all that a usage may have. The planner asks this of each target.
+#[must_use]
+pub fn expected_usd((input, cached): (u64, u64), output: u64, book: &PriceBook, when: When, fx: &Fx) -> Option<Money> {
+    let quote = book.at((when.start, when.end), input, when.service)?;
+    let mut amount = quote.period.per_request.unwrap_or(Money::ZERO);
+    for (bucket, count) in [(Bucket::Input, input - cached), (Bucket::CacheRead, cached), (Bucket::Output, output)] {
+        if count > 0 {
+            amount = amount.checked_add(rated(&quote, bucket)?.cost(count))?;
+        }
+    }
+    if quote.period.currency == Currency::USD {
+        return Some(amount);
+    }
+    exchanged(&Sum { quote, amount }, when, fx).ok().map(|(usd, _)| usd)
+}
+
 /// An amount in the currency of the prices that it was summed by.
 struct Sum<'a> {
     quote: Quote<'a>,
@@ -178,18 +195,20 @@ fn try_price(
     Ok(Priced { usd, original: rate.map(|rate| (sum.amount, rate)), price_id })
 }
 
+/// The rate of a bucket at a moment. What has a rate of its own in the standard tier has an unknown one in another, where none is
+/// given.
+fn rated(quote: &Quote<'_>, bucket: Bucket) -> Option<Rate> {
+    let own = |rates: &Rates| rates[bucket as usize].is_some();
+    let unknown = quote.service.is_some() && own(&quote.period.rates) && !own(quote.rates);
+    rate(quote.rates, bucket).filter(|_| !unknown)
+}
+
 /// A line of a bill: bucket, count, rate, amount in the period's currency.
 pub type Line = (Bucket, u64, Option<Rate>, Result<Money, Unpriced>);
 
 /// The lines of a usage; with the fee per request they add up to the price, to the last pico-unit.
 pub fn lines<'a>(usage: &'a Usage, quote: &'a Quote<'a>) -> impl Iterator<Item = Line> + 'a {
-    // What has a rate of its own in the standard tier has an unknown one in another, where none is given.
-    let unknown = |bucket: Bucket| {
-        quote.service.is_some()
-            && quote.period.rates[bucket as usize].is_some()
-            && quote.rates[bucket as usize].is_none()
-    };
-    usage.parts().map(move |(bucket, count)| match rate(quote.rates, bucket).filter(|_| !unknown(bucket)) {
+    usage.parts().map(move |(bucket, count)| match rated(quote, bucket) {
         Some(rate) => (bucket, count, Some(rate), Ok(rate.cost(count))),
         None => (bucket, count, None, Err(Unpriced::NoRate(bucket))),
     })

@@ -91,6 +91,9 @@ fn provider(reader: &mut Reader<'_>, raw: &raw::Provider, around: &Surroundings<
     }
     let mut endpoints = Vec::new();
     for endpoint in &raw.endpoints {
+        if let Some(url) = &endpoint.base_url {
+            reader.address(url, endpoint.allow_http);
+        }
         if endpoint_names.iter().filter(|n| **n == endpoint.name.get_ref()).count() > 1 {
             reader.problem(&endpoint.name, format!("two endpoints are named `{}`", endpoint.name.get_ref()));
         }
@@ -199,8 +202,7 @@ fn models(
     });
     let tier: Option<Arc<str>> = tier.map(|t| t.get_ref().as_str().into());
     let supports = supported(reader, raw, model);
-    let from = model.available.from.as_ref().and_then(|at| reader.moment(at));
-    let to = model.available.to.as_ref().and_then(|at| reader.moment(at));
+    let (from, to) = reader.span(model.available.from.as_ref(), model.available.to.as_ref());
     let id: Arc<str> = model.id.get_ref().as_str().into();
     let provider: Arc<str> = raw.name.get_ref().as_str().into();
     for (endpoint, Built { index, residency, token_residency, dialable, reachable, also }) in
@@ -267,6 +269,9 @@ fn check_names(reader: &mut Reader<'_>, given: Option<&Spanned<Vec<String>>>, kn
 fn check_key(reader: &mut Reader<'_>, key: &Spanned<raw::Key>, endpoints: &[&str]) {
     let raw = key.get_ref();
     check_names(reader, raw.endpoints.as_ref(), endpoints);
+    if raw.weight == 0 {
+        reader.problem(key, "the weight of a key must be at least 1; leave a key out that is not to be used");
+    }
     match (&raw.env, &raw.file) {
         (Some(_), None) | (None, Some(_)) => {}
         (None, None) => reader.problem(key, "a key needs `env` or `file`"),
@@ -329,13 +334,13 @@ fn residency(reader: &mut Reader<'_>, provider: &raw::Provider, raw: &raw::Endpo
             None
         }
     });
-    let retention_days = match &raw.retention_days {
-        Some(raw::Days::Known(days)) => Fact::Known(*days),
-        Some(raw::Days::Text(text)) if text != "unknown" => {
-            reader.problem(&raw.name, format!("retention_days is a number or \"unknown\", not `{text}`"));
+    let retention_days = match raw.retention_days.as_ref().map(|at| (at, at.get_ref())) {
+        Some((_, raw::Days::Known(days))) => Fact::Known(*days),
+        Some((at, raw::Days::Text(text))) if text != "unknown" => {
+            reader.problem(at, format!("retention_days is a number or \"unknown\", not `{text}`"));
             Fact::Unknown
         }
-        Some(raw::Days::Text(_)) | None => Fact::Unknown,
+        Some((_, raw::Days::Text(_))) | None => Fact::Unknown,
     };
     let training = training.map_or(Fact::Unknown, Fact::Known);
     Residency { retention_days, training, expires: raw.expires.as_ref().and_then(|at| reader.moment(at)), ..place }
@@ -364,14 +369,7 @@ fn place(
     let mut country =
         |at: Option<&Spanned<String>>| at.and_then(|at| reader.country(at)).map_or(Fact::Unknown, Fact::Known);
     let (operator, parent) = (country(operator), country(parent));
-    let processing = processing.and_then(|at| {
-        let countries =
-            at.get_ref().iter().map(|c| crate::domain::target::Country::parse(c)).collect::<Option<Vec<_>>>();
-        if countries.is_none() {
-            reader.problem(at, "countries are ISO 3166 codes (two capital letters) or `local`");
-        }
-        countries.filter(|list| !list.is_empty()).map(Arc::from)
-    });
+    let processing = processing.and_then(|at| reader.countries(at).filter(|list| !list.is_empty()).map(Arc::from));
     let guarantee = guarantee.and_then(|at| match at.get_ref().as_str() {
         "contract" => Some(Guarantee::Contract),
         "documented" => Some(Guarantee::Documented),
@@ -412,8 +410,10 @@ fn capabilities(reader: &mut Reader<'_>, raw: Option<&Spanned<Vec<String>>>) -> 
         match Capability::ALL.into_iter().find(|c| c.name() == name) {
             Some(capability) => set = set.with(capability),
             None => {
-                let known = Capability::ALL.map(Capability::name).join(", ");
-                reader.problem(raw, format!("`{name}` is no capability ({known})"));
+                let known = Capability::ALL.map(Capability::name);
+                let near =
+                    shape::nearest(name, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                reader.problem(raw, format!("`{name}` is no capability ({}){near}", known.join(", ")));
             }
         }
     }
@@ -460,8 +460,8 @@ fn prices(reader: &mut Reader<'_>, model: &raw::Model, full_name: &str, names: &
 }
 
 fn period(reader: &mut Reader<'_>, raw: &raw::Price, full_name: &str) -> Option<PricePeriod> {
-    let from = reader.moment(&raw.from)?;
-    let to = raw.to.as_ref().and_then(|at| reader.moment(at));
+    let (from, to) = reader.span(Some(&raw.from), raw.to.as_ref());
+    let from = from?;
     let currency = Currency::parse(&raw.currency).unwrap_or_else(|| {
         reader.problem(&raw.from, format!("`{}` is no currency (three capital letters)", raw.currency));
         Currency::USD

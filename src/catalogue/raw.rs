@@ -196,7 +196,7 @@ pub(super) struct Endpoint {
     /// `contract`, `documented`, `none` or `unknown`.
     pub guarantee: Option<Spanned<String>>,
     /// Days that prompts are kept, or `unknown`.
-    pub retention_days: Option<Days>,
+    pub retention_days: Option<Spanned<Days>>,
     /// `no`, `opt-out`, `yes` or `unknown`.
     pub training: Option<Spanned<String>>,
     /// Overrides the provider's.

@@ -33,14 +33,45 @@ impl Reader<'_> {
     }
 
     pub(super) fn country(&mut self, at: &Spanned<String>) -> Option<Country> {
-        let country = Country::parse(at.get_ref());
+        let country = Country::named(at.get_ref());
         if country.is_none() {
-            self.problem(
-                at,
-                format!("`{}` is no ISO 3166 country (two capital letters) and not `local`", at.get_ref()),
-            );
+            self.problem(at, no_country(at.get_ref()));
         }
         country
+    }
+
+    /// Countries; none = one of them is none.
+    pub(super) fn countries(&mut self, at: &Spanned<Vec<String>>) -> Option<Vec<Country>> {
+        let wrong: Vec<&String> = at.get_ref().iter().filter(|name| Country::named(name).is_none()).collect();
+        for name in &wrong {
+            self.problem(at, no_country(name));
+        }
+        wrong.is_empty().then(|| at.get_ref().iter().filter_map(|name| Country::named(name)).collect())
+    }
+
+    /// A beginning and an end, in this order.
+    pub(super) fn span(
+        &mut self,
+        from: Option<&Spanned<Datetime>>,
+        to: Option<&Spanned<Datetime>>,
+    ) -> (Option<UnixMillis>, Option<UnixMillis>) {
+        let begins = from.and_then(|at| self.moment(at));
+        let ends = to.and_then(|at| self.moment(at));
+        if let (Some(begins), Some(ends), Some(at)) = (begins, ends, to)
+            && ends <= begins
+        {
+            self.problem(at, "ends before it begins");
+        }
+        (begins, ends)
+    }
+
+    /// An address as it is written: TLS, but where the file says that a private endpoint may do without.
+    pub(super) fn address(&mut self, at: &Spanned<String>, allow_http: bool) {
+        let url = at.get_ref();
+        let plain = allow_http && url.starts_with("http://");
+        if !plain && !url.starts_with("https://") && !url.starts_with("${") {
+            self.problem(at, format!("`{url}` must be https (or set allow_http for a private endpoint)"));
+        }
     }
 
     /// A day (its midnight, UTC) or a moment with an offset.
@@ -90,6 +121,15 @@ impl Reader<'_> {
         }
         days
     }
+}
+
+fn no_country(text: &str) -> String {
+    let more = match text {
+        "EU" | "EEA" => "; zones are for policies: list the countries",
+        "UK" => "; did you mean `GB`?",
+        _ => "",
+    };
+    format!("`{text}` is no ISO 3166-1 country (two capital letters) and not `local`{more}")
 }
 
 fn minute(text: &str) -> Option<u16> {

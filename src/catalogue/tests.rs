@@ -49,6 +49,38 @@ fn all_problems_of_a_file_are_told_with_their_lines() {
 }
 
 #[test]
+fn facts_that_say_nothing_are_problems_and_not_silently_unknown() {
+    let model =
+        "\n[[model]]\nid = \"m\"\nsupports = [\"streem\"]\navailable = { from = 2025-02-01, to = 2025-01-01 }\n";
+    let price = "\n  [[model.price]]\n  from = 2025-01-01\n  to = 2024-01-01\n  input = \"1\"\n  source = \"s\"\n  checked = 2025-01-01\n";
+    let endpoint = "\n[[endpoint]]\nname = \"two\"\nbase_url = \"ftp://x\"\nprocessing = [\"EU\", \"DE\", \"XY\"]\noperator = \"UK\"\n\
+                    retention_days = \"ever\"\nsource = \"s\"\nchecked = 2025-01-01\n";
+    let text =
+        HEAD.replace("\n\n[[end", "\nkeys = [{ env = \"X_KEY\", weight = 0 }]\n\n[[end") + endpoint + model + price;
+    assert!(text.contains("weight = 0"));
+    let problems = Catalogue::compile_only(&[file(&text)], &around()).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let lines: std::collections::HashMap<&str, usize> = text.lines().zip(1..).collect();
+    for (line, message) in [
+        ("base_url = \"ftp://x\"", "`ftp://x` must be https"),
+        (
+            "processing = [\"EU\", \"DE\", \"XY\"]",
+            "`EU` is no ISO 3166-1 country (two capital letters) and not `local`; zones are",
+        ),
+        ("processing = [\"EU\", \"DE\", \"XY\"]", "`XY` is no ISO 3166-1 country"),
+        ("operator = \"UK\"", "did you mean `GB`?"),
+        ("retention_days = \"ever\"", "not `ever`"),
+        ("supports = [\"streem\"]", "did you mean `stream`?"),
+        ("available = { from = 2025-02-01, to = 2025-01-01 }", "ends before it begins"),
+        ("  to = 2024-01-01", "ends before it begins"),
+    ] {
+        let at = format!("{}:{}:", file("").name, lines[line]);
+        assert!(told.iter().any(|p| p.starts_with(&at) && p.contains(message)), "{line} {message}: {told:#?}");
+    }
+    assert!(told.iter().any(|p| p.contains("weight of a key")), "{told:#?}");
+}
+
+#[test]
 fn overlapping_prices_are_a_problem_and_gaps_are_not() {
     let price = |from: &str, to: &str| {
         format!("\n  [[model.price]]\n  from = {from}\n{to}  input = \"1\"\n  source = \"s\"\n  checked = 2025-01-01\n")

@@ -19,8 +19,8 @@ report names the variable to set. Nothing is called, and nothing in force change
 Exit code: 0 written, 1 the file can't be read, or files are in the way (see --force), 2 wrong command line.
 
 Examples:
-  stellwerk import litellm config.yaml --out moved
-  stellwerk import openrouter request.json --out moved
+  stellwerk import litellm config.yaml
+  stellwerk import openrouter request.json --out elsewhere
   stellwerk check --policies moved/policies --providers moved/providers";
 
 /// Turn another gateway's configuration into provider files and a policy.
@@ -39,7 +39,7 @@ pub(super) struct Source {
     /// The file to read.
     file: PathBuf,
     /// Where `providers/`, `policies/` and `report.txt` are written; made if it is not there.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "moved")]
     out: PathBuf,
     /// Replace files that are there.
     #[arg(long)]

@@ -9,7 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{params, places};
-use crate::domain::chat::{CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Part, ToolCall, ToolKind};
+use crate::domain::chat::{
+    CUSTOM_ARGUMENT, ChatRequest, Json, Loss, Media, MediaSource, Message, Part, Role, ToolCall, ToolKind,
+};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
 use crate::wire::splice::quote;
 
@@ -161,6 +163,28 @@ pub(super) fn inline(media: &Media) -> Option<(&str, &str)> {
     }
 }
 
+/// The data of a document that a client sends as a `data:` address, or as plain base64, whose type only the name can say.
+pub(super) fn document(data: String, name: Option<&str>) -> Option<MediaSource> {
+    if let Some(inline) = data.strip_prefix("data:") {
+        let (head, data) = inline.split_once(',')?;
+        let media_type = head.strip_suffix(";base64")?.to_owned();
+        return Some(MediaSource::Base64 { media_type, data: data.to_owned() });
+    }
+    if data.contains(':') {
+        return Some(MediaSource::Url(data));
+    }
+    let ending = name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
+    let media_type = match ending.as_deref() {
+        Some("txt") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("csv") => "text/csv",
+        Some("html") => "text/html",
+        Some("json") => "application/json",
+        _ => "application/pdf",
+    };
+    Some(MediaSource::Base64 { media_type: media_type.to_owned(), data })
+}
+
 /// JSON text for the wire, checked: one bad stretch would spoil the whole body.
 pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&RawValue, Error> {
     serde_json::from_str(json.as_str())
@@ -215,6 +239,27 @@ fn fixed(schema: &'static str) -> Result<&'static RawValue, Error> {
         .map_err(|e| Error::new(ErrorKind::Internal, "a fixed schema is broken").detail(e.to_string()))
 }
 
+/// The turn of the system that must be said by the user where a dialect keeps the system apart from the conversation: the
+/// last one, where nobody speaks after the assistant, or at all. Else the model would go on with its own last turn, or had
+/// none to answer.
+pub(super) fn said_by_user(request: &ChatRequest) -> Option<usize> {
+    let system = |message: &Message| matches!(message.role, Role::System | Role::Developer);
+    let last = request.messages.iter().rposition(|message| !system(message) && says(message));
+    let begin = match last.map(|at| (at, request.messages[at].role)) {
+        None => 0,
+        Some((at, Role::Assistant)) => at + 1,
+        Some(_) => return None,
+    };
+    let after = request.messages.get(begin..)?.iter().rposition(|message| system(message) && says(message))?;
+    Some(begin + after)
+}
+
+/// Whether there is anything in a turn.
+fn says(message: &Message) -> bool {
+    let blank = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
+    !message.tool_calls.is_empty() || message.role == Role::Tool || !message.content.iter().all(blank)
+}
+
 /// Content that a dialect cannot carry, by its place in the client's conversation.
 pub(super) fn no_equal(at: usize, part_at: usize, message: &'static str) -> Error {
     Error::new(ErrorKind::UnsupportedParameter, message).param(places::part(at, part_at))
@@ -233,6 +278,21 @@ mod tests {
         assert_eq!(inline(&url("data:image/png;name=a;base64,QQ==")), Some(("image/png", "QQ==")));
         for other in ["https://example.org/a.png", "data:text/plain,hello", "data:"] {
             assert_eq!(inline(&url(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn documents_are_found_in_all_their_forms() {
+        let inline = |media_type: &str| {
+            let source = MediaSource::Base64 { media_type: media_type.to_owned(), data: "QQ==".to_owned() };
+            Some(source)
+        };
+        assert_eq!(document("data:text/csv;base64,QQ==".to_owned(), None), inline("text/csv"));
+        assert_eq!(document("QQ==".to_owned(), Some("a.CSV")), inline("text/csv"));
+        assert_eq!(document("QQ==".to_owned(), None), inline("application/pdf"));
+        assert_eq!(document("https://e.org/a".to_owned(), None), Some(MediaSource::Url("https://e.org/a".to_owned())));
+        for other in ["data:", "data:text/plain,hi"] {
+            assert_eq!(document(other.to_owned(), None), None, "{other}");
         }
     }
 

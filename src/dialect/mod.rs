@@ -7,6 +7,7 @@
 mod anthropic;
 pub mod batch;
 mod bedrock;
+mod claude;
 mod cohere;
 mod common;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod golden;
 mod ids;
 pub mod limits;
 mod models;
+mod moved;
 pub mod native;
 mod ollama;
 mod openai_chat;
@@ -38,6 +40,7 @@ pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
+pub use moved::Moved;
 pub use params::{Carriage, Parameter, Slot, Weight, has_server_tools};
 pub use places::ClientWords;
 pub use quirks::{Quirks, StreamUsage};
@@ -435,6 +438,9 @@ pub trait Passthrough: Send + Sync {
     /// The client's bytes with only the members replaced that must be. The pieces, concatenated, are the body;
     /// untouched stretches are slices of `body`.
     fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes>;
+
+    /// The body that would be sent, `pieces`, without what other providers thought; none where `body` has nothing of it.
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved>;
 
     /// Reads usage, model and end from a whole answer that passes through unchanged.
     ///

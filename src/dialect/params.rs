@@ -85,7 +85,9 @@ impl Slot {
     pub fn weight(self) -> Weight {
         match self {
             Self::Own(weight) => weight,
-            Self::StreamOptions
+            // Codex says it of every answer, and how wordy a model is nobody promises.
+            Self::Verbosity
+            | Self::StreamOptions
             | Self::User
             | Self::ServiceTier
             | Self::Metadata

@@ -116,8 +116,8 @@ const WORK: [(&str, Operation, DialectId); 15] = [
     ("complete", Operation::Completions, DialectId::OpenAiCompletions),
 ];
 
-/// APIs of providers that keep state there: passing them on would be a hole in metering and residency.
-const STATEFUL: [&str; 11] = [
+/// APIs of one provider alone, most of which keep state there: passing them on would be a hole in metering and residency.
+const STATEFUL: [&str; 16] = [
     "files",
     "uploads",
     "batches",
@@ -129,6 +129,11 @@ const STATEFUL: [&str; 11] = [
     "containers",
     "realtime",
     "cachedContents",
+    "upload",
+    "interactions",
+    "skills",
+    "responses/input_tokens",
+    "responses/compact",
 ];
 
 /// Takes a request line apart. `header`: whether the request has a header of that name.
@@ -255,13 +260,14 @@ fn other(method: &str, path: &str) -> Result<Asked, Error> {
 
 fn unknown(path: &str) -> Error {
     let begins = |name: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+    if STATEFUL.iter().any(|name| begins(name)) {
+        let message =
+            "this API is one provider's own, which mostly keeps state there, and is not offered by the gateway";
+        return Error::new(ErrorKind::UnknownPath, message).code("api_not_offered");
+    }
     if begins("responses") {
         let message = "the gateway keeps no responses; send the conversation with each request";
         return Error::new(ErrorKind::UnknownPath, message).code("response_not_kept");
-    }
-    if STATEFUL.iter().any(|name| begins(name)) {
-        let message = "this API keeps state at one provider and is not offered by the gateway";
-        return Error::new(ErrorKind::UnknownPath, message).code("api_not_offered");
     }
     Error::new(ErrorKind::UnknownPath, "no such path")
 }
@@ -437,7 +443,9 @@ mod tests {
         let code = |path: &str| target(POST, path, None, &|_| false).asked.unwrap_err().code_str();
         assert_eq!(code("/v1/uploads"), "api_not_offered");
         assert_eq!(code("/v1/vector_stores/vs_1/files"), "api_not_offered");
-        assert_eq!(code("/v1beta/files"), "api_not_offered");
+        for path in ["/v1beta/files", "/upload/v1beta/files", "/v1beta/interactions", "/v1/responses/input_tokens"] {
+            assert_eq!(code(path), "api_not_offered", "{path}");
+        }
         let of_anthropic = target(POST, "/v1/files", None, &|name| name == "anthropic-version");
         assert_eq!(
             (of_anthropic.dialect, of_anthropic.asked.unwrap_err().code_str()),

@@ -1,5 +1,7 @@
 //! What one provider of a dialect does otherwise than the others, as data.
 
+use super::common::part_and_member;
+
 /// Peculiarities of one provider of a dialect, as data from its catalogue file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -13,8 +15,8 @@ pub struct Quirks {
     pub reasoning_outside_output: bool,
     /// Members that not every provider of the dialect takes and this one does: for translated requests.
     pub takes: Vec<String>,
-    /// Members that some of its models refuse whatever they hold: what asks for them cannot go there. As part of the id and
-    /// member (`claude-opus-5/sampling`).
+    /// What some of its models refuse whatever it holds, so that a request with it cannot go there: members, or `prefill`, a
+    /// conversation that ends in a turn of the assistant. As part of the id and member (`claude-opus-5/sampling`).
     pub refuses: Vec<String>,
     /// The member in which it wants its earlier thinking back (`reasoning_content`, `reasoning`); none = nowhere.
     pub reasoning_member: Option<String>,
@@ -22,6 +24,16 @@ pub struct Quirks {
     pub json_schema_in_words: bool,
     /// Whether thinking stands between `<think>` tags at the beginning of the answer's text.
     pub think_tags: bool,
+}
+
+impl Quirks {
+    /// The first of some members or the like that a model refuses.
+    pub fn refused<'a>(&self, model: &str, given: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+        self.refuses.iter().map(|entry| part_and_member(entry)).find_map(|(part, name)| {
+            let found = given.clone().find(|given| *given == name);
+            found.filter(|_| model.contains(part))
+        })
+    }
 }
 
 /// How usage gets into a stream.

@@ -156,12 +156,16 @@ fn schemas_that_are_not_strict_are_closed_with_a_word_or_not_at_all() {
     };
     let one = json!({"type": "object", "properties": {"a": {"type": "string"}}});
     let free = json!({"type": "object", "properties": {"a": {"type": "object"}}});
+    let bounded = json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}},
+        "additionalProperties": false});
     for (schema, strict, semantic, advisory) in [
         (one.clone(), json!(true), vec![], vec![]),
         (one.clone(), json!(false), vec![], vec!["response_format.additionalProperties"]),
         (one, Value::Null, vec![], vec!["response_format.additionalProperties"]),
         (free.clone(), json!(false), vec!["response_format"], vec![]),
         (free, json!(true), vec![], vec![]),
+        (bounded.clone(), json!(true), vec![], vec!["response_format.minimum"]),
+        (bounded, json!(false), vec![], vec!["response_format.minimum"]),
     ] {
         let (body, loss) = crossed(CHAT, &asked(schema, strict), DialectId::Anthropic).unwrap();
         assert_eq!(

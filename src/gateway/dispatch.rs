@@ -230,9 +230,18 @@ impl Dispatch {
         };
         if let Some(passes) = passes {
             self.owned()?;
+            let members = self.call.envelope.members.iter().map(|name| &**name);
+            if let Some(name) = wire.quirks.refused(to.model, members) {
+                return Err(Stop::refused(unsupported(name.to_owned())));
+            }
             let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
-            let dropped = wire.quirks.drop.iter().filter(given).cloned().collect();
-            return Ok((passes.retarget(&self.call.body, &self.call.envelope, &to), dropped));
+            let mut dropped: Vec<String> = wire.quirks.drop.iter().filter(given).cloned().collect();
+            let pieces = passes.retarget(&self.call.body, &self.call.envelope, &to);
+            let thinks = self.call.envelope.spans.thinks();
+            let moved = thinks.then(|| passes.unmoved(&self.call.body, &pieces, &wire.quirks)).flatten();
+            let Some(moved) = moved else { return Ok((pieces, dropped)) };
+            dropped.extend(moved.gone);
+            return Ok((vec![moved.body], dropped));
         }
         let request = self.decoded()?;
         let encoded = wire.egress.transcode().encode_request(&request, &to);

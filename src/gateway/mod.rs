@@ -587,7 +587,7 @@ fn head(
         insert(response, "x-stellwerk-usage", "estimated");
     }
     if !dropped.is_empty() {
-        insert(response, "x-stellwerk-dropped-params", &dropped.join(", "));
+        insert(response, "x-stellwerk-dropped-params", &told::listed(dropped));
     }
 }
 

@@ -145,6 +145,24 @@ pub(super) fn broke(failure: &Failure) -> Error {
     error.retry_after(failure.retry_after).again(failure.again)
 }
 
+/// What was dropped, for a header: a long conversation can lose more than clients and proxies take in one. The ledger has all.
+pub(super) fn listed(dropped: &[String]) -> String {
+    /// Most bytes of names.
+    const MOST: usize = 2048;
+    let mut list = String::new();
+    for (at, name) in dropped.iter().enumerate() {
+        if list.len() + name.len() > MOST {
+            list.push_str(&format!("{}_more", dropped.len() - at));
+            break;
+        }
+        list.push_str(name);
+        if at + 1 < dropped.len() {
+            list.push_str(", ");
+        }
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +209,16 @@ mod tests {
         assert!(!all([Failure { again: Some(false), ..limited() }]).retryable(), "the provider knows better");
         assert!(all([Failure { again: Some(true), ..failure(FailureKind::Rejected, 400, "") }]).retryable());
         assert!(!all([failure(FailureKind::Credentials, 429, NO_QUOTA)]).retryable());
+    }
+
+    #[test]
+    fn a_list_of_what_was_dropped_fits_into_a_header() {
+        let names = |count: usize| (0..count).map(|at| format!("messages[{at}].name")).collect::<Vec<_>>();
+        assert_eq!(listed(&names(2)), "messages[0].name, messages[1].name");
+        assert_eq!(listed(&[]), "");
+        let long = listed(&names(1000));
+        let shown = long.matches(".name, ").count();
+        assert!(long.len() < 2100 && long.ends_with(&format!(".name, {}_more", 1000 - shown)), "{long}");
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub type Share = (u64, u64);
 pub struct Runs {
     /// How many.
     pub runs: u64,
-    /// Of these, without an answer.
+    /// Of these, without an answer to compare.
     pub failed: u64,
     /// First answers that are JSON as asked for.
     pub json_primary: Share,

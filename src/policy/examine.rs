@@ -148,10 +148,10 @@ impl Examiner<'_> {
 
 /// Cost and waiting as one number, in pico-USD.
 fn exchanged(cost: Money, latency_ms: u64, second: Money) -> i128 {
-    let waiting = second.pico().saturating_mul(i128::from(latency_ms));
-    // Dividing as small numbers, which nearly all are, costs a tenth.
-    let waiting = u64::try_from(waiting).map_or_else(|_| waiting / 1_000, |small| i128::from(small / 1_000));
-    cost.pico().saturating_add(waiting)
+    // Reckoning in small numbers, which nearly all are, costs a tenth.
+    let small = u64::try_from(second.pico()).ok().and_then(|second| second.checked_mul(latency_ms));
+    let wide = || second.pico().saturating_mul(i128::from(latency_ms)) / 1_000;
+    cost.pico().saturating_add(small.map_or_else(wide, |waiting| i128::from(waiting / 1_000)))
 }
 
 /// The output limit per answer. The client's is its own; the route's default is ours and gives way to what the model can do.
@@ -187,12 +187,15 @@ pub(super) fn expected_cost(
     output: u64,
     at: UnixMillis,
 ) -> Option<Money> {
-    let (all, cached) = input;
-    let usage = Usage::ZERO.with(Bucket::Input, all - cached.min(all)).with(Bucket::CacheRead, cached.min(all));
-    market.price_in(service, target, &usage.with(Bucket::Output, output), at)
+    market.expected(service, target, (input.0, input.1.min(input.0)), output, at)
 }
 
 fn per_million(tokens: u64, ppm: u32) -> u64 {
+    match ppm {
+        0 => return 0,
+        1_000_000 => return tokens,
+        _ => {}
+    }
     if let Some(small) = tokens.checked_mul(u64::from(ppm)) {
         return small / 1_000_000;
     }

@@ -32,4 +32,15 @@ impl Market for Catalogue {
     fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
         pricing::usd(usage, &target.prices, When { service, ..When::at(at) }, self.fx())
     }
+
+    fn expected(
+        &self,
+        service: ServiceTier,
+        target: &Target,
+        input: (u64, u64),
+        output: u64,
+        at: UnixMillis,
+    ) -> Option<Money> {
+        pricing::expected_usd(input, output, &target.prices, When { service, ..When::at(at) }, self.fx())
+    }
 }

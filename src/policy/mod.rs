@@ -67,7 +67,7 @@ use crate::domain::plan::{Operation, Timeouts};
 use crate::domain::price::ServiceTier;
 use crate::domain::problem::Problem;
 use crate::domain::target::{Target, UnixMillis};
-use crate::domain::usage::Usage;
+use crate::domain::usage::{Bucket, Usage};
 
 /// What deciding needs to know of the catalogue. A trait, so that tests decide over targets and prices of their own.
 pub trait Market {
@@ -89,6 +89,19 @@ pub trait Market {
     /// The same in a tier of service. What knows no tiers knows no price of one.
     fn price_in(&self, service: ServiceTier, target: &Target, usage: &Usage, at: UnixMillis) -> Option<Money> {
         (service == ServiceTier::Standard).then(|| self.price(target, usage, at)).flatten()
+    }
+
+    /// The same of a prompt, of which so many tokens (at most all) come from the cache, and an answer.
+    fn expected(
+        &self,
+        service: ServiceTier,
+        target: &Target,
+        (input, cached): (u64, u64),
+        output: u64,
+        at: UnixMillis,
+    ) -> Option<Money> {
+        let usage = Usage::ZERO.with(Bucket::Input, input - cached).with(Bucket::CacheRead, cached);
+        self.price_in(service, target, &usage.with(Bucket::Output, output), at)
     }
 }
 

@@ -46,15 +46,6 @@ pub const ZONES: [Zone; 6] = [
     Zone { name: "local", about: "this machine: no byte leaves it", parts: &["local"] },
 ];
 
-/// ISO 3166-1 alpha-2, officially assigned.
-const ISO: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT \
-BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK \
-FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE \
-JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ \
-MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO \
-RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW \
-TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
-
 /// What people write instead of the code.
 const NOT_CODES: [(&str, &str); 4] = [("UK", "GB"), ("EL", "GR"), ("USA", "US"), ("PRC", "CN")];
 
@@ -70,11 +61,11 @@ impl Countries {
         if let Some(zone) = ZONES.iter().find(|z| z.name == name) {
             return Ok(zone.countries());
         }
-        if let Some(country) = Country::parse(name).filter(|_| ISO.split_ascii_whitespace().any(|c| c == name)) {
+        if let Some(country) = Country::named(name) {
             return Ok(Self::NONE.with(country));
         }
         let hint = NOT_CODES.iter().find(|(wrong, _)| wrong.eq_ignore_ascii_case(name)).map_or_else(
-            || text::did_you_mean(name, ZONES.iter().map(|z| z.name).chain(ISO.split_ascii_whitespace())),
+            || text::did_you_mean(name, ZONES.iter().map(|z| z.name).chain(Country::ISO.split_ascii_whitespace())),
             |(_, right)| Some(format!("did you mean `{right}`?")),
         );
         Err((format!("`{name}` is neither a zone nor an ISO 3166-1 country code"), hint))
@@ -122,7 +113,7 @@ impl Countries {
 
     /// All countries of the set, `local` included.
     pub fn iter(&self) -> impl Iterator<Item = Country> + '_ {
-        ISO.split_ascii_whitespace().chain(["local"]).filter_map(Country::parse).filter(|c| self.has(*c))
+        Country::ISO.split_ascii_whitespace().chain(["local"]).filter_map(Country::parse).filter(|c| self.has(*c))
     }
 }
 
@@ -186,7 +177,7 @@ mod tests {
     fn zones_hold_what_their_names_say() {
         let count = |name: &str| set(&[name]).iter().count();
         assert_eq!((count("EU"), count("EEA"), count("EEA+CH"), count("europe")), (27, 30, 31, 32));
-        assert_eq!(ISO.split_ascii_whitespace().count(), 249);
+        assert_eq!(Country::ISO.split_ascii_whitespace().count(), 249);
         let country = |c| Country::parse(c).unwrap();
         assert!(
             set(&["EU"]).has(country("FI")) && !set(&["EU"]).has(country("GB")) && !set(&["EU"]).has(country("US"))

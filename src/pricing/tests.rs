@@ -246,3 +246,23 @@ fn a_tier_of_service_has_its_own_price_or_none() {
     let told = compiled(&price_of(twice)).unwrap_err().iter().map(ToString::to_string).collect::<String>();
     assert!(told.contains("two prices for `flex`") && told.contains("did you mean `flex`?"), "{told}");
 }
+
+proptest! {
+    /// The planner's way of pricing says what the ledger's does, for everything in the catalogue at any time.
+    #[test]
+    fn what_is_expected_is_priced_like_what_was_used(
+        which: prop::sample::Index, input in 0..2_000_000_u64, part in 0..=100_u64, output in 0..200_000_u64,
+        day in 0..900_i64, minute in 0..1_440_i64, tier in prop::sample::select(vec![ServiceTier::Standard, ServiceTier::Flex, ServiceTier::Priority, ServiceTier::Batch, ServiceTier::Fast]),
+    ) {
+        static CATALOGUE: std::sync::LazyLock<Catalogue> = std::sync::LazyLock::new(catalogue);
+        let book = &which.get(CATALOGUE.targets()).prices;
+        // From 2025 on.
+        let moment = UnixMillis(1_735_689_600_000 + day * 86_400_000 + minute * 60_000);
+        let when = When { service: tier, ..When::at(moment) };
+        let cached = input * part / 100;
+        let usage = Usage::ZERO.with(Bucket::Input, input - cached).with(Bucket::CacheRead, cached);
+        let usage = usage.with(Bucket::Output, output);
+        let expected = expected_usd((input, cached), output, book, when, CATALOGUE.fx());
+        prop_assert_eq!(expected, super::usd(&usage, book, when, CATALOGUE.fx()));
+    }
+}

@@ -272,7 +272,7 @@ fn criteria(runs: &Runs) -> [(&'static str, Share); 5] {
 fn shadows(out: &mut String, primary: &str, shadow: &str, runs: &Runs) {
     let _ = writeln!(
         out,
-        "  shadow {primary} ∥ {shadow}: {} runs, {} without an answer",
+        "  shadow {primary} ∥ {shadow}: {} runs, {} without an answer to compare",
         count(runs.runs),
         count(runs.failed)
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -16,14 +16,19 @@ use crate::domain::error::{Error, ErrorKind};
 ///
 /// # Errors
 /// Too large, too slow, broken off, or of a media type or coding that is not taken.
-pub(super) async fn read(request: Request<Incoming>, limit: usize, within: Duration) -> Result<Bytes, Error> {
-    let packed = check_media(request.headers())?;
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: &mut Incoming,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, Error> {
+    let packed = check_media(headers)?;
     let too_large = || Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {limit} bytes"));
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(within, collect(request.into_body(), limit)).await;
+    let collected = tokio::time::timeout(within, collect(body, limit)).await;
     let body = match collected {
         Err(_) => return Err(Error::new(ErrorKind::BodyTimeout, "the body did not arrive in time")),
         Ok(Err(Broken::TooLarge)) => return Err(too_large()),
@@ -45,6 +50,27 @@ pub(super) async fn read(request: Request<Incoming>, limit: usize, within: Durat
     }
 }
 
+/// Lets go what is left of a body that nobody wants, so that its sender hears the answer and the connection lives on: a
+/// socket that is closed over unread bytes takes the answer with it. Returns whether nothing is left. Who waits to be
+/// told to send is not told to.
+pub(super) async fn discard(headers: &HeaderMap, body: &mut Incoming, limit: usize) -> bool {
+    const WITHIN: Duration = Duration::from_secs(5);
+    if headers.contains_key(header::EXPECT) {
+        return false;
+    }
+    let all = async {
+        let mut left = limit;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(length) else { return false };
+            left = less;
+        }
+        true
+    };
+    tokio::time::timeout(WITHIN, all).await.unwrap_or(false)
+}
+
 /// Why a body is not whole.
 enum Broken {
     TooLarge,
@@ -54,7 +80,7 @@ enum Broken {
 /// Puts a body together. One that came in one piece is not copied. Of the others each piece is let go before the next is
 /// read, so that hyper reads into the same buffer again; the place for all of them is made at once where the length is
 /// told, but not more than a little at somebody's word.
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Broken> {
+async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Broken> {
     const TRUSTED: u64 = 2 << 20;
     let told = body.size_hint().lower();
     let mut first: Option<Bytes> = None;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming as RequestBody;
+use hyper::body::{Body as _, Incoming as RequestBody};
 use tokio::time::Instant;
 
 use super::ids::Ids;
@@ -41,7 +42,8 @@ impl DataPlane {
 
     async fn route(
         &self,
-        request: Request<RequestBody>,
+        request: &Parts,
+        body: &mut RequestBody,
         id: RequestId,
         asked: Asked,
         dialect: DialectId,
@@ -54,24 +56,24 @@ impl DataPlane {
                 Ok(response)
             }
             Asked::ListModels => {
-                let principal = self.authenticate(&request, dialect)?;
+                let principal = self.authenticate(request, dialect)?;
                 self.gateway.models(&principal, dialect).map(json)
             }
             Asked::Model(model) => {
-                let principal = self.authenticate(&request, dialect)?;
+                let principal = self.authenticate(request, dialect)?;
                 self.gateway.model(&principal, &model, dialect).map(json)
             }
             Asked::Errand(errand) => {
-                let (accepted, principal) = (Instant::now(), self.authenticate(&request, dialect)?);
-                let require = single(request.headers(), "x-stellwerk-require")?;
-                if dry_run(request.headers())? {
+                let (accepted, principal) = (Instant::now(), self.authenticate(request, dialect)?);
+                let require = single(&request.headers, "x-stellwerk-require")?;
+                if dry_run(&request.headers)? {
                     let error = Error::new(ErrorKind::InvalidRequest, "what lies at one place has no plan to look at");
                     return Err(error.param(DRY_RUN));
                 }
-                let headers = forwarded(request.headers(), dialect);
+                let headers = forwarded(&request.headers, dialect);
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = if errand.does == Does::Begin {
-                    body::read(request, config.max_body, config.body_timeout).await?
+                    body::read(&request.headers, body, config.max_body, config.body_timeout).await?
                 } else {
                     Bytes::new()
                 };
@@ -80,15 +82,21 @@ impl DataPlane {
                 Box::pin(Arc::clone(&self.gateway).errand(asking)).await
             }
             Asked::Work { operation, path, located } => {
-                self.work(request, id, Work { dialect, operation, path, located }).await
+                self.work(request, body, id, Work { dialect, operation, path, located }).await
             }
         }
     }
 
-    async fn work(&self, request: Request<RequestBody>, id: RequestId, work: Work) -> Result<Response<Body>, Error> {
+    async fn work(
+        &self,
+        request: &Parts,
+        body: &mut RequestBody,
+        id: RequestId,
+        work: Work,
+    ) -> Result<Response<Body>, Error> {
         let accepted = Instant::now();
-        let principal = self.authenticate(&request, work.dialect)?;
-        let headers = request.headers();
+        let principal = self.authenticate(request, work.dialect)?;
+        let headers = &request.headers;
         let require = single(headers, "x-stellwerk-require")?;
         let session = single(headers, "x-stellwerk-session")?;
         let show_cost = match single(headers, "x-stellwerk-usage")?.as_deref() {
@@ -103,7 +111,7 @@ impl DataPlane {
         let content_type = headers.get(header::CONTENT_TYPE).cloned();
         let forwarded = forwarded(headers, work.dialect);
         let config = Arc::clone(&self.gateway.snapshot().config);
-        let body = body::read(request, config.max_body, config.body_timeout).await?;
+        let body = body::read(headers, body, config.max_body, config.body_timeout).await?;
         let incoming = Incoming {
             request: id,
             accepted,
@@ -124,9 +132,9 @@ impl DataPlane {
         self.gateway.work(incoming).await
     }
 
-    fn authenticate(&self, request: &Request<RequestBody>, dialect: DialectId) -> Result<Arc<Principal>, Error> {
+    fn authenticate(&self, request: &Parts, dialect: DialectId) -> Result<Arc<Principal>, Error> {
         let own = dialect::ingress(dialect).and_then(Ingress::key_header);
-        let key = credentials::of(own, request.headers(), request.uri().query())?;
+        let key = credentials::of(own, &request.headers, request.uri.query())?;
         self.keys.authenticate(&key).ok_or_else(credentials::unknown)
     }
 }
@@ -134,16 +142,17 @@ impl DataPlane {
 impl Plane for DataPlane {
     async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let id = self.ids.next();
-        let browser = Browser::of(request.headers());
-        let uri = request.uri();
+        let (request, mut body) = request.into_parts();
+        let browser = Browser::of(&request.headers);
         let paths::Target { dialect, asked } =
-            paths::target(request.method().as_str(), uri.path(), uri.query(), &|name| {
-                request.headers().contains_key(name)
+            paths::target(request.method.as_str(), request.uri.path(), request.uri.query(), &|name| {
+                request.headers.contains_key(name)
             });
         let answered = match asked {
-            Ok(asked) => self.route(request, id, asked, dialect).await,
+            Ok(asked) => self.route(&request, &mut body, id, asked, dialect).await,
             Err(error) => Err(error),
         };
+        let late = answered.as_ref().is_err_and(|error| error.kind == ErrorKind::BodyTimeout);
         let mut response = match answered {
             Ok(response) => response,
             Err(error) => {
@@ -151,6 +160,12 @@ impl Plane for DataPlane {
                 render(&error, dialect, id)
             }
         };
+        if !body.is_end_stream() {
+            let limit = self.gateway.snapshot().config.max_body;
+            if late || !body::discard(&request.headers, &mut body, limit).await {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
         stamp(&mut response, dialect, id);
         if let Some(browser) = browser {
             browser.allow(&mut response);
@@ -258,9 +273,6 @@ fn render(error: &Error, dialect: DialectId, id: RequestId) -> Response<Body> {
         let get = error.message.contains("GET");
         headers
             .insert(header::ALLOW, HeaderValue::from_static(if get { "GET, HEAD, OPTIONS" } else { "POST, OPTIONS" }));
-    }
-    if error.kind == ErrorKind::BodyTooLarge || error.kind == ErrorKind::BodyTimeout {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

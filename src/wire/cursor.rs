@@ -74,6 +74,13 @@ impl<'a> Cursor<'a> {
         (self.peek() == Some(b'n')).then(|| self.word()).flatten()
     }
 
+    /// Takes the number 0, as everybody writes it.
+    pub fn zero(&mut self) -> Option<()> {
+        let start = (self.peek() == Some(b'0')).then_some(self.at)?;
+        self.word()?;
+        (self.at == start + 1).then_some(())
+    }
+
     /// Takes any value.
     pub fn skip(&mut self) -> Option<()> {
         let mut open = 0_usize;

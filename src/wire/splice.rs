@@ -52,6 +52,8 @@ pub struct Members {
     end: usize,
     /// An object below the top level has a member `type`, so written.
     typed: bool,
+    /// An object below the top level has a member for thinking.
+    thinks: bool,
 }
 
 /// A change to a body.
@@ -80,7 +82,7 @@ impl Members {
             let at = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), |_| 0);
             return Err(Malformed::Syntax(at));
         }
-        let mut scanner = Scanner { body, at: 0, specials: Specials::new(body), typed: false };
+        let mut scanner = Scanner { body, at: 0, specials: Specials::new(body), typed: false, thinks: false };
         scanner.space();
         match scanner.peek() {
             None => return Err(Malformed::Empty),
@@ -112,6 +114,12 @@ impl Members {
     #[must_use]
     pub fn typed(&self) -> bool {
         self.typed
+    }
+
+    /// Whether an object below the top level has a member in which some dialect keeps thinking or its signature.
+    #[must_use]
+    pub fn thinks(&self) -> bool {
+        self.thinks
     }
 
     /// All members, in order.
@@ -224,6 +232,8 @@ struct Scanner<'a> {
     specials: Specials<'a>,
     /// A nested object has a member `type`.
     typed: bool,
+    /// A nested object has a member for thinking.
+    thinks: bool,
 }
 
 impl Scanner<'_> {
@@ -262,7 +272,7 @@ impl Scanner<'_> {
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Members { members, end: self.at - 1, typed: self.typed });
+            return Ok(Members { members, end: self.at - 1, typed: self.typed, thinks: self.thinks });
         }
         loop {
             self.space();
@@ -287,7 +297,7 @@ impl Scanner<'_> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Members { members, end: self.at - 1, typed: self.typed });
+                    return Ok(Members { members, end: self.at - 1, typed: self.typed, thinks: self.thinks });
                 }
                 _ => return self.syntax(),
             }
@@ -366,7 +376,16 @@ impl Scanner<'_> {
     fn key(&mut self) -> Result<(), Malformed> {
         let start = self.at;
         self.string()?;
-        self.typed |= self.body.get(start..self.at) == Some(b"\"type\"");
+        match self.body.get(start..self.at).unwrap_or_default() {
+            b"\"type\"" => self.typed = true,
+            b"\"signature\"" | b"\"thoughtSignature\"" | b"\"thought_signature\"" | b"\"encrypted_content\"" => {
+                self.thinks = true;
+            }
+            b"\"reasoning_content\"" | b"\"reasoning_details\"" | b"\"reasoning\"" | b"\"extra_content\"" => {
+                self.thinks = true;
+            }
+            _ => {}
+        }
         self.space();
         self.expect(b':')
     }

@@ -168,3 +168,18 @@ fn presets_of_openrouter() {
     assert!(open.len() == 2 && open.iter().all(|t| t.starts_with("groq/") || t.starts_with("nebius/")), "{open:?}");
     assert_eq!(plan(&dir, "@preset/plain", &[], &keys), ["openrouter-more/somebody/new-model"]);
 }
+
+#[test]
+fn an_import_without_a_place_goes_to_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("c.yaml"), "model_list:\n- {model_name: a, litellm_params: {model: openai/gpt-4o}}\n")
+        .unwrap();
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stellwerk"));
+        command.args(["import", "litellm", "c.yaml"]).current_dir(dir.path()).output().unwrap()
+    };
+    assert!(run().status.success());
+    let made: Vec<String> = tree(&dir.path().join("moved")).into_keys().collect();
+    assert_eq!(made, ["policies/default.toml", "report.txt"]);
+    assert!(!run().status.success(), "and nothing is overwritten there either");
+}

@@ -40,13 +40,31 @@ fn body(error: &Error, request: &str, retry_after: Option<u64>) -> Vec<u8> {
         /// Neither is this: seconds, where no header can tell them any more.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
+        /// What SDKs act on where a conversation lies at the provider.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        details: Option<Details<'a>>,
     }
+    #[derive(Serialize)]
+    struct Details<'a> {
+        error_code: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unsupported: Option<[&'static str; 1]>,
+    }
+    // A target without threads: SDKs then send the whole conversation.
+    let threadless = error.kind == ErrorKind::UnsupportedParameter && error.param.as_deref() == Some("thread");
+    let details = if threadless {
+        Some(Details { error_code: "thread_unsupported_request", unsupported: Some(["thread"]) })
+    } else {
+        let code = error.shown_code();
+        code.starts_with("thread_").then_some(Details { error_code: code, unsupported: None })
+    };
     let inner = Inner {
         r#type: if error.told_status == Some(413) { TOO_LARGE } else { kind(error.kind) },
         message: &error.message,
         code: error.shown_code(),
         param: error.param.as_deref(),
         retry_after,
+        details,
     };
     serde_json::to_vec(&Outer { r#type: "error", error: inner, request_id: request }).unwrap_or_default()
 }
@@ -103,7 +121,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
     let message = error.message.unwrap_or_else(|| "the provider gave no reason".to_owned());
     let by_type = error.kind.as_deref().and_then(by_type);
     let mut kind = by_type.or_else(|| status.map(by_status)).unwrap_or(FailureKind::Upstream);
-    let mut code = error.kind;
+    let mut code = error.details.and_then(|details| details.error_code).or(error.kind);
     if kind == FailureKind::Rejected {
         if message.contains("credit balance is too low") {
             kind = FailureKind::Credentials;

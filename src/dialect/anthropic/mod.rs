@@ -6,6 +6,7 @@
 mod batch;
 mod client;
 mod error;
+mod moved;
 mod params;
 mod request;
 mod response;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{
-    Batches, Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Observed, Passthrough,
+    Batches, Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Moved, Observed, Passthrough,
     Quirks, Slot, Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
@@ -124,6 +125,10 @@ impl Egress for Anthropic {
 impl Passthrough for Anthropic {
     fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes> {
         request::retarget(body, envelope, to)
+    }
+
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
+        moved::unmoved(body, pieces)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

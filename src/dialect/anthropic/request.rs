@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::params::carries;
 use super::types::{AnyTool, CacheControl, Content, Metadata, OutputConfig, OutputFormat, Request, Tool, ToolChoice};
 use super::{schema, thinking, turns};
+use crate::dialect::claude;
 use crate::dialect::common;
 use crate::dialect::effort;
 use crate::dialect::params::{self, Slot};
@@ -31,6 +32,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::lose_server_tools(request, Some(DialectId::Anthropic), &mut loss);
     let max_tokens = request.max_output_tokens.unwrap_or(to.default_max_output);
     let mut conversation = turns::encode(request, &mut loss)?;
+    claude::answers_users(request, to, conversation.turns.last().map(|turn| turn.role))?;
     if request.response_format == Some(ResponseFormat::JsonObject) {
         conversation.system.push(super::types::Block::Text { text: common::ANY_JSON, cache_control: None });
     }
@@ -45,7 +47,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
             _ => Some(Content::Blocks(conversation.system)),
         },
         messages: conversation.turns,
-        tools: tools(request)?,
+        tools: tools(request, &mut loss)?,
         tool_choice: None,
         thinking: None,
         output_config: output_config(request, told.effort, &mut loss)?,
@@ -101,7 +103,7 @@ fn sample<'a>(
 const CUSTOM_SCHEMA: &str =
     r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
 
-fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
+fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<AnyTool<'a>>, Error> {
     let mut tools = Vec::with_capacity(request.tools.len());
     for (at, tool) in request.tools.iter().enumerate() {
         let path = || places::tool(at);
@@ -111,7 +113,7 @@ fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
                 tools.push(AnyTool::Client(Tool {
                     name: tool.flat_name(),
                     description: tool.description.as_deref(),
-                    input_schema: fixed(CUSTOM_SCHEMA)?,
+                    input_schema: Cow::Borrowed(fixed(CUSTOM_SCHEMA)?),
                     strict: None,
                     cache_control: tool.cache.as_ref().map(CacheControl::new),
                 }));
@@ -132,6 +134,13 @@ fn tools(request: &ChatRequest) -> Result<Vec<AnyTool<'_>>, Error> {
         let description = tool.description.as_deref();
         let cache_control = tool.cache.as_ref().map(CacheControl::new);
         let strict = tool.strict.filter(|s| *s);
+        // Only a strict tool's schema is one that the provider promises to keep.
+        let eased = strict.and_then(|_| schema::eased(input_schema.get()));
+        if eased.as_ref().is_some_and(|eased| !eased.change.told.is_empty()) {
+            loss.advisory.push(places::tool_member(at, "parameters"));
+        }
+        let eased = eased.and_then(|eased| RawValue::from_string(eased.schema).ok());
+        let input_schema = eased.map_or(Cow::Borrowed(input_schema), Cow::Owned);
         tools.push(AnyTool::Client(Tool { name: tool.flat_name(), description, input_schema, strict, cache_control }));
     }
     Ok(tools)
@@ -179,18 +188,21 @@ fn output_format<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Option
         None | Some(ResponseFormat::Text | ResponseFormat::JsonObject) => Ok(None),
         Some(ResponseFormat::JsonSchema { schema: Some(schema), strict, .. }) => {
             let given = turns::verbatim(schema, || "response_format.json_schema.schema".to_owned())?;
-            let closed = schema::closed(given.get());
-            // Who demands a strict answer means closed objects. Others may have meant open ones.
-            if let Some(closed) = closed.as_ref().filter(|_| *strict != Some(true)) {
-                if closed.emptied {
-                    params::lose(request, Slot::ResponseFormat, loss);
-                    return Ok(None);
-                }
+            let eased = schema::eased(given.get());
+            if let Some(schema::Eased { change, .. }) = &eased {
                 let name = params::name_of(request.source, Slot::ResponseFormat);
-                loss.advisory.push(format!("{name}.additionalProperties"));
+                // Who demands a strict answer means closed objects. Others may have meant open ones.
+                if change.closed && *strict != Some(true) {
+                    if change.emptied {
+                        params::lose(request, Slot::ResponseFormat, loss);
+                        return Ok(None);
+                    }
+                    loss.advisory.push(format!("{name}.additionalProperties"));
+                }
+                loss.advisory.extend(change.told.iter().map(|bound| format!("{name}.{bound}")));
             }
-            let closed = closed.and_then(|closed| RawValue::from_string(closed.schema).ok());
-            let schema = closed.map_or(Cow::Borrowed(given), Cow::Owned);
+            let eased = eased.and_then(|eased| RawValue::from_string(eased.schema).ok());
+            let schema = eased.map_or(Cow::Borrowed(given), Cow::Owned);
             Ok(Some(OutputFormat { kind: "json_schema", schema }))
         }
         // Without a schema the provider promises nothing.

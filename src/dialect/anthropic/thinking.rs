@@ -6,7 +6,7 @@
 //! calls whose thinking the client did not keep cannot go on with a number of tokens; how much to think is then dropped
 //! for this one answer and listed.
 
-use super::types::Thinking;
+use crate::dialect::claude::Thinking;
 use crate::dialect::effort::{self, Wanted};
 use crate::dialect::{Destination, common, params};
 use crate::domain::chat::{ChatRequest, Loss};
@@ -42,8 +42,7 @@ pub(super) fn tell<'a>(
         None
     } else {
         let budget = effort::budget(wanted, limit);
-        let thinking = budget.map(|budget_tokens| Thinking::Enabled { kind: "enabled", budget_tokens });
-        thinking.map(|thinking| Told { thinking: Some(thinking), effort: None })
+        budget.map(|budget| Told { thinking: Some(Thinking::budget(budget)), effort: None })
     };
     told.unwrap_or_else(|| {
         // A word says how much to think where there is room; the limit is what was demanded.
@@ -62,7 +61,6 @@ fn by_word<'a>(request: &ChatRequest, wanted: Wanted<'a>, xhigh: bool, gives_way
     }
     let words: &[&str] =
         if xhigh { &["low", "medium", "high", "xhigh", "max"] } else { &["low", "medium", "high", "max"] };
-    let display = if request.hide_thinking { "omitted" } else { "summarized" };
-    let thinking = (!gives_way).then_some(Thinking::Adaptive { kind: "adaptive", display });
+    let thinking = (!gives_way).then(|| Thinking::adaptive(request));
     Some(Told { thinking, effort: Some(effort::word(wanted, words)?) })
 }

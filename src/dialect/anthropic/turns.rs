@@ -1,6 +1,8 @@
 //! The conversation: system turns hoisted, turns of one side merged, results of tools in one user turn before
 //! anything else that the user says.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use super::types::{Block, Content, Source, Turn};
@@ -26,11 +28,16 @@ pub(super) struct Conversation<'a> {
 /// Content that has no equal, with its path.
 pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Conversation<'a>, Error> {
     let mut talk = Conversation { system: Vec::new(), turns: Vec::new() };
+    let by_user = common::said_by_user(request);
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
             loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
+            Role::System | Role::Developer if by_user == Some(at) => {
+                loss.advisory.push(places::turn(at, "role"));
+                talk.user_turn(message, at, loss)?;
+            }
             Role::System | Role::Developer => {
                 if !talk.turns.is_empty() {
                     // Its words arrive, its place in the conversation does not.
@@ -221,6 +228,13 @@ fn source<'a>(media: &'a Media, types: &[&str], at: usize, part_at: usize) -> Re
             }
         },
     };
+    // A document of text is told as text, the one other form that the provider takes.
+    if types == DOCUMENTS
+        && media_type.starts_with("text/")
+        && let Some(data) = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+    {
+        return Ok(Source::Text { media_type: "text/plain", data });
+    }
     if types.contains(&media_type) {
         Ok(Source::Base64 { media_type, data })
     } else {

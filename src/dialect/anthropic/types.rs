@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::dialect::claude::Thinking;
 use crate::dialect::common::lenient;
 use crate::domain::chat::{CacheMark, Citation};
 
@@ -141,6 +142,7 @@ pub(super) enum Source<'a> {
     Url { url: &'a str },
     Base64 { media_type: &'a str, data: &'a str },
     File { file_id: &'a str },
+    Text { media_type: &'static str, data: String },
 }
 
 /// A tool of the client's, or one of the provider's own, verbatim.
@@ -156,7 +158,7 @@ pub(super) struct Tool<'a> {
     pub(super) name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
-    pub(super) input_schema: &'a RawValue,
+    pub(super) input_schema: Cow<'a, RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,25 +173,6 @@ pub(super) struct ToolChoice<'a> {
     pub(super) name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disable_parallel_tool_use: Option<bool>,
-}
-
-/// How the model is told to think.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Thinking<'a> {
-    Enabled {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        budget_tokens: u64,
-    },
-    /// It decides by itself; the words of it are shown only if that is said.
-    Adaptive {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        display: &'static str,
-    },
-    /// As the client wrote it.
-    Raw(&'a RawValue),
 }
 
 #[derive(Debug, Serialize)]
@@ -495,4 +478,12 @@ pub(super) struct WireError {
     pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) message: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) details: Option<ErrorDetails>,
+}
+
+/// What says more than the type of an error.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ErrorDetails {
+    pub(super) error_code: Option<String>,
 }

@@ -4,8 +4,9 @@
 //! lost.
 
 use super::family::{Thinking as Form, member, samples, takes, thinking as form_of};
-use super::types::{Additional, Effort, InnerSampling, MaxEffort, Thinking};
+use super::types::{Additional, Effort, InnerSampling, MaxEffort};
 use crate::dialect::Destination;
+use crate::dialect::claude::Thinking;
 use crate::dialect::effort::{self, Wanted};
 use crate::dialect::params::{self, Slot};
 use crate::domain::chat::{ChatRequest, Loss};
@@ -42,10 +43,10 @@ pub(super) fn think<'a>(
     }
     let thinks = form.filter(|_| !gives_way).and_then(|form| {
         if form != Form::Budget {
-            return tell(form, wanted, fields);
+            return tell(request, form, wanted, fields);
         }
         let budget_tokens = effort::budget(wanted, limit).filter(|_| !resumes)?;
-        fields.thinking = Some(Thinking::Enabled { kind: "enabled", budget_tokens });
+        fields.thinking = Some(Thinking::budget(budget_tokens));
         Some(Thinks { form, word: None })
     });
     if thinks.is_none() {
@@ -60,7 +61,7 @@ pub(super) fn think<'a>(
 }
 
 /// Forms that are told a word.
-fn tell<'a>(form: Form, wanted: Wanted<'a>, fields: &mut Additional<'a>) -> Option<Thinks> {
+fn tell<'a>(request: &'a ChatRequest, form: Form, wanted: Wanted<'a>, fields: &mut Additional<'a>) -> Option<Thinks> {
     if let (Form::Adaptive, Wanted::Adaptive(raw)) = (form, wanted) {
         fields.thinking = Some(Thinking::Raw(serde_json::from_str::<&RawValue>(raw).ok()?));
         return Some(Thinks { form, word: None });
@@ -69,7 +70,7 @@ fn tell<'a>(form: Form, wanted: Wanted<'a>, fields: &mut Additional<'a>) -> Opti
     match form {
         Form::Budget => return None,
         Form::Adaptive => {
-            fields.thinking = Some(Thinking::Adaptive { kind: "adaptive" });
+            fields.thinking = Some(Thinking::adaptive(request));
             fields.output_config = Some(Effort { effort: word });
         }
         Form::MaxEffort => {

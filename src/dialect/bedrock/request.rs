@@ -16,7 +16,7 @@ use super::types::{
 };
 use super::{tools, turns};
 use crate::dialect::params::{self, Slot};
-use crate::dialect::{Destination, common, effort};
+use crate::dialect::{Destination, claude, common, effort};
 use crate::domain::chat::{ChatRequest, Loss, ResponseFormat};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::DialectId;
@@ -28,6 +28,7 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::report(request, &carries, &|name| name == "thinking", &mut loss);
     params::lose_server_tools(request, Some(DialectId::Bedrock), &mut loss);
     let mut talk = turns::encode(request, to, &mut loss)?;
+    claude::answers_users(request, to, talk.turns.last().map(|turn| turn.role))?;
     if request.response_format == Some(ResponseFormat::JsonObject) {
         talk.system.push(Block::Text(common::ANY_JSON));
     }

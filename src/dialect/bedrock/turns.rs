@@ -43,11 +43,17 @@ pub(super) fn encode<'a>(
         documents: BTreeSet::new(),
         said: Conversation { system: Vec::new(), turns: Vec::new(), called: Vec::new() },
     };
+    let by_user = common::said_by_user(request);
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|n| !n.is_empty()) {
             talk.loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
+            Role::System | Role::Developer if by_user == Some(at) => {
+                talk.loss.advisory.push(places::turn(at, "role"));
+                let blocks = talk.blocks(message, at, true)?;
+                talk.append("user", blocks);
+            }
             Role::System | Role::Developer => {
                 if !talk.said.turns.is_empty() {
                     // Its words arrive, its place in the conversation does not.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::dialect::claude::Thinking;
 use crate::domain::chat::CacheMark;
 
 /// The body of a request. Model and stream are in the path.
@@ -210,22 +211,6 @@ impl Additional<'_> {
             && self.top_k.is_none()
             && self.inference_config.is_none()
     }
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Thinking<'a> {
-    Enabled {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        budget_tokens: u64,
-    },
-    Adaptive {
-        #[serde(rename = "type")]
-        kind: &'static str,
-    },
-    /// As the client wrote it, in the maker's own form.
-    Raw(&'a RawValue),
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

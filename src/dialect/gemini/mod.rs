@@ -7,6 +7,7 @@ mod client;
 mod code;
 mod embed;
 mod error;
+mod moved;
 mod params;
 mod reply;
 mod request;
@@ -27,8 +28,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Observed, Passthrough, Quirks, Slot, Tap,
-    Transcode, Watching,
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Moved, Observed, Passthrough, Quirks, Slot,
+    Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -105,6 +106,10 @@ impl Passthrough for Gemini {
         let mut splice = envelope.spans.splice();
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)
+    }
+
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
+        moved::unmoved(body, pieces)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

@@ -87,12 +87,13 @@ impl State {
         let candidates = answer.candidates.unwrap_or_default();
         if candidates.is_empty() && answer.prompt_feedback.is_some_and(|f| f.block_reason.is_some()) {
             self.blocked = true;
-            self.observed.finished = true;
             self.observed.began = true;
         }
         for candidate in candidates {
             self.candidate(candidate, out)?;
         }
+        let whole = !self.choices.is_empty() && self.choices.values().all(|open| open.finish.is_some());
+        self.observed.finished = whole || self.blocked;
         // A prompt that was blocked has a report without numbers: nothing was used.
         let nothing = reported && self.blocked;
         self.observed.usage = self.usage.buckets(self.searches).or(nothing.then_some(Usage::ZERO));
@@ -122,7 +123,6 @@ impl State {
             self.repeats(choice, repeats, out);
         }
         if let Some(reason) = candidate.finish_reason {
-            self.observed.finished = true;
             self.observed.began = true;
             let open = self.choices.entry(choice).or_default();
             let (finish, misfired) = finish(&reason);

@@ -128,6 +128,15 @@ fn a_tool_loop_goes_back_with_its_signatures() {
 }
 
 #[test]
+fn the_system_alone_is_said_by_the_user() {
+    let said = Message::new(Role::System, vec![Part::Text("hi".to_owned())]);
+    let (body, loss) = encode(&ChatRequest { messages: vec![said], ..ChatRequest::default() });
+    assert_eq!(body["contents"], json!([{"role": "user", "parts": [{"text": "hi"}]}]));
+    assert!(body.get("systemInstruction").is_none());
+    assert_eq!(loss.advisory, ["messages[0].role"]);
+}
+
+#[test]
 fn a_model_without_levels_is_told_a_number() {
     let quirks = Quirks { drop: vec!["gemini-2/thinkingConfig.thinkingLevel".into()], ..Quirks::default() };
     let config = |model: &str, effort: &str| {
@@ -233,6 +242,27 @@ fn an_array_is_made_of_events_for_those_who_want_one() {
     let list: Vec<Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(list.len(), 2);
     assert_eq!(list[0]["candidates"][0]["content"]["parts"][0]["text"], "a");
+}
+
+#[test]
+fn an_answer_of_two_candidates_has_ended_when_both_have() {
+    let event = |index: u32, finish: &str| {
+        format!(
+            "data: {{\"candidates\":[{{\"index\":{index},\"content\":{{\"parts\":[{{\"text\":\"a\"}}]}}{finish}}}]}}\r\n\r\n"
+        )
+    };
+    let stop = ",\"finishReason\":\"STOP\"";
+    for (events, whole) in [
+        (vec![event(0, ""), event(1, ""), event(0, stop)], false),
+        (vec![event(0, stop), event(1, "")], false),
+        (vec![event(0, ""), event(1, stop), event(0, stop)], true),
+    ] {
+        let body = Bytes::from(events.concat());
+        let mut tap = Gemini.tap(quirks(), Watching::default());
+        let passed = tap.chunk(body.clone(), &mut Vec::new()).and_then(|()| tap.end(&mut Vec::new()));
+        let (_, read, _) = stream(&body, 64);
+        assert_eq!((passed.is_ok(), read.is_ok()), (whole, whole), "{body:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
 /// Google's word for "this call was not made by us": without it newer models refuse a call without a signature.
-const UNSIGNED: &str = "skip_thought_signature_validator";
+pub(super) const UNSIGNED: &str = "skip_thought_signature_validator";
 
 #[derive(Default, Serialize)]
 pub(super) struct Content<'a> {
@@ -107,11 +107,16 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
     // Results name their function, which only the call tells.
     let calls = request.messages.iter().flat_map(|m| &m.tool_calls);
     let names: HashMap<&str, &str> = calls.map(|call| (call.id.as_str(), call.name.as_str())).collect();
+    let by_user = common::said_by_user(request);
     for (at, message) in request.messages.iter().enumerate() {
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
             loss.advisory.push(places::turn(at, "name"));
         }
         match message.role {
+            Role::System | Role::Developer if by_user == Some(at) => {
+                loss.advisory.push(places::turn(at, "role"));
+                talk.append("user", parts(message, at, loss)?);
+            }
             Role::System | Role::Developer => {
                 if !talk.contents.is_empty() {
                     // Its words arrive, its place in the conversation does not.

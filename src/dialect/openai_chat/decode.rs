@@ -127,9 +127,7 @@ impl DecodeStream for Decoder {
             Some(failure) => return Err(failure),
             None => framed.map_err(|e| Failure::new(FailureKind::Malformed, e.to_string()))?,
         }
-        // Where the last word came, an answer without a reason has ended with it; else only those with one have.
-        let open = !state.observed.ended && state.choices.values().any(|choice| choice.finish.is_none());
-        if !state.observed.finished || open {
+        if !state.observed.finished {
             return Err(truncated());
         }
         state.finish(out);
@@ -224,11 +222,11 @@ impl State {
             out.push(ChatEvent::Logprobs { choice: number, tokens: tokens.into_iter().map(logprob).collect() });
         }
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-            self.observed.finished = true;
             self.observed.began = true;
             let open = self.choices.entry(number).or_default();
             open.finish.get_or_insert_with(|| reason.into_owned());
         }
+        self.observed.finished = self.observed.ended || self.choices.values().all(|open| open.finish.is_some());
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod extras;
 mod functions;
 mod known;
 mod media;
+mod moved;
 mod other;
 mod params;
 mod request;
@@ -31,8 +32,8 @@ use bytes::Bytes;
 
 use super::{
     Batches, Carriage, ClientWords, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream,
-    Envelope, Ingress, LimitHeader, Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, StreamUsage,
-    Tap, Transcode, Watching, Weight, limits, unread,
+    Envelope, Ingress, LimitHeader, Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Slot,
+    StreamUsage, Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -217,6 +218,10 @@ impl Passthrough for OpenAiChat {
         }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)
+    }
+
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
+        moved::unmoved(body, pieces, quirks)
     }
 
     fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {

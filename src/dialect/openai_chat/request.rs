@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{extras, functions};
-use crate::dialect::common::lenient;
+use crate::dialect::common::{self, lenient};
 use crate::dialect::read::{Members, read, typed, wrong};
 use crate::domain::chat::{
     CacheMark, ChatRequest, Json, Media, MediaSource, Message, Origin, Part, ReasoningSettings, ResponseFormat, Role,
@@ -557,7 +557,8 @@ fn part(wire: WirePart, raw: &RawValue, path: &str) -> Result<Part, Error> {
         "file" => {
             let file = wire.file.ok_or_else(|| missing("file"))?;
             let source = match (file.file_data, file.file_id) {
-                (Some(data), _) => source(data, &format!("{path}.file.file_data"))?,
+                (Some(data), _) => common::document(data, file.filename.as_deref())
+                    .ok_or_else(|| wrong(&format!("{path}.file.file_data"), "base64, or a data URL in base64"))?,
                 (None, Some(id)) => MediaSource::Stored { origin: DialectId::OpenAiChat, id },
                 (None, None) => return Err(missing("file.file_data")),
             };

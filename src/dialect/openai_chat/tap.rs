@@ -3,6 +3,8 @@
 //! Frames go on as they come. Where the client did not ask for the usage report, the frame that holds nothing else is
 //! left out, and the member where it stands beside an answer.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::types::{Chunk, Content};
@@ -31,6 +33,8 @@ struct Watch {
     usage_only: bool,
     /// The last event held a usage report beside an answer, where some providers put it.
     usage_beside: bool,
+    /// The choices that have begun, and whether each has ended.
+    choices: BTreeMap<u32, bool>,
 }
 
 impl ChatTap {
@@ -54,6 +58,8 @@ fn only_shows(data: &str) -> Option<u64> {
     };
     let mut choice = |cursor: &mut Cursor<'_>, name: &[u8]| match name {
         b"delta" => cursor.members(&mut delta),
+        // Of others the parse must know that they have begun.
+        b"index" => cursor.zero(),
         b"finish_reason" | b"text" => cursor.null(),
         _ => skip(cursor, name),
     };
@@ -150,10 +156,11 @@ impl Watch {
         self.observed.service = chunk.service_tier.as_deref().and_then(ServiceTier::read).or(self.observed.service);
         let choices = chunk.choices.unwrap_or_default();
         for choice in &choices {
-            if choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty()) {
-                self.observed.finished = true;
-                self.observed.began = true;
-            }
+            let ended = choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty());
+            // Where there is another there is the first, whose words are not parsed.
+            self.choices.entry(0).or_default();
+            *self.choices.entry(choice.index.unwrap_or(0)).or_default() |= ended;
+            self.observed.began |= ended;
             if let Some(bytes) = choice.text.as_ref().map(Content::bytes) {
                 self.observed.output_bytes += bytes as u64;
                 self.observed.began |= bytes > 0;
@@ -164,6 +171,8 @@ impl Watch {
                 self.observed.began |= shows;
             }
         }
+        let whole = !self.choices.is_empty() && self.choices.values().all(|ended| *ended);
+        self.observed.finished = whole || (self.observed.ended && self.observed.began);
         self.usage_beside = !choices.is_empty() && chunk.usage.is_some();
         let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
         self.usage_only = choices.is_empty() && usage.is_some();

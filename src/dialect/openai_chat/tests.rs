@@ -205,6 +205,38 @@ fn an_end_without_a_finish_is_a_truncation_and_done_or_a_finish_is_a_good_end() 
 }
 
 #[test]
+fn an_answer_of_two_choices_has_ended_when_both_have() {
+    let chunk = |index: u32, delta: &str, finish: &str| {
+        format!(
+            "data: {{\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{{delta}}},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let (first, second) = (chunk(0, "\"content\":\"a\"", "null"), chunk(1, "\"content\":\"b\"", "null"));
+    let (end_of_first, end_of_second) = (chunk(0, "", "\"stop\""), chunk(1, "", "\"stop\""));
+    const NAMED: &str = "data: {\"model\":\"m\",\"choices\":[]}\n\n";
+    let late =
+        "data: {\"error\":{\"message\":\"slow down\",\"code\":429},\"choices\":[{\"index\":1,\"delta\":{}}]}\n\n";
+    for (stream, want) in [
+        ([&*first, &second, &end_of_first].concat(), Err(FailureKind::Truncated)),
+        ([&*first, &end_of_first, &second].concat(), Err(FailureKind::Truncated)),
+        ([NAMED, &first, &second, &end_of_second].concat(), Err(FailureKind::Truncated)),
+        ([&*first, &second, &end_of_first, late].concat(), Err(FailureKind::RateLimited)),
+        ([&*first, &second, &end_of_first, &end_of_second].concat(), Ok(())),
+        ([&*first, &second, &end_of_first, "data: [DONE]\n\n"].concat(), Ok(())),
+        ([&*first, &end_of_first].concat(), Ok(())),
+    ] {
+        let stream = Bytes::from(stream);
+        let mut tap = OpenAiChat.tap(&Quirks::default(), Watching::default());
+        let mut out = Vec::new();
+        let passed = tap.chunk(stream.clone(), &mut out).and_then(|()| tap.end(&mut out)).map_err(|f| f.kind);
+        let mut decoder = OpenAiChat.decode_stream(&Quirks::default());
+        let mut events = Vec::new();
+        let read = decoder.chunk(&stream, &mut events).and_then(|()| decoder.end(&mut events)).map_err(|f| f.kind);
+        assert_eq!((passed, read), (want, want), "{stream:?}");
+    }
+}
+
+#[test]
 fn what_stands_before_an_error_in_the_same_chunk_goes_on_and_no_half_frame_does() {
     let good = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
     let bad = "event: error\ndata: {\"message\":\"boom\",\"code\":\"tool_use_failed\"}\n\n";

@@ -29,6 +29,7 @@ pub(super) struct Groq {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ChunkChoice<'a> {
+    pub index: Option<u32>,
     #[serde(borrow)]
     pub finish_reason: Option<Cow<'a, str>>,
     #[serde(default, borrow)]

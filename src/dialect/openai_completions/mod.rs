@@ -17,7 +17,7 @@ use super::openai_chat::{Family, with_usage};
 use super::params::{Parameter, Slot, Weight, row, row_unless};
 use super::{
     Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, LimitHeader, Located,
-    Observed, Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
+    Moved, Observed, Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -128,6 +128,10 @@ impl Passthrough for OpenAiCompletions {
         }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)
+    }
+
+    fn unmoved(&self, _: &Bytes, _: &[Bytes], _: &Quirks) -> Option<Moved> {
+        None
     }
 
     fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {

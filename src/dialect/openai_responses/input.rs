@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::types::{Texts, joined};
 use super::{DIALECT, tools};
+use crate::dialect::common;
 use crate::dialect::read::{missing, object, read, wrong};
 use crate::domain::chat::{CacheMark, Json, Media, MediaSource, Message, Part, Role, Signature, Tool, ToolCall};
 use crate::domain::error::{Error, ErrorKind};
@@ -230,7 +231,8 @@ fn part(raw: &RawValue, path: &str, out: &mut Message) -> Result<(), Error> {
         }
         "input_file" => {
             let source = match (wire.file_data, wire.file_url, wire.file_id) {
-                (Some(data), _, _) => file(data, wire.filename.as_deref(), &format!("{path}.file_data"))?,
+                (Some(data), _, _) => common::document(data, wire.filename.as_deref())
+                    .ok_or_else(|| wrong(&format!("{path}.file_data"), "base64, or a data URL in base64"))?,
                 (None, Some(url), _) => MediaSource::Url(url),
                 (None, None, Some(id)) => stored(id),
                 (None, None, None) => return Err(lacks("file_data")),
@@ -261,21 +263,4 @@ fn source(url: String, path: &str) -> Result<MediaSource, Error> {
     let (head, data) = rest.split_once(',').ok_or_else(|| wrong(path, "a URL or a base64 data URL"))?;
     let media_type = head.strip_suffix(";base64").ok_or_else(|| wrong(path, "a data URL in base64"))?;
     Ok(MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
-}
-
-/// The data of a document: a data URL, or plain base64, whose type only the name can say.
-fn file(data: String, name: Option<&str>, path: &str) -> Result<MediaSource, Error> {
-    if data.starts_with("data:") {
-        return source(data, path);
-    }
-    let ending = name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
-    let media_type = match ending.as_deref() {
-        Some("txt") => "text/plain",
-        Some("md") => "text/markdown",
-        Some("csv") => "text/csv",
-        Some("html") => "text/html",
-        Some("json") => "application/json",
-        _ => "application/pdf",
-    };
-    Ok(MediaSource::Base64 { media_type: media_type.to_owned(), data })
 }

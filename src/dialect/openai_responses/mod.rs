@@ -10,6 +10,7 @@ mod encode;
 mod envelope;
 mod input;
 mod known;
+mod moved;
 mod output;
 mod params;
 mod references;
@@ -33,8 +34,8 @@ use super::openai_chat::Family;
 use super::paths::Does;
 use super::{
     Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader,
-    Located, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching, Weight,
-    limits, unread,
+    Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching,
+    Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -160,6 +161,10 @@ impl Passthrough for OpenAiResponses {
         }
         to.quirks.drop.iter().for_each(|name| splice.remove(name));
         splice.apply(body)
+    }
+
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
+        moved::unmoved(body, pieces)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

@@ -143,7 +143,7 @@ fn clients_of_gemini_are_told_what_was_not_read_in_their_own_spelling() {
         "generationConfig.thinkingConfig.foo",
         "contents.parts.media_resolution",
         "contents.parts.inlineData.displayName",
-        "contents.parts.functionResponse.parts",
+        "contents.parts.functionResponse.parts.text",
         "tools.function_declarations.behavior",
         "tools.function_declarations.response",
         "toolConfig.retrievalConfig",

@@ -1,5 +1,6 @@
 """Anthropic Messages."""
 
+import base64
 import json
 import re
 
@@ -7,13 +8,17 @@ from .story import SIGNATURE, STORIES, Story, cut, demand, known
 
 MEMBERS = """model messages max_tokens system stream temperature top_p top_k stop_sequences tools tool_choice thinking
 metadata service_tier output_config container context_management mcp_servers cache_control speed inference_geo diagnostics
-user_profile_id x_unknown"""
+user_profile_id x_unknown thread"""
 BLOCKS = "text image document tool_use tool_result thinking redacted_thinking server_tool_use web_search_tool_result search_result"
 KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
     413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 503: "api_error", 529: "overloaded_error",
 }
 FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal", "stop_sequence": "stop_sequence"}
+# Conversations that this server keeps, by the id of their last message.
+KEPT: dict[str, list] = {}
+BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
+NO_PREFILL = re.compile(r"claude-(opus|sonnet)-(4-[6-9]|5)|claude-haiku-5")
 LEGAL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
@@ -28,6 +33,7 @@ class Anthropic:
         version = headers.get("anthropic-version")
         demand(version in ("2023-06-01", "2026-10-21"), "anthropic-version: header is required")
         known(body, MEMBERS, "the body")
+        self.resume(body, headers)
         demand(isinstance(body.get("max_tokens"), int) and body["max_tokens"] > 0, "max_tokens: Field required")
         demand(isinstance(body.get("system", ""), (str, list)), "system: Input should be a valid list")
         if version == "2026-10-21" and not self.imitates:
@@ -51,12 +57,26 @@ class Anthropic:
             if tool.get("type", "custom") == "custom":
                 known(tool, "type name description input_schema cache_control strict defer_loading input_examples eager_input_streaming allowed_callers", "tools[]")
                 demand((tool.get("input_schema") or {}).get("type") == "object", "tools.0.custom.input_schema.type: Field required")
+                if tool.get("strict"):
+                    no_open_objects(tool["input_schema"])
+        demand(not NO_PREFILL.search(body["model"]) or body["messages"][-1]["role"] != "assistant", "This model does not support assistant message prefill. The conversation must end with a user message.")
         form = (body.get("output_config") or {}).get("format")
         if form:
             known(form, "type schema name", "output_config.format")
             demand(form["type"] == "json_schema" and isinstance(form["schema"], dict), "output_config.format")
             no_open_objects(form["schema"])
         self.check_turns(body["messages"], thinks)
+
+    def resume(self, body: dict, headers) -> None:
+        """Puts what is kept of a conversation before what was sent of it."""
+        thread = body.get("thread")
+        if not thread:
+            return
+        demand(not self.imitates, "Unrecognized request argument supplied in the body: thread")
+        demand("message-threads-2026-08-12" in (headers.get("anthropic-beta") or ""), "thread: Extra inputs are not permitted")
+        if thread["type"] == "continue":
+            demand(thread["previous_message_id"] in KEPT, "thread: no such thread", code="thread_not_found")
+            body["messages"][:0] = KEPT[thread["previous_message_id"]]
 
     def check_turns(self, turns: list, thinks: bool) -> None:
         demand(turns, "messages: at least one message is required")
@@ -94,6 +114,7 @@ class Anthropic:
             demand(source["type"] in ("base64", "url", "file"), "image.source")
             if source["type"] == "base64":
                 demand(source["media_type"] in ("image/png", "image/jpeg", "image/gif", "image/webp"), "image.source.media_type")
+                base64.b64decode(source["data"], validate=True)
 
     def answered(self, body: dict) -> bool:
         turns = [turn["content"] for turn in body["messages"] if isinstance(turn["content"], list)]
@@ -129,7 +150,11 @@ class Anthropic:
         return {"type": "web_search_result_location", "url": found["url"], "title": found["title"], "cited_text": found["quote"], "encrypted_index": "Eo8BCi"}
 
     def message(self, story: Story, body: dict) -> dict:
-        return {"model": body["model"], "id": "msg_01DblU4xqNHXL9QCFWkwCDKGr", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
+        name = "msg_01DblU4xqNHXL9QCFWkwCDKGr"
+        if body.get("thread"):
+            name = f"msg_01DblThread{len(KEPT)}"
+            KEPT[name] = [*body["messages"], {"role": "assistant", "content": self.blocks(story)}]
+        return {"model": body["model"], "id": name, "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
 
     def whole(self, story: Story, body: dict) -> bytes:
         done = {"content": self.blocks(story), "stop_reason": FINISH[story.finish], "stop_sequence": story.stop_sequence, "usage": self.usage(story)}
@@ -170,6 +195,8 @@ class Anthropic:
 
     def fault(self, status: int, message: str, code: str | None, param: str | None) -> tuple[bytes, dict]:
         body = {"type": "error", "error": {"type": KINDS.get(status, "api_error"), "message": message}, "request_id": "req_upstream"}
+        if (code or "").startswith("thread_"):
+            body["error"]["details"] = {"error_code": code}
         return json.dumps(body).encode(), {"request-id": "req_upstream"}
 
     def story(self, name: str) -> Story:
@@ -184,5 +211,8 @@ def no_open_objects(schema) -> None:
     elif isinstance(schema, dict):
         if schema.get("type") == "object":
             demand(schema.get("additionalProperties") is False, "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false")
+        if isinstance(schema.get("type"), str):
+            refused = BOUNDS & set(schema) | {"oneOf"} & set(schema)
+            demand(not refused, f"output_config.format.schema: For '{schema['type']}' type, properties {sorted(refused)} are not supported")
         for value in schema.values():
             no_open_objects(value)

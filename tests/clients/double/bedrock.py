@@ -1,5 +1,6 @@
 """Bedrock Converse: JSON, and the binary event stream."""
 
+import base64
 import binascii
 import json
 import re
@@ -51,6 +52,7 @@ class Bedrock:
                     demand(told is None or told.get("signature") == SIGNATURE, "Invalid `signature` in `thinking` block")
                 elif "image" in block:
                     demand(block["image"]["format"] in ("png", "jpeg", "gif", "webp") and "bytes" in block["image"]["source"], "image")
+                    base64.b64decode(block["image"]["source"]["bytes"], validate=True)
             demand(results == waiting, "Expected toolResult blocks at messages for the following Ids")
             waiting = {block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block}
         demand(body["messages"][0]["role"] == "user", "A conversation must start with a user message.")

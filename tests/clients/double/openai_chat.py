@@ -1,5 +1,6 @@
 """OpenAI Chat Completions, as OpenAI answers it (`OpenAi`), and as DeepSeek does (`DeepSeek`)."""
 
+import base64
 import json
 
 from .story import STORIES, Refusal, Story, cut, demand, known
@@ -93,6 +94,8 @@ class OpenAi:
         if kind == "image_url":
             known(part["image_url"], "url detail", "image_url")
             demand(part["image_url"]["url"].startswith(("https://", "data:image/")), "Invalid image_url")
+            if part["image_url"]["url"].startswith("data:"):
+                base64.b64decode(part["image_url"]["url"].partition(",")[2], validate=True)
 
     def answered(self, body: dict) -> bool:
         return any(message["role"] == "tool" for message in body["messages"])

@@ -1,5 +1,6 @@
 """OpenAI Responses."""
 
+import base64
 import json
 
 from .openai_chat import error
@@ -43,6 +44,8 @@ class Responses:
                 demand(item["role"] in ("user", "system", "developer", "assistant"), "input[].role")
                 for part in parts:
                     demand(part["type"] in speaks, f"Invalid value: '{part['type']}'. Supported values are: {speaks}.")
+                    if part.get("image_url", "").startswith("data:"):
+                        base64.b64decode(part["image_url"].partition(",")[2], validate=True)
             elif kind == "function_call":
                 demand(isinstance(item["arguments"], str) and len(item["call_id"]) <= 64, "input[].call_id")
                 open_calls.append(item["call_id"])

@@ -52,6 +52,6 @@ export const TOOLS = {
   ping: closed({}),
 };
 export const PERSON = closed({ name: { type: "string" }, age: { type: "integer" } });
-export const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+export const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJgggAA++++///+";
 export const SIGNATURE = "RXFyb3VnaCBzaWduYXR1cm";
 export const calls = (name) => story(name).calls.map(([name, raw]) => [name, JSON.parse(raw)]);

@@ -101,6 +101,50 @@ def test_tool_loop(client, mark, model, stream, scenario):
     assert "refused" not in mark.seen()
 
 
+@pytest.mark.skipif(not hasattr(anthropic, "beta_tool"), reason="this client runs no tools")
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_clients_own_tool_loop(client, mark, model, stream):
+    """The newest ones leave the conversation at the provider, where it keeps any, and send it whole where it does not."""
+
+    @anthropic.beta_tool
+    def get_weather(city: str, unit: str) -> str:
+        """The weather."""
+        return f"sunny in {city}, {mark('tool')}"  # the double finds its scenario in what is sent
+
+    given = dict(model=model, max_tokens=900, messages=[{"role": "user", "content": mark("tool")}], tools=[get_weather], stream=stream)
+    turns = [turn.get_final_message() if stream else turn for turn in client.beta.messages.tool_runner(**given)]
+    assert [turn.stop_reason for turn in turns] == ["tool_use", "end_turn"] and text_of(turns[-1]) == story("tool").then
+    assert "refused" not in mark.seen() and "sunny in Paris" in mark.seen()["raw"]
+    if hasattr(client.beta.messages, "thread"):
+        kept = (mark.seen()["body"].get("thread") or {}).get("type")
+        assert kept == ("continue" if model.startswith("anthropic") else None)
+
+
+@pytest.mark.skipif(not hasattr(anthropic.resources.beta.messages.Messages, "thread"), reason="this client keeps no threads")
+def test_a_thread_that_is_lost_is_told_so_that_the_client_begins_it_again(client, mark):
+    given = options("anthropic/claude-sonnet-4-5", mark("plain"), betas=["message-threads-2026-08-12"])
+    with pytest.raises(anthropic.BadRequestError) as lost:
+        client.beta.messages.create(**given, thread={"type": "continue", "previous_message_id": "msg_none"})
+    assert lost.value.body["error"]["details"] == {"error_code": "thread_not_found"}
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        client.beta.messages.create(**(given | {"model": "gemini/gemini-3.8-flash"}), thread={"type": "create"})
+    assert refused.value.body["error"]["details"]["error_code"] == "thread_unsupported_request"
+
+
+def test_a_begun_answer_goes_to_a_model_that_goes_on_with_it(client, stand, mark):
+    """The newest of Claude answer users only. Bytes of the same dialect pass; others are told which turn is meant."""
+    import openai
+
+    begun = [{"role": "user", "content": mark("plain")}, {"role": "assistant", "content": "The capital"}]
+    client.messages.create(model="anthropic/claude-sonnet-4-5", max_tokens=90, messages=begun)
+    other = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, max_retries=0)
+    before = mark.count()
+    with pytest.raises(openai.BadRequestError) as refused:
+        other.chat.completions.create(model="anthropic/claude-opus-5-5", messages=begun)
+    assert refused.value.param == "messages[1].role" and mark.count() == before
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_failed_tool_and_text_beside_the_result(client, mark, model):
     given = options(model, mark("tool"), tools=TOOL_LIST)

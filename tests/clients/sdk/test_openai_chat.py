@@ -216,6 +216,23 @@ def test_parse_into_a_model(client, mark, model):
     assert answer.choices[0].message.parsed == Person(name="Ada", age=36)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_bounds_in_schemas(client, mark, model):
+    """What models are told of values. Claude's structured output takes none, so they are told in words there."""
+    import pydantic
+
+    class Person(pydantic.BaseModel):
+        name: str = pydantic.Field(min_length=1, max_length=40)
+        age: int = pydantic.Field(ge=0, le=150)
+
+    answer = client.chat.completions.parse(model=model, messages=say(mark("json")), response_format=Person)
+    assert answer.choices[0].message.parsed == Person(name="Ada", age=36)
+    assert "refused" not in mark.seen() and "150" in mark.seen()["raw"]
+    tool = openai.pydantic_function_tool(Person)
+    client.chat.completions.create(model=model, messages=say(mark("plain")), tools=[tool])
+    assert "refused" not in mark.seen() and "150" in mark.seen()["raw"]
+
+
 @pytest.mark.parametrize("model", but("anthropic", "bedrock", "cohere"))
 def test_json_object(client, mark, model):
     messages = [{"role": "user", "content": mark("json") + " Answer in JSON."}]

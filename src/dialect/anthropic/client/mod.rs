@@ -17,12 +17,14 @@ mod words;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 pub(in crate::dialect) use words::in_words;
 
 use super::{Anthropic, error};
 use crate::dialect::{
-    ClientWords, EncodeStream, Envelope, Ingress, LimitHeader, Located, ModelInfo, Parameter, Rendering, Weight, unread,
+    ClientWords, EncodeStream, Envelope, Ingress, LimitHeader, Located, ModelInfo, Parameter, Rendering, Stored,
+    Weight, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse};
 use crate::domain::error::{Error, ErrorKind};
@@ -92,6 +94,19 @@ impl Ingress for Anthropic {
         let millis = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
         let second = now.0.saturating_add(millis).saturating_add(999).div_euclid(1_000);
         jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |moment| moment.to_string())
+    }
+
+    /// Threads are not remembered by tenant, so where there are several none is known: clients then send the whole
+    /// conversation.
+    fn names_stored(&self, body: &Bytes, envelope: &Envelope) -> Vec<Stored> {
+        #[derive(Deserialize)]
+        struct Thread {
+            previous_message_id: Option<String>,
+        }
+        let thread = envelope.spans.value(body, "thread").and_then(|json| serde_json::from_slice::<Thread>(json).ok());
+        let id = thread.and_then(|thread| thread.previous_message_id);
+        let param = || "thread.previous_message_id".to_owned();
+        id.map(|id| Stored { id, param: param(), unknown: "thread_not_found" }).into_iter().collect()
     }
 
     fn encode_error(&self, error: &Error, request: &str) -> Bytes {

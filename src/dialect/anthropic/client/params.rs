@@ -2,6 +2,7 @@
 
 use crate::dialect::params::{Parameter, Slot, Weight, row, row_unless};
 
+const SEMANTIC: Slot = Slot::Own(Weight::Semantic);
 const ADVISORY: Slot = Slot::Own(Weight::Advisory);
 
 /// Source: Anthropic API reference, "Create a Message", with the members of its betas.
@@ -27,6 +28,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     row("service_tier", Slot::ServiceTier),
     row("cache_control", Slot::CacheMarks),
     row_unless("messages.content.citations.enabled", ADVISORY, &["false"]),
+    // The rest of the conversation may lie at the provider.
+    row("thread", SEMANTIC),
     row("container", ADVISORY),
     row("context_management", ADVISORY),
     row("mcp_servers", ADVISORY),

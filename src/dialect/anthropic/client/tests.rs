@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::{Destination, Quirks, Transcode};
+use crate::dialect::{Destination, Egress, Quirks, Transcode};
 use crate::domain::chat::{ChatEvent, FinishReason, MediaSource, Part, Role, Signature, ToolChoice, ToolKind};
 use crate::domain::collect::Collector;
 use crate::domain::id::DialectId;
@@ -51,6 +51,25 @@ fn the_envelope_knows_what_the_target_must_be_able_to_do() {
     ] {
         assert_eq!(envelope(&body).unwrap_err().param.as_deref(), Some(param), "{body}");
     }
+}
+
+#[test]
+fn a_thread_is_named_and_its_errors_are_those_that_clients_act_on() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}],
+        "thread": {"type": "continue", "previous_message_id": "msg_1"}});
+    let named = Anthropic.names_stored(&Bytes::from(body.to_string()), &envelope(&body).unwrap());
+    assert_eq!((named[0].id.as_str(), named[0].unknown), ("msg_1", "thread_not_found"));
+    let told = |error: Error| {
+        let body: Value = serde_json::from_slice(&Anthropic.encode_error(&error, "req_1")).unwrap();
+        body["error"]["details"].clone()
+    };
+    let lost = |code| Error::new(ErrorKind::InvalidRequest, "m").code("upstream_rejected").told_code(Some(code));
+    assert_eq!(told(lost("thread_already_continued".to_owned())), json!({"error_code": "thread_already_continued"}));
+    assert_eq!(told(lost("other".to_owned())), Value::Null);
+    let without = Error::new(ErrorKind::UnsupportedParameter, "m").param("thread");
+    assert_eq!(told(without), json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]}));
+    let upstream = br#"{"type":"error","error":{"type":"invalid_request_error","message":"m","details":{"error_code":"thread_not_found"}}}"#;
+    assert_eq!(Anthropic.decode_error(400, upstream).code.as_deref(), Some("thread_not_found"));
 }
 
 #[test]

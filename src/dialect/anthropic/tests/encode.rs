@@ -88,7 +88,7 @@ fn system_turns_are_hoisted_and_one_side_is_one_turn() {
     );
     let one = ask(vec![text(Role::Developer, "a"), text(Role::User, "hi")]);
     assert_eq!(wire(&one, &[], &[]), format!(r#""max_tokens":4096,"system":"a",{HI}"#));
-    refused(&ask(vec![text(Role::System, "a"), text(Role::User, "")]), ErrorKind::InvalidRequest, "messages");
+    refused(&ask(vec![text(Role::System, " "), text(Role::User, "")]), ErrorKind::InvalidRequest, "messages");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_tool_loop_with_parallel_results() {
             r#"{"type":"tool_use","id":"call_2","name":"now","input":{}}]},"#,
             r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"enc-call_2e1","content":"sun"},"#,
             r#"{"type":"tool_result","tool_use_id":"call_2"},{"type":"text","text":"and?"}]}],"#,
-            r#""tools":[{"name":"w","description":"d","input_schema":{"type":"object"},"strict":true},"#,
+            r#""tools":[{"name":"w","description":"d","input_schema":{"type":"object","additionalProperties":false},"strict":true},"#,
             r#"{"name":"now","input_schema":{"type":"object","properties":{}}},"#,
             r#"{"name":"z","input_schema":{"type":"object","properties":{}}}],"#,
             r#""tool_choice":{"type":"auto","disable_parallel_tool_use":true}"#,
@@ -175,6 +175,19 @@ fn media(source: MediaSource) -> Media {
 }
 
 #[test]
+fn documents_of_text_are_told_as_text() {
+    let inline = |media_type: &str, data: &str| {
+        let source = MediaSource::Base64 { media_type: media_type.to_owned(), data: data.to_owned() };
+        ask(vec![turn(Role::User, vec![Part::File(media(source))])])
+    };
+    let body = wire(&inline("text/csv", "YSxi"), &[], &[]);
+    assert!(body.contains(r#""source":{"type":"text","media_type":"text/plain","data":"a,b"}"#), "{body}");
+    let place = "messages[0].content[0]";
+    refused(&inline("text/csv", "/w=="), ErrorKind::UnsupportedParameter, place);
+    refused(&inline("application/zip", "YSxi"), ErrorKind::UnsupportedParameter, place);
+}
+
+#[test]
 fn images_and_documents() {
     let url = |u: &str| MediaSource::Url(u.to_owned());
     let request = ask(vec![turn(
@@ -198,7 +211,7 @@ fn images_and_documents() {
     let refusals = [
         Part::Image(media(inline("image/bmp"))),
         Part::Image(media(url("data:image/png,raw"))),
-        Part::File(media(inline("text/csv"))),
+        Part::File(media(inline("application/zip"))),
         Part::Audio(media(inline("audio/wav"))),
         Part::Opaque { dialect: "openai-chat", raw: Json::new("{}") },
     ];
@@ -287,6 +300,46 @@ fn an_effort_in_a_word_gives_way_to_what_is_demanded_exactly_and_is_listed() {
     let mut request = think(Some("high"), None);
     request.tool_choice = Some(ToolChoice::Required);
     assert!(beside(&request, &[], &[]).contains("budget_tokens"), "without tools nothing is forced");
+}
+
+#[test]
+fn a_conversation_that_ends_in_the_assistants_turn_goes_to_models_that_go_on_with_it() {
+    let begun = ask(vec![text(Role::User, "hi"), text(Role::Assistant, "The answer ")]);
+    let refuses = vec!["claude-opus-5/prefill".to_owned()];
+    let quirks = Quirks { refuses, ..Quirks::default() };
+    let to = |model| Destination { model, default_max_output: 4096, max_output: None, quirks: &quirks };
+    let (body, loss) = Anthropic.encode_request(&begun, &to("claude-sonnet-4-5")).unwrap();
+    assert!(
+        loss.is_empty() && body.ends_with(br#"{"role":"assistant","content":[{"type":"text","text":"The answer"}]}]}"#)
+    );
+    let refused = Anthropic.encode_request(&begun, &to("claude-opus-5-5")).unwrap_err();
+    assert_eq!((refused.kind, refused.param.as_deref()), (ErrorKind::UnsupportedParameter, Some("messages[1].role")));
+    let asked = ask(vec![text(Role::Assistant, "hi"), text(Role::User, "hi")]);
+    assert!(Anthropic.encode_request(&asked, &to("claude-opus-5-5")).is_ok());
+}
+
+#[test]
+fn what_the_system_says_last_is_said_by_the_user_where_nobody_else_asks() {
+    let hi = r#"{"role":"user","content":[{"type":"text","text":"hi"}]}"#;
+    let (system, user, assistant) = (|t| text(Role::System, t), |t| text(Role::User, t), |t| text(Role::Assistant, t));
+    for (turns, want, listed) in [
+        (vec![system("hi")], format!(r#""messages":[{hi}]}}"#), "messages[0].role"),
+        (
+            vec![system("a"), system("hi"), user(" ")],
+            format!(r#""system":"a","messages":[{hi}]}}"#),
+            "messages[1].role",
+        ),
+        (
+            vec![user("hi"), assistant("b"), system("hi")],
+            format!(r#""messages":[{hi},{{"role":"assistant","content":[{{"type":"text","text":"b"}}]}},{hi}]}}"#),
+            "messages[2].role",
+        ),
+        (vec![user("hi"), system("a")], format!(r#""system":"a","messages":[{hi}]}}"#), "messages[1].role"),
+    ] {
+        let (body, loss) = encode(&ask(turns)).unwrap();
+        assert!(body.ends_with(&want), "{body}");
+        assert_eq!(loss.advisory, [listed]);
+    }
 }
 
 /// What newer models take, as the catalogue says it.
@@ -387,6 +440,17 @@ fn structured_output() {
 }
 
 #[test]
+fn bounds_of_a_strict_tool_are_told_in_words() {
+    let parameters =
+        r#"{"type":"object","properties":{"n":{"type":"integer","minimum":1}},"additionalProperties":false}"#;
+    let mut request = hello();
+    request.tools = vec![Tool { strict: Some(true), ..tool("f", Some(parameters)) }, tool("g", Some(parameters))];
+    let body = wire(&request, &[], &["tools[0].parameters"]);
+    assert!(body.contains(r#"{"n":{"type":"integer","description":"{minimum: 1}"}}"#), "{body}");
+    assert!(body.contains(parameters), "one that is not strict stays: {body}");
+}
+
+#[test]
 fn sampling_and_the_rest() {
     let mut request = hello();
     request.sampling = Sampling {
@@ -458,11 +522,10 @@ fn losses_are_named() {
         "logprobs",
         "top_logprobs",
         "n",
-        "verbosity",
         "odd",
         "stop",
     ];
-    let advisory = ["metadata", "store", "messages[0].name", "user", "service_tier"];
+    let advisory = ["metadata", "store", "verbosity", "messages[0].name", "user", "service_tier"];
     assert_eq!(beside(&request, &semantic, &advisory), r#""max_tokens":4096,,"stop_sequences":["x"]"#);
 }
 

@@ -151,12 +151,12 @@ fn each_family_is_told_in_its_own_form_how_much_to_think() {
         (
             "us.anthropic.claude-sonnet-4-6",
             thinks(Some("minimal"), None),
-            r#"{"thinking":{"type":"adaptive"},"output_config":{"effort":"low"}}"#,
+            r#"{"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"low"}}"#,
         ),
         (
             "anthropic.claude-opus-4-7",
             thinks(None, Some(20_000)),
-            r#"{"thinking":{"type":"adaptive"},"output_config":{"effort":"high"}}"#,
+            r#"{"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"high"}}"#,
         ),
         (
             "us.amazon.nova-2-lite-v1:0",
@@ -188,6 +188,19 @@ fn each_family_is_told_in_its_own_form_how_much_to_think() {
     assert_eq!(encode(&thinks(Some("none"), None), SONNET).1, [""; 0]);
     let unlimited = ChatRequest { max_output_tokens: None, ..thinks(Some("low"), None) };
     assert!(encode(&unlimited, SONNET).0.contains(r#""maxTokens":4096"#), "the budget was fitted into it");
+}
+
+#[test]
+fn who_speaks_last_is_the_user_where_the_model_answers_users_only() {
+    let begun =
+        |last| ChatRequest { messages: vec![text(Role::User, "hi"), text(Role::Assistant, "a"), last], ..hello() };
+    let (body, _, advisory) = encode(&begun(text(Role::System, "b")), SONNET);
+    assert!(body.ends_with(r#"{"role":"user","content":[{"text":"b"}]}]}"#), "{body}");
+    assert_eq!(advisory, ["messages[2].role"]);
+    assert!(encode(&begun(text(Role::Assistant, "b")), SONNET).0.contains(r#"{"text":"b"}"#));
+    let refused =
+        Bedrock.encode_request(&begun(text(Role::Assistant, "b")), &to("anthropic.claude-opus-4-7")).unwrap_err();
+    assert_eq!((refused.kind, refused.param.as_deref()), (ErrorKind::UnsupportedParameter, Some("messages[2].role")));
 }
 
 #[test]
@@ -387,7 +400,7 @@ fn schema_metadata_and_tier() {
 #[test]
 fn nothing_to_say_is_refused() {
     let request =
-        ChatRequest { messages: vec![text(Role::System, "S"), text(Role::User, " ")], ..ChatRequest::default() };
+        ChatRequest { messages: vec![text(Role::System, ""), text(Role::User, " ")], ..ChatRequest::default() };
     assert_eq!(refused(&request).kind, ErrorKind::InvalidRequest);
     let request = ChatRequest { messages: vec![Message::new(Role::Tool, vec![])], ..ChatRequest::default() };
     assert_eq!(refused(&request).param.as_deref(), Some("messages[0].tool_call_id"));

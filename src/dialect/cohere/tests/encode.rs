@@ -214,8 +214,8 @@ fn values_beyond_the_providers_are_lost_by_name() {
     request.metadata = Some(Json::new("{\"a\":1}"));
     request.verbosity = Some("low".into());
     request.extra = vec![("web_search_options".into(), Json::new("{}")), ("store".into(), Json::new("true"))];
-    let semantic = ["min_p", "logit_bias", "top_logprobs", "n", "verbosity", "web_search_options"];
-    assert_eq!(beside(&request, &semantic, &["user", "metadata", "store"]), "");
+    let semantic = ["min_p", "logit_bias", "top_logprobs", "n", "web_search_options"];
+    assert_eq!(beside(&request, &semantic, &["verbosity", "user", "metadata", "store"]), "");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::gemini::turns::UNSIGNED;
 use crate::dialect::{Rendering, common, spans};
 use crate::domain::chat::{
     ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob, ToolCall,
@@ -189,7 +190,7 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
 
 fn candidate(choice: &Choice) -> Candidate<'_> {
     let mut parts: Vec<PartOut<'_>> = choice.content.iter().filter_map(part).collect();
-    parts.extend(choice.tool_calls.iter().map(call));
+    parts.extend(calls(&choice.tool_calls));
     let grounding_metadata = grounding(&choice.citations, &texts(choice));
     Candidate {
         content: Content { parts, role: "model" },
@@ -234,7 +235,7 @@ pub(super) fn shown(signature: &Signature) -> Cow<'_, str> {
 }
 
 /// The way back. Some clients write the bytes in the alphabet of URLs.
-pub(super) fn read_signature(given: &str) -> Signature {
+pub(in crate::dialect::gemini) fn read_signature(given: &str) -> Signature {
     let any = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let bytes = [alphabet::STANDARD, alphabet::URL_SAFE]
         .iter()
@@ -244,14 +245,18 @@ pub(super) fn read_signature(given: &str) -> Signature {
     foreign.unwrap_or_else(|| Signature::read(given, DialectId::Gemini))
 }
 
-/// One call, whole.
-pub(super) fn call(call: &ToolCall) -> PartOut<'_> {
-    let args = common::object(&call.arguments).0;
-    PartOut {
-        function_call: Some(CallOut { id: &call.id, name: &call.name, args }),
-        thought_signature: call.signature.as_ref().map(shown),
-        ..PartOut::default()
-    }
+/// The calls of a turn, whole. The first of those that nobody signed says so in Google's word, in case the conversation
+/// goes on with a model of Google's, to which bytes pass.
+pub(super) fn calls(calls: &[ToolCall]) -> impl Iterator<Item = PartOut<'_>> {
+    calls.iter().enumerate().map(|(at, call)| {
+        let args = common::object(&call.arguments).0;
+        let unsigned = (at == 0).then_some(Cow::Borrowed(UNSIGNED));
+        PartOut {
+            function_call: Some(CallOut { id: &call.id, name: &call.name, args }),
+            thought_signature: call.signature.as_ref().map(shown).or(unsigned),
+            ..PartOut::default()
+        }
+    })
 }
 
 /// The texts of an answer with their places among its parts.

@@ -108,6 +108,13 @@ fn media_types(contents: &[u8]) -> Vec<String> {
         inline: Option<Typed>,
         #[serde(alias = "file_data", rename = "fileData", default)]
         file: Option<Typed>,
+        #[serde(alias = "function_response", rename = "functionResponse", default)]
+        result: Option<Shown>,
+    }
+    #[derive(Deserialize)]
+    struct Shown {
+        #[serde(default)]
+        parts: Option<Vec<Part>>,
     }
     #[derive(Deserialize)]
     struct Typed {
@@ -120,9 +127,17 @@ fn media_types(contents: &[u8]) -> Vec<String> {
     }
     let contents: Vec<Content> = serde_json::from_slice(contents).unwrap_or_default();
     let parts = contents.into_iter().flat_map(|content| content.parts.unwrap_or_default());
-    let typed = parts.flat_map(|part| [part.inline, part.file]).flatten();
-    // An address without a type is most often an image.
-    typed.map(|typed| typed.mime_type.unwrap_or_else(|| "image/".to_owned())).collect()
+    let inner = |mut part: Part| {
+        let shown = part.result.take().and_then(|result| result.parts).unwrap_or_default();
+        std::iter::once(part).chain(shown)
+    };
+    // Inline text is text, which every target takes. An address without a type is most often an image.
+    let kind = |typed: Typed| typed.mime_type.unwrap_or_else(|| "image/".to_owned());
+    let typed = parts.flat_map(inner).flat_map(|part| {
+        let inline = part.inline.map(kind).filter(|kind| !kind.starts_with("text/"));
+        [inline, part.file.map(kind)]
+    });
+    typed.flatten().collect()
 }
 
 /// `max_output_tokens` as `maxOutputTokens`.

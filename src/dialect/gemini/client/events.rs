@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::super::error;
 use super::answer::{
-    Answer, Candidate, Content, PartOut, UsageOut, call, finish_reason, grounding, logprobs, part, shown,
+    Answer, Candidate, Content, PartOut, UsageOut, calls, finish_reason, grounding, logprobs, part, shown,
 };
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::{ChatEvent, Citation, FinishReason, Signature, TokenLogprob, ToolCall};
@@ -79,7 +79,7 @@ impl Encoder {
     fn end(&mut self, out: &mut BytesMut) {
         let choices = std::mem::take(&mut self.choices);
         let candidates = choices.iter().map(|open| Candidate {
-            content: Content { parts: open.calls.iter().map(call).collect(), role: "model" },
+            content: Content { parts: calls(&open.calls).collect(), role: "model" },
             finish_reason: Some(finish_reason(open.finish.unwrap_or(FinishReason::Stop))),
             index: open.index,
             // In a stream the text of all elements counts as one.

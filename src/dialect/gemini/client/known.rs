@@ -41,8 +41,11 @@ static PART: Shape = Shape {
 static BLOB: Shape = Shape { known: &[all("mimeType"), all("data")], read: Read::All };
 static FILE: Shape = Shape { known: &[all("mimeType"), all("fileUri")], read: Read::All };
 static CALL: Shape = Shape { known: &[all("id"), all("name"), all("args"), no("willContinue")], read: Read::All };
-static RESPONSE: Shape =
-    Shape { known: &[all("id"), all("name"), all("response"), no("willContinue")], read: Read::All };
+static RESPONSE: Shape = Shape {
+    known: &[all("id"), all("name"), all("response"), within("parts", &SHOWN), no("willContinue")],
+    read: Read::All,
+};
+static SHOWN: Shape = Shape { known: &[within("inlineData", &BLOB), within("fileData", &FILE)], read: Read::All };
 
 /// What is beside the functions is of the provider's own, and told as a whole.
 static TOOL: Shape = Shape { known: &[within("functionDeclarations", &FUNCTION)], read: Read::Elsewhere };

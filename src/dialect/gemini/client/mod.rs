@@ -13,6 +13,8 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
+pub(super) use answer::read_signature;
+
 use bytes::Bytes;
 
 use super::{Gemini, error};

@@ -8,7 +8,9 @@ use super::super::{Egress, Passthrough as _};
 use super::*;
 use crate::dialect::corpus;
 use crate::dialect::{Destination, Quirks, Transcode};
-use crate::domain::chat::{ChatEvent, FinishReason, Part, ResponseFormat, Role, Signature, ToolChoice, ToolKind};
+use crate::domain::chat::{
+    ChatEvent, FinishReason, Media, MediaSource, Part, ResponseFormat, Role, Signature, ToolChoice, ToolKind,
+};
 use crate::domain::id::DialectId;
 use crate::domain::target::Capability;
 use crate::domain::usage::{Bucket, Usage};
@@ -95,6 +97,36 @@ fn calls_and_results_without_ids_find_each_other() {
         matches!(&request.response_format, Some(ResponseFormat::JsonSchema { schema: Some(s), .. }) if s.as_str().contains("string"))
     );
     assert_eq!(request.extra.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["safetySettings"]);
+}
+
+#[test]
+fn inline_data_are_written_in_the_usual_letters_text_is_text_and_results_show_images() {
+    let blob = |kind: &str, data: &str| json!({"inlineData": {"mimeType": kind, "data": data}});
+    let body = json!({"contents": [
+        {"role": "user", "parts": [blob("image/png", "-_-_YQ"), blob("text/csv", "YSxi"), blob("text/csv", "_w"),
+            blob("image/png", "+/+/YQ==")]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f"}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": "r"},
+            "parts": [blob("image/png", "_w=="), {"fileData": {"fileUri": "https://e.org/a.pdf",
+                "mimeType": "application/pdf"}}]}}]}]});
+    let request = decode(&body);
+    let inline = |kind: &str, data: &str| Media {
+        source: MediaSource::Base64 { media_type: kind.to_owned(), data: data.to_owned() },
+        media_type: Some(kind.to_owned()),
+        detail: None,
+        name: None,
+    };
+    let image = |data| Part::Image(inline("image/png", data));
+    let not_text = Part::File(inline("text/csv", "/w=="));
+    assert_eq!(request.messages[0].content, [image("+/+/YQ=="), Part::Text("a,b".into()), not_text, image("+/+/YQ==")]);
+    let [text, shown, file] = &*request.messages[2].content else { panic!("{:?}", request.messages[2]) };
+    assert_eq!((text, shown), (&Part::Text("r".into()), &image("/w==")));
+    assert!(matches!(file, Part::File(media) if media.source == MediaSource::Url("https://e.org/a.pdf".into())));
+    assert_eq!(request.unread, [""; 0]);
+    let needs = |body: &Value| envelope(body).unwrap().needs;
+    assert!(needs(&body).has(Capability::Image) && needs(&body).has(Capability::File));
+    let text = json!({"contents": [{"parts": [blob("text/plain", "YQ==")]}]});
+    assert!(!needs(&text).has(Capability::File), "text is text");
 }
 
 #[test]

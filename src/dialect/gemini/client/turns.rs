@@ -1,6 +1,8 @@
 //! A client's contents as turns. Calls and results may come without ids: both then get the same made one, by name and
 //! order.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -51,12 +53,62 @@ struct Blob {
     data: String,
 }
 
+impl Blob {
+    /// Text is text: every dialect has that. Other bytes are media.
+    fn part(self) -> Part {
+        let data = standard(&self.data).unwrap_or(self.data);
+        let read = || String::from_utf8(STANDARD.decode(&data).ok()?).ok();
+        match self.mime_type.starts_with("text/").then(read).flatten() {
+            Some(text) => Part::Text(text),
+            None => media(MediaSource::Base64 { media_type: self.mime_type.clone(), data }, Some(self.mime_type)),
+        }
+    }
+}
+
+/// Data in the usual letters. Google's own client writes those of URLs, which no other provider takes.
+fn standard(data: &str) -> Option<String> {
+    let padding = match data.trim_end_matches('=').len() % 4 {
+        2 => "==",
+        3 => "=",
+        _ => "",
+    };
+    let bare = data.trim_end_matches('=');
+    if bare.len() + padding.len() == data.len() && !data.contains(['-', '_']) {
+        return None;
+    }
+    Some(bare.replace('-', "+").replace('_', "/") + padding)
+}
+
+fn media(source: MediaSource, media_type: Option<String>) -> Part {
+    let kind = media_type.clone().unwrap_or_default();
+    let media = Media { source, media_type, detail: None, name: None };
+    if kind.starts_with("audio/") {
+        Part::Audio(media)
+    } else if kind.starts_with("image/") || kind.is_empty() {
+        Part::Image(media)
+    } else {
+        Part::File(media)
+    }
+}
+
 #[derive(Deserialize)]
 struct FileData {
     #[serde(rename = "mimeType", alias = "mime_type")]
     mime_type: Option<String>,
     #[serde(rename = "fileUri", alias = "file_uri")]
     uri: String,
+}
+
+impl FileData {
+    fn part(self) -> Part {
+        let stored = self.uri.contains("/files/") || self.uri.starts_with("gs://");
+        let source = if stored {
+            MediaSource::Stored { origin: DialectId::Gemini, id: self.uri }
+        } else {
+            MediaSource::Url(self.uri)
+        };
+        media(source, self.mime_type)
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,6 +125,17 @@ struct FunctionResponse<'a> {
     name: String,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
+    #[serde(default)]
+    parts: Option<Vec<ResultPart>>,
+}
+
+/// Images and the like in a result.
+#[derive(Deserialize)]
+struct ResultPart {
+    #[serde(rename = "inlineData", alias = "inline_data")]
+    inline: Option<Blob>,
+    #[serde(rename = "fileData", alias = "file_data")]
+    file: Option<FileData>,
 }
 
 /// The parts of the system's turn: text.
@@ -147,16 +210,9 @@ impl Turn {
         } else if let Some(text) = part.text {
             self.text(text, part.thought == Some(true), signature, path);
         } else if let Some(blob) = part.inline {
-            let source = MediaSource::Base64 { media_type: blob.mime_type.clone(), data: blob.data };
-            self.media(source, Some(blob.mime_type), path);
+            self.said.say(blob.part(), path);
         } else if let Some(file) = part.file {
-            let stored = file.uri.contains("/files/") || file.uri.starts_with("gs://");
-            let source = if stored {
-                MediaSource::Stored { origin: DialectId::Gemini, id: file.uri }
-            } else {
-                MediaSource::Url(file.uri)
-            };
-            self.media(source, file.mime_type, path);
+            self.said.say(file.part(), path);
         } else {
             // Code that the provider ran and what comes next: only this dialect's providers understand it.
             self.said.say(Part::Opaque { dialect: DIALECT, raw: Json::new(raw.get()) }, path);
@@ -205,22 +261,15 @@ impl Turn {
         let (text, failed) = unwrapped(raw);
         let mut message = Message::at(Role::Tool, path);
         message.say(Part::Text(text), path);
+        for (at, part) in response.parts.unwrap_or_default().into_iter().enumerate() {
+            let shown = part.inline.map(Blob::part).or(part.file.map(FileData::part));
+            if let Some(shown) = shown {
+                message.say(shown, &format!("{path}.functionResponse.parts[{at}]"));
+            }
+        }
         message.tool_call_id = Some(id);
         message.tool_failed = failed;
         self.results.push(message);
-    }
-
-    fn media(&mut self, source: MediaSource, media_type: Option<String>, path: &str) {
-        let kind = media_type.clone().unwrap_or_default();
-        let media = Media { source, media_type, detail: None, name: None };
-        let part = if kind.starts_with("audio/") {
-            Part::Audio(media)
-        } else if kind.starts_with("image/") || kind.is_empty() {
-            Part::Image(media)
-        } else {
-            Part::File(media)
-        };
-        self.said.say(part, path);
     }
 }
 

@@ -195,8 +195,8 @@ fn what_the_dialect_has_no_words_for() {
     request.user = Some("u".into());
     request.verbosity = Some("low".into());
     request.extra = vec![("web_search_options".into(), Json::new("{}")), ("store".into(), Json::new("true"))];
-    let semantic = ["logit_bias", "n", "verbosity", "web_search_options", "logprobs", "top_logprobs"];
-    assert_eq!(beside(&request, &semantic, &["user", "store"]), "");
+    let semantic = ["logit_bias", "n", "web_search_options", "logprobs", "top_logprobs"];
+    assert_eq!(beside(&request, &semantic, &["verbosity", "user", "store"]), "");
     let takes = Quirks { takes: vec!["logprobs".into(), "top_logprobs".into()], ..Quirks::default() };
     let (body, loss) = encode_with(&request, None, &takes).unwrap();
     assert!(body.contains(r#""logprobs":true,"top_logprobs":3"#), "{body}");
