@@ -252,11 +252,12 @@ pub trait Ingress: Send + Sync {
         &[]
     }
 
-    /// The list of models.
+    /// The list of models, or the part of it that the query of the path asks for.
     ///
     /// # Errors
-    /// None that a caller could mend.
-    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
+    /// There is no such part.
+    fn encode_models(&self, models: &[ModelInfo<'_>], query: Option<&str>) -> Result<Bytes, Error> {
+        let _ = query;
         models::openai_list(models)
     }
 

@@ -202,10 +202,7 @@ fn lying(
     let dialect = own;
     let mut parts = rest.split('/').filter(|part| !part.is_empty());
     let (id, tail, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    let told = |name: &str| {
-        let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next()
-    };
+    let told = |name: &str| queried(query, name);
     let errand = |does| {
         let limit = told("limit").and_then(|limit| limit.parse().ok());
         let after = told("after").or_else(|| told("after_id"));
@@ -349,6 +346,12 @@ fn by_headers(header: &dyn Fn(&str) -> bool) -> DialectId {
     } else {
         DialectId::OpenAiChat
     }
+}
+
+/// A parameter of the query.
+pub(super) fn queried(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(value))
 }
 
 /// Percent-decoding; malformed escapes stay as they are and name nothing.

@@ -17,11 +17,11 @@ impl Gateway {
     /// The models of a principal's policy, then the targets that can be asked for by name, in a dialect's shape.
     ///
     /// # Errors
-    /// A key whose policy does not exist.
-    pub fn models(&self, principal: &Principal, dialect: DialectId) -> Result<Bytes, Error> {
+    /// A key whose policy does not exist, or a part of the list that is not there.
+    pub fn models(&self, principal: &Principal, dialect: DialectId, query: Option<&str>) -> Result<Bytes, Error> {
         let snapshot = self.snapshot.load_full();
         let own = self.shared.tenants.of(&principal.tenant);
-        super::ingress(dialect)?.encode_models(&entries(&snapshot, principal, own.as_deref())?)
+        super::ingress(dialect)?.encode_models(&entries(&snapshot, principal, own.as_deref())?, query)
     }
 
     /// One of them.

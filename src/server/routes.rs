@@ -57,7 +57,7 @@ impl DataPlane {
             }
             Asked::ListModels => {
                 let principal = self.authenticate(request, dialect)?;
-                self.gateway.models(&principal, dialect).map(json)
+                self.gateway.models(&principal, dialect, request.uri.query()).map(json)
             }
             Asked::Model(model) => {
                 let principal = self.authenticate(request, dialect)?;

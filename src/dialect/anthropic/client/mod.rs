@@ -77,8 +77,8 @@ impl Ingress for Anthropic {
         &["anthropic-version", "anthropic-beta"]
     }
 
-    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
-        models::list(models)
+    fn encode_models(&self, models: &[ModelInfo<'_>], query: Option<&str>) -> Result<Bytes, Error> {
+        models::list(models, query)
     }
 
     fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {

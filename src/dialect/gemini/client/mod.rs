@@ -83,8 +83,8 @@ impl Ingress for Gemini {
         Some("x-goog-api-key")
     }
 
-    fn encode_models(&self, models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
-        models::list(models)
+    fn encode_models(&self, models: &[ModelInfo<'_>], query: Option<&str>) -> Result<Bytes, Error> {
+        models::list(models, query)
     }
 
     fn encode_model(&self, model: &ModelInfo<'_>) -> Result<Bytes, Error> {

@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::dialect::models::{ModelInfo, json};
+use crate::dialect::models::{ModelInfo, Part, json};
+use crate::dialect::paths::queried;
 use crate::domain::error::Error;
 
 /// Source: Gemini API reference, "models.list".
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct List<'a> {
     models: Vec<Model<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -34,8 +38,13 @@ fn model<'a>(info: &ModelInfo<'a>) -> Model<'a> {
     }
 }
 
-pub(super) fn list(models: &[ModelInfo<'_>]) -> Result<Bytes, Error> {
-    json(&List { models: models.iter().map(model).collect() })
+/// The token of the next page is the last model's name.
+pub(super) fn list(models: &[ModelInfo<'_>], query: Option<&str>) -> Result<Bytes, Error> {
+    let asked = |name| queried(query, name).filter(|value| !value.is_empty()).map(|value| (name, value));
+    let part = Part { limit: asked("pageSize"), after: asked("pageToken"), before: None };
+    let (models, more) = part.of(models)?;
+    let next = models.last().filter(|_| more).map(|last| last.id);
+    json(&List { models: models.iter().map(model).collect(), next_page_token: next })
 }
 
 pub(super) fn one(info: &ModelInfo<'_>) -> Result<Bytes, Error> {
