@@ -243,10 +243,10 @@ async fn a_target_that_is_always_overtaken_does_not_stay_the_first_one() {
     script.push(vec![Step::Hang]);
     let (alpha, beta) = (Upstream::start(script).await, Upstream::start(vec![streamed("from beta")]).await);
     let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
-    // What alpha is cheaper by is worth fifty milliseconds, which a busy machine does not add, and no wait in vain.
-    let weighed = HEDGED.replace("order = \"listed\"", "second_is_worth = \"0.2 USD\", explore = \"0.0001%\"");
-    let weighed = weighed.replace("100ms", "200ms");
-    assert!(weighed.contains("0.2 USD") && weighed.contains("200ms"));
+    // What alpha is cheaper by is worth a quarter of a second, which a busy machine does not add, and no wait in vain.
+    let weighed = HEDGED.replace("order = \"listed\"", "second_is_worth = \"0.04 USD\", explore = \"0.0001%\"");
+    let weighed = weighed.replace("100ms", "500ms");
+    assert!(weighed.contains("0.04 USD") && weighed.contains("500ms"));
     gateway.policy(&weighed).await;
     // Both are known to be quick; alpha is the cheaper one.
     for _ in 0..5 {
