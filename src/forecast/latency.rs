@@ -207,8 +207,10 @@ impl Latency {
     /// What is usual, where what was seen last is worse than chance explains. Of a target that gives whole answers only
     /// nobody has seen how one begins: then the time per token has all of it.
     fn better(&self) -> Option<(Option<f64>, f64)> {
-        let begins = self.reading.middle.map(|seen| Some((seen, self.typical.0.value()?)));
-        let begins = if let Some(known) = begins { Some(known?) } else { None };
+        let begins = match self.reading.middle {
+            Some(seen) => Some((seen, self.typical.0.value()?)),
+            None => None,
+        };
         let (each, usual) = (self.reading.per_token?, self.typical.1.value()?);
         let worse = begins.is_some_and(|(seen, usual)| usual * CHANCE < seen) || usual * CHANCE < each;
         worse.then(|| (begins.map(|(seen, usual)| usual.min(seen)), usual.min(each)))

@@ -45,3 +45,26 @@ impl Shown {
         Some(self.ttft.map_or_else(unseen, |ttft| self.took.saturating_sub(ttft)) / later)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Catalogue, Surroundings};
+    use crate::domain::usage::Bucket;
+
+    #[test]
+    fn several_answers_are_written_side_by_side() {
+        let env = |name: &str| name.ends_with("_KEY").then(|| "key".to_owned());
+        let catalogue = Catalogue::compile(&[], &Surroundings { env: &env, served: &[] }).unwrap();
+        let target = catalogue.targets().first().unwrap();
+        let per_token = |tokens: u64, choices: u32| {
+            let usage = Usage::ZERO.with(Bucket::Output, tokens);
+            let (took, ttft) = (Duration::from_secs(10), Some(Duration::from_secs(1)));
+            let shown = Shown { took, ttft, usage, basis: Basis::Provider, before: 0, choices, key: None };
+            shown.sample(target).per_token
+        };
+        assert_eq!(per_token(91, 1), Some(Duration::from_millis(100)));
+        assert_eq!(per_token(364, 4), per_token(91, 1));
+        assert_eq!(per_token(4, 4), None, "one token each tells nothing");
+    }
+}

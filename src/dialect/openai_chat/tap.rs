@@ -16,6 +16,9 @@ use crate::wire::cursor::Cursor;
 use crate::wire::splice::Members;
 use crate::wire::sse::SseEvent;
 
+/// The last choice that is told apart, as many as clients may ask for: an answer does not decide how much is remembered of it.
+const MOST_CHOICES: u32 = 127;
+
 /// Longest line or frame: an inline image comes in one. As long as where answers are translated.
 const MAX_FRAME: usize = 16 << 20;
 
@@ -159,7 +162,7 @@ impl Watch {
             let ended = choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty());
             // Where there is another there is the first, whose words are not parsed.
             self.choices.entry(0).or_default();
-            *self.choices.entry(choice.index.unwrap_or(0)).or_default() |= ended;
+            *self.choices.entry(choice.index.unwrap_or(0).min(MOST_CHOICES)).or_default() |= ended;
             self.observed.began |= ended;
             if let Some(bytes) = choice.text.as_ref().map(Content::bytes) {
                 self.observed.output_bytes += bytes as u64;
