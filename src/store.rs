@@ -109,6 +109,7 @@ pub(crate) fn as_of(path: &Path, steps: u32) -> Connection {
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let mut first = true;
     loop {
         // Two processes may start at once: the version is read inside the transaction that changes it.
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -117,8 +118,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             return Err(StoreError::Newer { found, known });
         }
         let Some(step) = MIGRATIONS.get(found as usize) else { return Ok(()) };
-        if found > 0 {
-            tracing::info!(step = found + 1, "bringing the database up to date; a large one takes its time");
+        // Told once, and not of a database that has just been made.
+        if std::mem::take(&mut first) && found > 0 {
+            tracing::info!(from = found, to = known, "bringing the database up to date; a large one takes its time");
         }
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", found + 1)?;
