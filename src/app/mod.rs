@@ -220,7 +220,7 @@ type Opened = (Store, Arc<KeyRing>, Arc<Vault>, SecretString, Ledger, LedgerWrit
 /// Opens what lies on disk; makes the secrets on the first start.
 fn open(dir: &Path, durability: Durability, capacity: usize, days: u32) -> Result<Opened, String> {
     files::private_dir(dir)?;
-    let store = Store::open(&dir.join(DATABASE), durability).map_err(|e| e.to_string())?;
+    let store = Store::serve(&dir.join(DATABASE), durability).map_err(|e| e.to_string())?;
     let keys = KeyRing::open(&store, dir).map_err(|e| e.to_string())?;
     keys.ensure_first_key(&store, &dir.join(FIRST_KEY)).map_err(|e| e.to_string())?;
     let token = files::secret(&dir.join(ADMIN_TOKEN))?;
