@@ -46,11 +46,11 @@ clients: ## the tests with clients only; PART=new runs one part (see tests/clien
 
 soak: ## what takes long: properties and generated worlds (CASES=100000), upstreams in chaos (REQUESTS=60000), a market with regret, fuzz targets (FUZZ=60 seconds each)
 	@scripts/setup.sh
-	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --release --lib
-	PROPTEST_CASES=$$(( $${CASES:-100000} / 20 )) cargo test $(FAST) --release --test it properties
-	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --release --test it storm -- --nocapture
-	STELLWERK_WORLDS=$${CASES:-100000} cargo test $(FAST) --release --test it worlds -- --nocapture
-	STELLWERK_REGRET=60000 cargo test $(FAST) --release --test regret -- --nocapture
+	PROPTEST_CASES=$${CASES:-100000} cargo test $(FAST) --profile soak --lib
+	PROPTEST_CASES=$$(( $${CASES:-100000} / 20 )) cargo test $(FAST) --profile soak --test it properties
+	STELLWERK_STORM=$${REQUESTS:-60000} cargo test $(FAST) --profile soak --test it storm -- --nocapture
+	STELLWERK_WORLDS=$${CASES:-100000} cargo test $(FAST) --profile soak --test it worlds -- --nocapture
+	STELLWERK_REGRET=60000 cargo test $(FAST) --profile soak --test regret -- --nocapture
 	@scripts/fuzz.sh $${FUZZ:-60}
 
 bench: ## micro-benchmarks; then CPU a request beside nginx and HAProxy, where the shared harness is there

@@ -36,7 +36,7 @@ pub(super) struct Server {
     pub body_timeout: String,
     /// Most connections at once.
     pub max_connections: usize,
-    /// Most requests at once; more are answered 503.
+    /// Most requests at once; as many more wait for a second, the rest is answered 503.
     pub max_in_flight: usize,
     /// How long streams may finish after a signal to stop.
     pub drain: String,

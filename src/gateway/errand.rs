@@ -83,7 +83,7 @@ impl Gateway {
             self.accounted(&object).await?;
         }
         let snapshot = self.snapshot();
-        let permit = self.shared().ledger.reserve().map_err(|_| overloaded())?;
+        let permit = self.shared().ledger.reserve().await.map_err(|_| overloaded())?;
         let receipt = receipt(&asking, &object, &snapshot, self.shared().now());
         let (shared, accepted) = (Arc::clone(self.shared()), asking.accepted);
         let mut settlement = Settlement::new(shared, Arc::clone(&snapshot), permit, receipt, accepted);

@@ -258,7 +258,7 @@ impl Gateway {
         let dry_run = incoming.dry_run;
         let mut call = parse(incoming, &self.shared.items)?;
         call.own = self.shared.tenants.of(&call.principal.tenant);
-        let permit = self.shared.ledger.reserve().map_err(|_| overloaded())?;
+        let permit = self.shared.ledger.reserve().await.map_err(|_| overloaded())?;
         if dry_run {
             return self.rehearse(&call, &snapshot);
         }

@@ -132,7 +132,7 @@ impl Gateway {
             batch::owned(self.shared(), &call, batch)?;
         }
         let shared = Arc::clone(self.shared());
-        let permit = shared.ledger.reserve().map_err(|_| overloaded())?;
+        let permit = shared.ledger.reserve().await.map_err(|_| overloaded())?;
         if dry_run {
             return self.rehearse(&call, &snapshot);
         }

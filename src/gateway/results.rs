@@ -246,7 +246,7 @@ impl Results<'_> {
     async fn row(&self, custom_id: &str, observed: &Observed) {
         let shared = self.gateway.shared();
         let permit = loop {
-            match shared.ledger.reserve() {
+            match shared.ledger.try_reserve() {
                 Ok(permit) => break permit,
                 // Requests go first.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

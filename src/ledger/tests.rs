@@ -6,6 +6,7 @@ mod shadow;
 mod trail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::query::{self, GroupBy, Period};
 use super::{Full, Ledger, LedgerWriter};
@@ -97,7 +98,7 @@ fn open() -> (tempfile::TempDir, Store, Ledger, LedgerWriter) {
 
 async fn write(ledger: &Ledger, receipts: Vec<Receipt>) {
     for receipt in receipts {
-        ledger.reserve().unwrap().send(Box::new(receipt), None);
+        ledger.try_reserve().unwrap().send(Box::new(receipt), None);
         ledger.flush().await;
     }
 }
@@ -170,10 +171,39 @@ async fn nobody_changes_or_removes_a_row() {
 #[tokio::test]
 async fn places_are_bounded_and_given_back() {
     let (_dir, _store, ledger, _writer) = open();
-    let held: Vec<_> = (0..4).map(|_| ledger.reserve().unwrap()).collect();
-    assert_eq!(ledger.reserve().unwrap_err(), Full);
+    let held: Vec<_> = (0..4).map(|_| ledger.try_reserve().unwrap()).collect();
+    assert_eq!(ledger.try_reserve().unwrap_err(), Full);
     drop(held);
-    assert!(ledger.reserve().is_ok());
+    assert!(ledger.try_reserve().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_waited_for_a_moment() {
+    let (_dir, _store, ledger, _writer) = open();
+    let mut held: Vec<_> = (0..4).map(|_| ledger.try_reserve().unwrap()).collect();
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.reserve().await }
+    });
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(!waiting.is_finished());
+    held.pop();
+    held.push(waiting.await.unwrap().unwrap());
+    // Nobody gives one back, and no more than four wait.
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.reserve().await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(ledger.reserve().await.unwrap_err(), Full);
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    for one in waiting {
+        assert_eq!(one.await.unwrap().unwrap_err(), Full);
+    }
+    assert!(asked.elapsed() >= Duration::from_millis(900));
 }
 
 #[tokio::test]

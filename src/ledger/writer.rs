@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::common::Common;
 use super::insert::Inserts;
@@ -20,6 +20,9 @@ const BATCH: usize = 1024;
 /// How long rows are gathered before they are written together: a transaction and a wake-up for each row would cost
 /// more than the row. Busy gateways write a page with many rows in it once instead of often.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long a request waits for a place where all are taken. A disk that is busy for half a second, with a checkpoint for
+/// one, is no reason to refuse anybody.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A failed write is tried again after this long; receipts wait in the queue meanwhile.
 const RETRY: Duration = Duration::from_millis(200);
 /// How often old decisions are looked for.
@@ -38,6 +41,8 @@ enum Entry {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     queue: mpsc::Sender<Entry>,
+    /// As many may wait for a place as there are places.
+    waiting: Arc<Semaphore>,
     store: Store,
     healthy: Arc<AtomicBool>,
 }
@@ -56,12 +61,30 @@ pub struct Full;
 pub struct LedgerWriter(JoinHandle<()>);
 
 impl Ledger {
-    /// Takes a place for one request.
+    /// Takes a place for one request. Where there is none, one is waited for, a second at most.
     ///
     /// # Errors
     /// There is none: too many requests at once, or the writer can't write.
-    pub fn reserve(&self) -> Result<LedgerPermit, Full> {
+    pub async fn reserve(&self) -> Result<LedgerPermit, Full> {
+        match self.try_reserve() {
+            Ok(permit) => Ok(permit),
+            // Boxed: every request would carry its size.
+            Err(Full) => Box::pin(self.wait()).await,
+        }
+    }
+
+    /// Takes a place that is free.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn try_reserve(&self) -> Result<LedgerPermit, Full> {
         self.queue.clone().try_reserve_owned().map(LedgerPermit).map_err(|_| Full)
+    }
+
+    async fn wait(&self) -> Result<LedgerPermit, Full> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| Full)?;
+        let place = tokio::time::timeout(PATIENCE, self.queue.clone().reserve_owned()).await;
+        place.map_err(|_| Full)?.map(LedgerPermit).map_err(|_| Full)
     }
 
     /// Where the rows are, for what is written beside the queue.
@@ -108,7 +131,8 @@ impl LedgerWriter {
             Output { connection, healthy: flag, keep: Keep::new(decision_days), common: Common::default() };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&mut output, entries));
         let thread = thread.map_err(|error| StoreError::File("ledger thread".into(), error))?;
-        Ok((Ledger { queue, store: store.clone(), healthy }, Self(thread)))
+        let waiting = Arc::new(Semaphore::new(places));
+        Ok((Ledger { queue, waiting, store: store.clone(), healthy }, Self(thread)))
     }
 
     /// Writes everything that has been sent and ends the thread; for when no request is open any more.

@@ -157,7 +157,7 @@ impl Recordings {
             stored: Vec::new(),
             stored_at: None,
         };
-        self.ledger.reserve().unwrap().send(Box::new(receipt), Some(Box::new(trail)));
+        self.ledger.try_reserve().unwrap().send(Box::new(receipt), Some(Box::new(trail)));
         self.ledger.flush().await;
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn trail_of(at: UnixMillis) -> Trail {
 async fn a_decision_comes_back_with_every_candidate() {
     let (_dir, store, ledger, _writer) = open();
     let trail = trail_of(AT);
-    ledger.reserve().unwrap().send(Box::new(receipt(7, vec![], None)), Some(Box::new(trail.clone())));
+    ledger.try_reserve().unwrap().send(Box::new(receipt(7, vec![], None)), Some(Box::new(trail.clone())));
     ledger.flush().await;
     let row = decisions::decision(&store, RequestId(7)).unwrap().unwrap();
     let decision = &*trail.decision;
@@ -90,7 +90,7 @@ async fn a_decision_is_never_changed_and_dropped_when_it_is_old() {
             decision: Arc::new(crate::policy::Decision { at, ..(*trail_of(now).decision).clone() }),
             ..trail_of(now)
         };
-        ledger.reserve().unwrap().send(Box::new(receipt(id, vec![], None)), Some(Box::new(trail)));
+        ledger.try_reserve().unwrap().send(Box::new(receipt(id, vec![], None)), Some(Box::new(trail)));
     }
     ledger.flush().await;
     writer.shutdown(&ledger).await.unwrap();
@@ -108,7 +108,7 @@ async fn where_nothing_is_kept_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("x.db"), Durability::Process).unwrap();
     let (ledger, _writer) = LedgerWriter::start(&store, 4, 0).unwrap();
-    ledger.reserve().unwrap().send(Box::new(receipt(7, vec![], None)), Some(Box::new(trail_of(AT))));
+    ledger.try_reserve().unwrap().send(Box::new(receipt(7, vec![], None)), Some(Box::new(trail_of(AT))));
     ledger.flush().await;
     assert_eq!(decisions::decision(&store, RequestId(7)).unwrap(), None);
     assert!(query::request(&store, RequestId(7)).unwrap().is_some());
