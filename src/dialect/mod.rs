@@ -191,6 +191,11 @@ pub trait Ingress: Send + Sync {
 
     /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
     ///
+    /// Whether the model is meant to go on with the very words of a last turn of the assistant, and not to answer after it.
+    fn prefills(&self) -> bool {
+        false
+    }
+
     /// # Errors
     /// Wrong types, with the path of the parameter.
     fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error>;

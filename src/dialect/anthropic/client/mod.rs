@@ -53,6 +53,10 @@ impl Ingress for Anthropic {
         Weight::Advisory
     }
 
+    fn prefills(&self) -> bool {
+        true
+    }
+
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
         request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
