@@ -238,6 +238,17 @@ pub trait Ingress: Send + Sync {
 
     /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
     fn id_header(&self) -> Option<&'static str> {
+    /// The header in which clients of the dialect name the conversation that a request belongs to.
+    fn session_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Headers in which clients of the dialect say how many seconds they wait for an answer, or for a sign of one.
+    fn patience_headers(&self) -> &'static [&'static str] {
+        // Of the SDKs that both makers have generated.
+        &["x-stainless-timeout", "x-stainless-read-timeout"]
+    }
+
         None
     }
 

@@ -1,6 +1,7 @@
 //! One request as the steps see it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -34,8 +35,10 @@ pub(super) struct Call {
     pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.
     pub require: Option<String>,
-    /// `x-stellwerk-session`, as given.
+    /// The client's own word for its conversation, as given.
     pub session: Option<String>,
+    /// How long the client will wait.
+    pub patience: Option<Duration>,
     /// Whether the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.

@@ -71,6 +71,8 @@ pub(super) struct Dispatch {
     pub timeouts: Timeouts,
     /// When the whole request must be over.
     pub deadline: Instant,
+    /// Until when the client waits, by its own word: what it would not hear any more is not tried.
+    pub awaited: Instant,
     /// The request decoded, at most once.
     pub decoded: OnceLock<Arc<ChatRequest>>,
 }
@@ -82,7 +84,7 @@ impl Dispatch {
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
         let (mut failures, mut refused, mut made, mut second) = (Failures::default(), None, 0, None);
-        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.deadline);
+        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.awaited);
         'targets: while let Some(number) = turns.next(made == 0, self.load()).await {
             let Some(candidate) = self.decision.candidate(number).filter(|_| second != Some(number)) else { continue };
             // More than once only with another key.

@@ -204,8 +204,11 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
-    /// `x-stellwerk-session`: which conversation the request belongs to, in the client's words.
+    /// `x-stellwerk-session`, or the header of the client's dialect for it: which conversation the request belongs to, in
+    /// the client's words.
     pub session: Option<String>,
+    /// How long the client will wait.
+    pub patience: Option<Duration>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// `x-stellwerk-dry-run: true`: only the plan is wanted.
@@ -427,9 +430,11 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let timeouts = decision.timeouts;
         let deadline = accepted + timeouts.total;
+        let awaited = call.patience.and_then(|patience| accepted.checked_add(patience));
+        let awaited = awaited.map_or(deadline, |until| until.min(deadline));
         let decoded = OnceLock::new();
         let shared = Arc::clone(&self.shared);
-        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, decoded };
+        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, awaited, decoded };
         let held = settlement.held();
         Detached::new(answer(dispatch, settlement, lead), held).await
     }
@@ -520,6 +525,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         envelope: Arc::new(envelope),
         require: incoming.require,
         session: incoming.session,
+        patience: incoming.patience,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
         own: None,

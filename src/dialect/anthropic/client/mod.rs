@@ -73,6 +73,11 @@ impl Ingress for Anthropic {
         Some("x-api-key")
     }
 
+    /// Of Claude Code: in every request of a session.
+    fn session_header(&self) -> Option<&'static str> {
+        Some("x-claude-code-session-id")
+    }
+
     fn id_header(&self) -> Option<&'static str> {
         Some("request-id")
     }
