@@ -22,6 +22,7 @@ mod ids;
 pub mod limits;
 mod models;
 mod moved;
+mod names;
 pub mod native;
 mod ollama;
 mod openai_chat;
@@ -41,6 +42,7 @@ pub use embed::{EmbedClient, EmbedProvider};
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use moved::Moved;
+pub use names::{NameRule, Renamed};
 pub use params::{Carriage, Parameter, Slot, Weight, has_server_tools};
 pub use places::ClientWords;
 pub use quirks::{Quirks, StreamUsage};
@@ -479,7 +481,9 @@ pub trait Transcode: Send + Sync {
     /// # Errors
     /// Content that the dialect cannot carry, naming the parameter in the client's words.
     fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
-        let (told, lost) = words::told(request, Some(self.speaks()));
+        let renamed = Renamed::of(request, self.names());
+        let named = renamed.told(request);
+        let (told, lost) = words::told(&named, Some(self.speaks()));
         let encoded = self.encode(&told, to).map(|(body, mut loss)| {
             loss.advisory.extend(lost);
             (body, loss)
@@ -489,6 +493,11 @@ pub trait Transcode: Send + Sync {
 
     /// The dialect.
     fn speaks(&self) -> DialectId;
+
+    /// What may be the name of a tool.
+    fn names(&self) -> &'static NameRule {
+        &NameRule::COMMON
+    }
 
     /// The same with places in the canonical conversation, as [`places`] names them.
     ///
