@@ -67,7 +67,8 @@ impl Ran {
         }
     }
 
-    fn text(&self) -> String {
+    /// In a dialect that has only text.
+    pub(in crate::dialect) fn text(&self) -> String {
         match self {
             Self::Code { language, code } => fenced(language, code),
             Self::Outcome { output, failed: None } => fenced("", output),

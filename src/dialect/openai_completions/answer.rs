@@ -1,10 +1,12 @@
-//! Answers, whole and streamed. Only text has a place here; thinking stays away from clients that would show it as the
+//! Answers, whole and streamed. Only text has a place here, so code that the provider ran is told as text, with what came
+//! of it; thinking stays away from clients that would show it as the
 //! answer.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use crate::dialect::common::write_data;
+use crate::dialect::gemini::Ran;
 use crate::dialect::openai_chat::{Family, UsageOut};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Part};
@@ -42,7 +44,7 @@ fn finish(reason: FinishReason) -> &'static str {
 pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
     let text = |part: &Part| match part {
         Part::Text(text) | Part::Refusal(text) => Some(text.clone()),
-        _ => None,
+        part => Ran::of(part).map(|ran| ran.text()),
     };
     let choices = response.choices.iter().map(|choice| Choice {
         text: choice.content.iter().filter_map(text).collect(),
@@ -103,6 +105,11 @@ impl EncodeStream for Encoder {
             ChatEvent::Text { choice: index, text } | ChatEvent::Refusal { choice: index, text } => {
                 self.chunk(choice(*index, text, None), None, out);
             }
+            ChatEvent::Media { choice: index, part } => {
+                if let Some(ran) = Ran::of(part) {
+                    self.chunk(choice(*index, &ran.text(), None), None, out);
+                }
+            }
             ChatEvent::Finish { choice: index, reason, .. } => {
                 self.chunk(choice(*index, "", Some(finish(*reason))), None, out);
             }
@@ -118,7 +125,6 @@ impl EncodeStream for Encoder {
             | ChatEvent::ReasoningSignature { .. }
             | ChatEvent::ToolStart { .. }
             | ChatEvent::ToolArguments { .. }
-            | ChatEvent::Media { .. }
             | ChatEvent::Logprobs { .. }
             | ChatEvent::Citation { .. }
             | ChatEvent::Error(_) => {}
