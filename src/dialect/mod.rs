@@ -45,7 +45,7 @@ pub use moved::Moved;
 pub use names::{NameRule, Renamed};
 pub use params::{Carriage, Parameter, Slot, Weight, has_server_tools};
 pub use places::ClientWords;
-pub use quirks::{Quirks, StreamUsage};
+pub use quirks::{Mend, Quirks, StreamUsage};
 
 use std::borrow::Cow;
 use std::sync::Arc;

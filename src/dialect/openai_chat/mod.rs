@@ -14,6 +14,7 @@ mod extras;
 mod functions;
 mod known;
 mod media;
+mod mend;
 mod moved;
 mod other;
 mod params;
