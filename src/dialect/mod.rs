@@ -191,13 +191,13 @@ pub trait Ingress: Send + Sync {
         true
     }
 
-    /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
-    ///
     /// Whether the model is meant to go on with the very words of a last turn of the assistant, and not to answer after it.
     fn prefills(&self) -> bool {
         false
     }
 
+    /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
+    ///
     /// # Errors
     /// Wrong types, with the path of the parameter.
     fn decode_request(&self, body: &[u8], envelope: &Envelope) -> Result<ChatRequest, Error>;
@@ -238,8 +238,6 @@ pub trait Ingress: Send + Sync {
         None
     }
 
-    /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
-    fn id_header(&self) -> Option<&'static str> {
     /// The header in which clients of the dialect name the conversation that a request belongs to.
     fn session_header(&self) -> Option<&'static str> {
         None
@@ -251,6 +249,8 @@ pub trait Ingress: Send + Sync {
         &["x-stainless-timeout", "x-stainless-read-timeout"]
     }
 
+    /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
+    fn id_header(&self) -> Option<&'static str> {
         None
     }
 
