@@ -67,8 +67,7 @@ impl Ran {
         }
     }
 
-    /// In a dialect that has only text.
-    pub(in crate::dialect) fn text(&self) -> String {
+    fn text(&self) -> String {
         match self {
             Self::Code { language, code } => fenced(language, code),
             Self::Outcome { output, failed: None } => fenced("", output),

@@ -80,28 +80,29 @@ fn a_stream_that_passes_is_metered() {
 }
 
 #[test]
-fn code_that_the_provider_ran_is_told_as_text() {
+fn code_that_the_provider_ran_stands_beside_the_text() {
     let part = |raw: &str| Part::Opaque { dialect: "gemini", raw: crate::domain::chat::Json::new(raw) };
     let parts = [
         part(r#"{"executableCode":{"language":"PYTHON","code":"print(1)"}}"#),
         part(r#"{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1\n"}}"#),
         Part::Text("It is 1.".into()),
     ];
-    let want = "\n```python\nprint(1)\n```\n\n```\n1\n```\nIt is 1.";
+    let want = json!([{"type": "code", "language": "python", "code": "print(1)"}, {"type": "output", "output": "1\n"}]);
     let mut choice = Choice::new(0);
     choice.content = parts.to_vec();
     let response = ChatResponse { choices: vec![choice], ..ChatResponse::default() };
     let body = OpenAiCompletions.encode_response(&response, &Rendering::example("m", true));
     let body: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(body["choices"][0]["text"], want);
+    assert_eq!((&body["choices"][0]["text"], &body["choices"][0]["executed_code"]), (&json!("It is 1."), &want));
 
     let (mut encoder, mut out) = (answer::Encoder::new(Rendering::example("m", true)), BytesMut::new());
     for event in crate::domain::collect::events(response) {
         encoder.event(&event, &mut out);
     }
     let frames = std::str::from_utf8(&out).unwrap().lines().filter_map(|line| line.strip_prefix("data: {"));
-    let chunks = frames.map(|frame| serde_json::from_str::<Value>(&format!("{{{frame}")).unwrap());
-    let text: String =
-        chunks.map(|chunk| chunk["choices"][0]["text"].as_str().unwrap_or_default().to_owned()).collect();
-    assert_eq!(text, want);
+    let chunks: Vec<Value> = frames.map(|frame| serde_json::from_str(&format!("{{{frame}")).unwrap()).collect();
+    let code = chunks.iter().filter_map(|chunk| chunk["choices"][0]["executed_code"].as_array()).flatten();
+    assert_eq!(code.cloned().collect::<Value>(), want);
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
+    assert_eq!(text, "It is 1.");
 }
