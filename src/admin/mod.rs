@@ -134,12 +134,8 @@ impl AdminPlane {
     /// Why a request went where it went.
     async fn decision(&self, id: &str) -> Result<Response<Body>, Error> {
         let id = id.parse().map_err(|()| no_such_request())?;
-        let found = self.read(move |store| {
-            let Some(request) = query::request(store, id)? else { return Ok(None) };
-            Ok(Some((request, decisions::decision(store, id)?)))
-        });
-        let (request, decision) = found.await?.ok_or_else(no_such_request)?;
-        Ok(json(&report::decision_json(&request, decision.as_ref())))
+        let found = self.read(move |store| decisions::told(store, id)).await?;
+        found.map(|told| json(&report::decision_json(&told))).ok_or_else(no_such_request)
     }
 
     /// What somebody says of an answer.

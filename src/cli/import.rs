@@ -8,13 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Failed, say};
+use crate::catalogue::Catalogue;
 use crate::gateway::now;
 use crate::import::{self, Imported, MAX_SOURCE};
+use crate::policy::Policy;
 
 const HELP: &str = "\
-Writes DIR/providers/*.toml, DIR/policies/default.toml and DIR/report.txt, and prints the report: a line for each member
-that is `left out`, that `differs` in meaning, that is `to do`, or that is `always so` here. Secrets are never copied: the
-report names the variable to set. Nothing is called, and nothing in force changes.
+Writes DIR/providers/*.toml, DIR/policies/default.toml, the DIR/schemas that editors complete them by, and DIR/report.txt,
+and prints the report: a line for each member that is `left out`, that `differs` in meaning, that is `to do`, or that is
+`always so` here. Secrets are never copied: the report names the variable to set. Nothing is called, and nothing in force
+changes.
 
 Exit code: 0 written, 1 the file can't be read, or files are in the way (see --force), 2 wrong command line.
 
@@ -38,7 +41,7 @@ pub(super) enum Import {
 pub(super) struct Source {
     /// The file to read.
     file: PathBuf,
-    /// Where `providers/`, `policies/` and `report.txt` are written; made if it is not there.
+    /// Where `providers/`, `policies/`, `schemas/` and `report.txt` are written; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "moved")]
     out: PathBuf,
     /// Replace files that are there.
@@ -97,7 +100,13 @@ impl Source {
     /// Writes all files, or none where one is in the way.
     fn write(&self, imported: &Imported, report: &str) -> Result<(), Failed> {
         let report = ("report.txt".to_owned(), report.to_owned());
-        let files: Vec<&(String, String)> = imported.files.iter().chain([&report]).collect();
+        let schemas = schemas();
+        // A schema is the program's own: one that is there as it would be written is in nobody's way.
+        let same = |(name, text): &&(String, String)| {
+            fs::read_to_string(self.out.join(name)).is_ok_and(|there| there == *text)
+        };
+        let schemas = schemas.iter().filter(|schema| !same(schema));
+        let files: Vec<&(String, String)> = imported.files.iter().chain([&report]).chain(schemas).collect();
         let there: Vec<String> = files
             .iter()
             .map(|(name, _)| self.out.join(name))
@@ -109,7 +118,7 @@ impl Source {
             return Err(Failed::Message(message));
         }
         let failed = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
-        for dir in ["providers", "policies"] {
+        for dir in ["providers", "policies", "schemas"] {
             let dir = self.out.join(dir);
             fs::create_dir_all(&dir).map_err(|error| failed(&dir, error))?;
         }
@@ -119,6 +128,12 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// What the first lines of the written files name.
+fn schemas() -> [(String, String); 2] {
+    [("policy", Policy::schema()), ("provider", Catalogue::schema())]
+        .map(|(name, schema)| (format!("schemas/{name}.schema.json"), format!("{schema:#}\n")))
 }
 
 /// The text of a source, within the limit.

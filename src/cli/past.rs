@@ -4,7 +4,7 @@ use super::{Common, Failed};
 use crate::app::DATABASE;
 use crate::config::Config;
 use crate::domain::id::RequestId;
-use crate::ledger::{decisions, query};
+use crate::ledger::decisions;
 use crate::report;
 use crate::store::{Durability, Store};
 
@@ -16,15 +16,9 @@ pub(super) fn explain(common: &Common, id: &str, json: bool) -> Result<String, F
     let parsed: RequestId =
         id.parse().map_err(|()| format!("`{id}` is no request id: `req_` and 32 hexadecimal digits"))?;
     let store = open(common)?;
-    let text = |error: crate::store::StoreError| Failed::Message(error.to_string());
-    let request = query::request(&store, parsed).map_err(text)?;
-    let request = request.ok_or_else(|| format!("there is no request {id} in the ledger"))?;
-    let decision = decisions::decision(&store, parsed).map_err(text)?;
-    Ok(if json {
-        report::decision_json(&request, decision.as_ref()).to_string()
-    } else {
-        report::decision_text(&request, decision.as_ref())
-    })
+    let told = decisions::told(&store, parsed).map_err(|error| Failed::Message(error.to_string()))?;
+    let told = told.ok_or_else(|| format!("there is no request {id} in the ledger"))?;
+    Ok(if json { report::decision_json(&told).to_string() } else { report::decision_text(&told) })
 }
 
 /// The ledger of the data directory.

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Common, Failed, past, say};
-use crate::ledger::query::{self, GroupBy, Period};
+use super::{Common, Failed, past, say, since};
+use crate::ledger::query::{self, GroupBy};
 use crate::ledger::residency;
 use crate::report;
 
@@ -17,18 +17,14 @@ pub(super) enum Report {
     /// What the same tokens would have cost at the baseline, and the difference.
     Savings(Options),
     /// Where bytes went and under whose law, and what the requirements cost.
-    Residency(Span),
+    Residency(Residency),
 }
 
 /// Which rows, how grouped, in which form.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// First day, inclusive, UTC (`2026-11-01`); without it all of the ledger.
-    #[arg(long, value_name = "DAY")]
-    from: Option<jiff::civil::Date>,
-    /// Last day, exclusive, UTC.
-    #[arg(long, value_name = "DAY")]
-    to: Option<jiff::civil::Date>,
+    #[command(flatten)]
+    span: since::Span,
     /// What a line of the table stands for.
     #[arg(long, value_enum, default_value_t = By::Model)]
     by: By,
@@ -51,21 +47,17 @@ enum By {
 
 /// Which rows, in which form.
 #[derive(Debug, Args)]
-pub(super) struct Span {
-    /// First day, inclusive, UTC (`2026-11-01`); without it all of the ledger.
-    #[arg(long, value_name = "DAY")]
-    from: Option<jiff::civil::Date>,
-    /// Last day, exclusive, UTC.
-    #[arg(long, value_name = "DAY")]
-    to: Option<jiff::civil::Date>,
+pub(super) struct Residency {
+    #[command(flatten)]
+    span: since::Span,
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
-impl Span {
+impl Residency {
     fn run(&self, common: &Common) -> Result<ExitCode, Failed> {
-        let period = Period::between(self.from, self.to).map_err(text)?;
+        let period = self.span.period()?;
         let found = residency::residency(&past::open(common)?, &period).map_err(text)?;
         say(&if self.json { report::residency_json(&found) } else { report::residency_table(&found) });
         Ok(ExitCode::SUCCESS)
@@ -77,10 +69,10 @@ impl Report {
         let (savings, options) = match self {
             Self::Spend(options) => (false, options),
             Self::Savings(options) => (true, options),
-            Self::Residency(span) => return span.run(common),
+            Self::Residency(residency) => return residency.run(common),
         };
+        let period = options.span.period()?;
         let store = past::open(common)?;
-        let period = Period::between(options.from, options.to).map_err(text)?;
         let by = options.by.into();
         say(&if savings {
             let found = query::savings(&store, &period, by).map_err(text)?;

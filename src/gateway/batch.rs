@@ -243,7 +243,13 @@ impl<'q> Question<'q> {
         let pool = wire.pool(CONNECT).ok_or_else(|| Failure::new(FailureKind::Connect, "no connections"))?;
         let account = &self.object.account;
         let load = Load { own: self.own.as_deref().filter(|_| account.own_key), ..Load::of(0) };
-        keys::lease_again(pool, load, target, (account.key.as_deref(), self.shared))
+        let lease = keys::lease_again(pool, load, target, (account.key.as_deref(), self.shared))?;
+        if account.own_key && !lease.own() {
+            // It lies in the tenant's account, which the operator's key has no business with.
+            let gone = Failure::new(FailureKind::Credentials, "the tenant's own key that it was made with is gone");
+            return Err(Failure { own_key: true, ..gone });
+        }
+        Ok(lease)
     }
 
     /// Asks. Nobody else can be asked.

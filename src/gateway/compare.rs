@@ -1,5 +1,7 @@
 //! Whether two answers agree, as far as a machine can say.
 
+use std::collections::BTreeMap;
+
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
@@ -81,7 +83,27 @@ fn validator(schema: &Value) -> Option<Box<Validator>> {
 }
 
 fn parsed(text: &str) -> Option<Value> {
-    serde_json::from_str(text.trim()).ok()
+    serde_json::from_str(text.trim()).ok().map(plain)
+}
+
+/// The same with whole numbers written as such (`1.0` is `1`) and members in the order of their names.
+fn plain(value: Value) -> Value {
+    /// Up to here every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() < EXACT);
+            #[expect(clippy::cast_possible_truncation, reason = "whole and within what a float holds exactly")]
+            whole.map_or(Value::Number(number), |whole| Value::from(whole as i64))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        Value::Object(members) => {
+            let sorted: BTreeMap<String, Value> =
+                members.into_iter().map(|(name, value)| (name, plain(value))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        other => other,
+    }
 }
 
 fn text(choice: &Choice) -> String {
@@ -92,10 +114,13 @@ fn text(choice: &Choice) -> String {
     texts.collect()
 }
 
-/// Names and arguments, whatever the order of members and white space.
-fn calls(choice: &Choice) -> Vec<(&str, Value)> {
-    let arguments = |text: &str| parsed(text).unwrap_or_else(|| Value::String(text.to_owned()));
-    choice.tool_calls.iter().map(|call| (call.name.as_str(), arguments(&call.arguments))).collect()
+/// Names and arguments, whatever the order of members and white space. Calls of one turn have no order either.
+fn calls(choice: &Choice) -> Vec<(&str, String)> {
+    let arguments = |text: &str| parsed(text).unwrap_or_else(|| Value::String(text.to_owned())).to_string();
+    let mut calls: Vec<_> =
+        choice.tool_calls.iter().map(|call| (call.name.as_str(), arguments(&call.arguments))).collect();
+    calls.sort_unstable();
+    calls
 }
 
 /// The last number of a text, without separators and zeros that say nothing: `1,200.50` is `1200.5`.
@@ -106,7 +131,10 @@ fn last_number(text: &str) -> Option<String> {
     let start =
         text[..end].rfind(|c: char| !part(c)).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
     let digits: String = text[start..end].trim_start_matches([',', '.']).chars().filter(|c| *c != ',').collect();
-    let negative = text[..start].ends_with('-');
+    // What joins two numbers (`3-5`, `2026-11-29`) is no sign.
+    let negative = text[..start]
+        .strip_suffix(['-', '\u{2212}'])
+        .is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '.'));
     let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
     let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
     let whole = if whole.is_empty() { "0" } else { whole };
@@ -142,6 +170,8 @@ mod tests {
         assert_eq!(of("so 1,200.50", "It is 1200.5!"), (Some(false), Some(true)));
         assert_eq!(of("x = -7", "x = 7"), (Some(false), Some(false)));
         assert_eq!(of("Zürich–8", "8"), (Some(false), Some(true)));
+        assert_eq!(of("x = \u{2212}7", "-7.0"), (Some(false), Some(true)), "a minus that is typeset");
+        assert_eq!(of("in 2026-11-29", "29"), (Some(false), Some(true)));
         assert_eq!(of("yes", "no"), (Some(false), None));
         assert_eq!(of("7", "seven"), (Some(false), Some(false)));
         assert_eq!(last_number("0.50").as_deref(), Some("0.5"));
@@ -154,6 +184,15 @@ mod tests {
         let request = ChatRequest::default();
         let of = |a: &ChatResponse, b: &ChatResponse| compare(&request, Some(a), b).calls;
         assert_eq!(of(&does("f", r#"{"a":1,"b":2}"#), &does("f", r#"{ "b":2, "a":1 }"#)), Some(true));
+        assert_eq!(of(&does("f", r#"{"a":[1.0]}"#), &does("f", r#"{"a":[1]}"#)), Some(true));
+        let both = |first: &str, second: &str| {
+            let mut both = does(first, "{}");
+            both.choices[0].tool_calls.extend(does(second, "{}").choices.remove(0).tool_calls);
+            both
+        };
+        assert_eq!(of(&both("f", "g"), &both("g", "f")), Some(true), "calls side by side");
+        assert_eq!(of(&both("f", "g"), &both("g", "g")), Some(false));
+        assert_eq!(of(&does("f", r#"{"a":1}"#), &does("f", r#"{"a":1.5}"#)), Some(false));
         assert_eq!(of(&does("f", r#"{"a":1}"#), &does("f", r#"{"a":2}"#)), Some(false));
         assert_eq!(of(&does("f", "{}"), &does("g", "{}")), Some(false));
         assert_eq!(of(&does("f", "{}"), &says("f")), Some(false));

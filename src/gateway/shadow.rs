@@ -42,10 +42,16 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    /// The shadow of a request; none where it has none.
+    /// The shadow of a request; none where it has none, or where the tenant wants its own key and no other used at that
+    /// provider: the run would be by the operator's.
     pub(super) fn of(dispatch: &Dispatch) -> Option<Self> {
         let planned = dispatch.decision.shadow?;
         let call = &dispatch.call;
+        let provider = &dispatch.snapshot.catalogue.target(planned.target).provider;
+        if call.own.as_deref().is_some_and(|owned| owned.alone(provider)) {
+            dispatch.shared.metrics.shadow("own_key");
+            return None;
+        }
         Some(Self {
             shared: Arc::clone(&dispatch.shared),
             snapshot: Arc::clone(&dispatch.snapshot),

@@ -22,6 +22,11 @@ impl Owned {
         self.0.get(provider)
     }
 
+    /// Whether nobody else's may be used there for this tenant.
+    pub(super) fn alone(&self, provider: &str) -> bool {
+        self.at(provider).is_some_and(|own| own.only)
+    }
+
     /// Whether it has one that can be used.
     pub(super) fn has(&self, provider: &str) -> bool {
         self.at(provider).is_some_and(|own| !own.keys.is_empty())

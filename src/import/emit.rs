@@ -59,6 +59,11 @@ const ORDER: [&str; 47] = [
 /// Members at the end.
 const LAST: [&str; 3] = ["source", "checked", "expires"];
 
+/// The first line of a file, by which editors find the schema to complete it by.
+pub(super) fn schema(kind: &str) -> String {
+    format!("#:schema ../schemas/{kind}.schema.json\n")
+}
+
 /// A text as TOML.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()

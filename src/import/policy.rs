@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::emit::{list, quoted};
+use super::emit::{list, quoted, schema};
 
 /// How a route chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) fn slug(text: &str, taken: &dyn Fn(&str) -> bool) -> String {
 
 /// The file.
 pub(super) fn document(head: &str, routes: &[Route]) -> String {
-    let mut out = head.to_owned();
+    let mut out = schema("policy") + head;
     for route in routes {
         let _ = write!(out, "\n# {}\n{}", route.place, route.text());
     }

@@ -257,6 +257,7 @@ impl OwnFile {
         let models = self.models.iter().cloned().map(Value::Table).collect();
         table.insert("model".into(), Value::Array(models));
         let places = self.places.join(", ");
-        format!("# Imported from {} ({}): {places}\n{}", from.source, from.tool, emit::document(&table))
+        let head = emit::schema("provider");
+        format!("{head}# Imported from {} ({}): {places}\n{}", from.source, from.tool, emit::document(&table))
     }
 }

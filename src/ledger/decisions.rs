@@ -5,12 +5,37 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 
-use super::query::{self, AttemptRow, Period};
+use super::feedback::{self, Score};
+use super::query::{self, AttemptRow, Period, RequestRow};
+use super::shadow::{self, Run};
 use super::trail::{Admitted, Rejected, Seen};
 use crate::domain::id::RequestId;
 use crate::domain::money::Money;
 use crate::domain::target::UnixMillis;
 use crate::store::{Store, StoreError};
+
+/// All that is known of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What was asked, and the attempts.
+    pub request: RequestRow,
+    /// Why it went where it went; none = it was refused before a decision, or the trail is too old.
+    pub decision: Option<DecisionRow>,
+    /// The run beside it.
+    pub shadow: Option<Run>,
+    /// What was said of its answer, by label.
+    pub feedback: Vec<(String, Score)>,
+}
+
+/// Everything about one request; none = there is no such request.
+///
+/// # Errors
+/// The database can't be read.
+pub fn told(store: &Store, id: RequestId) -> Result<Option<Told>, StoreError> {
+    let Some(request) = query::request(store, id)? else { return Ok(None) };
+    let (decision, shadow, feedback) = (decision(store, id)?, shadow::run(store, id)?, feedback::said(store, id)?);
+    Ok(Some(Told { request, decision, shadow, feedback }))
+}
 
 /// One decision as the trail has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +205,9 @@ impl Recorded {
     /// The attempt that answered; none = nobody did.
     #[must_use]
     pub fn answered(&self) -> Option<&AttemptRow> {
-        self.attempts.last().filter(|attempt| attempt.outcome != "failed" && !attempt.usage.is_zero())
+        // One that was made beside it may have begun later.
+        let mut answered = self.attempts.iter().rev().filter(|attempt| !attempt.in_vain());
+        answered.next().filter(|attempt| !attempt.usage.is_zero())
     }
 
     /// What it cost, unless some of it is unknown.

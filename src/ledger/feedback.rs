@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
+use super::query::ANSWERED;
 use crate::domain::id::RequestId;
 use crate::domain::target::UnixMillis;
 use crate::store::{Store, StoreError};
@@ -116,6 +117,22 @@ pub fn give(store: &Store, feedback: &Feedback, now: UnixMillis) -> Result<Given
     Ok(Given::Stored)
 }
 
+/// The latest words about one request, by label. Never the comments.
+///
+/// # Errors
+/// The database can't be read.
+pub fn said(store: &Store, request: RequestId) -> Result<Vec<(String, Score)>, StoreError> {
+    let connection = store.connect()?;
+    let mut statement = connection.prepare(
+        "SELECT label, score_millionths FROM feedback f WHERE request_id = ?1
+               AND seq = (SELECT max(seq) FROM feedback l WHERE l.request_id = f.request_id AND l.label = f.label)
+         ORDER BY label",
+    )?;
+    let rows =
+        statement.query_map([request.0.to_be_bytes().as_slice()], |row| Ok((row.get(0)?, Score(row.get(1)?))))?;
+    rows.collect::<Result<_, _>>().map_err(StoreError::from)
+}
+
 /// Good and all words about the answers of a target on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdicts {
@@ -134,15 +151,15 @@ pub type Judged = (String, String, String);
 /// The database can't be read.
 pub fn verdicts(store: &Store, from: UnixMillis, to: UnixMillis) -> Result<Vec<(Judged, Verdicts)>, StoreError> {
     let connection = store.connect()?;
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare(&format!(
         "SELECT coalesce(nullif(r.route, ''), 'direct'), a.target, f.label, sum(f.score_millionths >= 500000), count(*)
          FROM feedback f
          JOIN requests r ON r.id = f.request_id
-         JOIN attempts a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
+         JOIN attempts a ON a.request_id = r.id AND a.no = {ANSWERED}
          WHERE r.started_ms >= ?1 AND r.started_ms < ?2
                AND f.seq = (SELECT max(seq) FROM feedback l WHERE l.request_id = f.request_id AND l.label = f.label)
-         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-    )?;
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ))?;
     let read = |row: &rusqlite::Row<'_>| {
         let count = |at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
         Ok(((row.get(0)?, row.get(1)?, row.get(2)?), Verdicts { good: count(3)?, all: count(4)? }))

@@ -36,6 +36,15 @@ impl Period {
     }
 }
 
+/// The attempt that answered the request `r`. It need not be the last: one beside it may have begun later.
+pub(super) const ANSWERED: &str =
+    "(SELECT max(no) FROM attempt WHERE request_id = r.id AND outcome NOT IN ('failed', 'hedged'))";
+
+/// The attempt at which the request `r` ended: the one that answered, else the last.
+const LAST: &str =
+    "coalesce((SELECT max(no) FROM attempt WHERE request_id = r.id AND outcome NOT IN ('failed', 'hedged')),
+                             (SELECT max(no) FROM attempt WHERE request_id = r.id))";
+
 /// What a line of a report stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupBy {
@@ -192,7 +201,7 @@ pub struct Savings {
 pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, StoreError> {
     let connection = store.connect()?;
     let sql = format!(
-        "SELECT {}, a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id), a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempts a JOIN requests r ON r.id = a.request_id
+        "SELECT {}, a.no = {LAST}, a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempts a JOIN requests r ON r.id = a.request_id
          WHERE r.started_ms >= :from AND r.started_ms < :to",
         by.column()
     );
@@ -226,12 +235,12 @@ pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, Store
 /// The database can't be read.
 pub fn savings(store: &Store, period: &Period, by: GroupBy) -> Result<Savings, StoreError> {
     let connection = store.connect()?;
-    // The last attempt is the one that answered; failed ones before it are cost all the same.
+    // Attempts that did not answer are cost all the same.
     let sql = format!(
         "SELECT {}, r.baseline_target, r.baseline_as_of_ms, r.baseline_retired_ms, r.baseline_input_pico,
                 r.baseline_output_pico, f.cost, f.unpriced, {BUCKETS}
          FROM requests r
-         JOIN attempts a ON a.request_id = r.id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = r.id)
+         JOIN attempts a ON a.request_id = r.id AND a.no = {LAST}
          JOIN (SELECT request_id, sum(cost_pico) AS cost, sum(cost_pico IS NULL) AS unpriced FROM attempt GROUP BY request_id) f
               ON f.request_id = r.id
          WHERE r.started_ms >= :from AND r.started_ms < :to AND r.baseline_target IS NOT NULL",
@@ -362,6 +371,14 @@ pub struct AttemptRow {
     pub operator: Option<String>,
     pub dropped_params: Vec<String>,
     pub own_key: bool,
+}
+
+impl AttemptRow {
+    /// Whether nobody got anything of it: it failed, or another one was faster.
+    #[must_use]
+    pub fn in_vain(&self) -> bool {
+        matches!(&*self.outcome, "failed" | "hedged")
+    }
 }
 
 impl RequestRow {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Row, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 
-use super::query::Period;
+use super::query::{ANSWERED, Period};
 use super::rows;
 use crate::domain::id::RequestId;
 use crate::domain::money::Money;
@@ -240,14 +240,14 @@ pub struct Pair {
 /// The database can't be read.
 pub fn runs(store: &Store, period: &Period) -> Result<Vec<(Pair, Runs)>, StoreError> {
     let connection = store.connect()?;
-    let mut statement = connection.prepare(
-        "SELECT s.route, a.target, s.target, r.failure IS NOT NULL, r.json_primary, r.json_shadow, r.calls_equal,
-                r.answer_equal, r.number_equal, a.cost_pico, r.cost_pico, a.output + a.reasoning, r.output,
-                a.duration_ms, r.duration_ms
-         FROM shadow s JOIN shadow_result r ON r.request_id = s.request_id
-         JOIN attempts a ON a.request_id = s.request_id AND a.no = (SELECT max(no) FROM attempt WHERE request_id = s.request_id)
-         WHERE s.at_ms >= ?1 AND s.at_ms < ?2",
-    )?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT s.route, a.target, s.target, o.failure IS NOT NULL, o.json_primary, o.json_shadow, o.calls_equal,
+                o.answer_equal, o.number_equal, a.cost_pico, o.cost_pico, a.output + a.reasoning, o.output,
+                a.duration_ms, o.duration_ms
+         FROM shadow s JOIN shadow_result o ON o.request_id = s.request_id JOIN request r ON r.id = s.request_id
+         JOIN attempts a ON a.request_id = r.id AND a.no = {ANSWERED}
+         WHERE s.at_ms >= ?1 AND s.at_ms < ?2"
+    ))?;
     let mut found: BTreeMap<Pair, Runs> = BTreeMap::new();
     let mut rows = statement.query([period.from.0, period.to.0])?;
     while let Some(row) = rows.next()? {
@@ -255,6 +255,70 @@ pub fn runs(store: &Store, period: &Period) -> Result<Vec<(Pair, Runs)>, StoreEr
         found.entry(pair).or_default().take(row)?;
     }
     Ok(found.into_iter().collect())
+}
+
+/// The run beside one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where to.
+    pub target: String,
+    /// The countries that the target processed in, as was known; none = not known.
+    pub processing: Option<String>,
+    /// Whose law its operator was under.
+    pub operator: Option<String>,
+    /// What was reserved for it.
+    pub reserved: Money,
+    /// What came of it; none = it is still on its way, or the gateway ended.
+    pub came: Option<Came>,
+}
+
+/// What came of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// What went wrong; none = it answered.
+    pub failure: Option<String>,
+    /// Milliseconds to the whole answer.
+    pub duration_ms: u32,
+    /// What it cost; none = not known.
+    pub cost: Option<Money>,
+    /// Whether the answers agree, where that can be said.
+    pub agreement: Agreement,
+}
+
+/// The run beside a request; none = there was none.
+///
+/// # Errors
+/// The database can't be read.
+pub fn run(store: &Store, request: RequestId) -> Result<Option<Run>, StoreError> {
+    let connection = store.connect()?;
+    let mut statement = connection.prepare(
+        "SELECT s.target, s.processing, s.operator, s.reserved_pico, o.duration_ms, o.failure, o.cost_pico,
+                o.json_primary, o.json_shadow, o.calls_equal, o.answer_equal, o.number_equal
+         FROM shadow s LEFT JOIN shadow_result o ON o.request_id = s.request_id WHERE s.request_id = ?1",
+    )?;
+    let money = |pico: i64| Money::from_pico(i128::from(pico));
+    let read = |row: &Row<'_>| {
+        let came = row.get::<_, Option<u32>>(4)?.map(|duration_ms| -> Result<Came, rusqlite::Error> {
+            let agreement = Agreement {
+                json_primary: row.get(7)?,
+                json_shadow: row.get(8)?,
+                calls: row.get(9)?,
+                answer: row.get(10)?,
+                number: row.get(11)?,
+            };
+            let cost = row.get::<_, Option<i64>>(6)?.map(money);
+            Ok(Came { failure: row.get(5)?, duration_ms, cost, agreement })
+        });
+        Ok(Run {
+            target: row.get(0)?,
+            processing: row.get(1)?,
+            operator: row.get(2)?,
+            reserved: money(row.get(3)?),
+            came: came.transpose()?,
+        })
+    };
+    let found = statement.query_row([request.0.to_be_bytes().as_slice()], read).optional();
+    found.map_err(StoreError::from)
 }
 
 impl Runs {

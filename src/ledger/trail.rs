@@ -88,6 +88,9 @@ pub struct Admitted<S = String> {
     /// What it was ordered by.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub score: Option<i64>,
+    /// Why it was the first, where it was not simply the best: a word of [`policy::Lead`].
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<S>,
 }
 
 /// A target that was not admitted.
@@ -197,7 +200,9 @@ impl Trail {
     }
 
     fn admitted(&self) -> Vec<Admitted<&str>> {
-        let one = |c: &policy::Candidate| Admitted {
+        let lead = Some(self.decision.lead).filter(|lead| *lead != policy::Lead::Best);
+        let one = |(number, c): (usize, &policy::Candidate)| Admitted {
+            lead: lead.filter(|_| number == 0).map(policy::Lead::label),
             target: self.name(c.target),
             cost: c.expected_cost.and_then(pico),
             output: c.expected_output,
@@ -207,7 +212,7 @@ impl Trail {
             measured: c.measured,
             score: c.score.and_then(|score| i64::try_from(score).ok()),
         };
-        self.decision.admitted.iter().take(CANDIDATES).map(one).collect()
+        self.decision.admitted.iter().take(CANDIDATES).enumerate().map(one).collect()
     }
 
     fn rejected(&self) -> Vec<Rejected<&str>> {

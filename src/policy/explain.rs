@@ -6,8 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Candidate, Decision, Dice, HedgeAfter, Lead, Market, Pattern, Policy, Principal, Reason, Requirement, plan,
-    text,
+    Ask, Candidate, Decision, Dice, HedgeAfter, Market, Pattern, Policy, Principal, Reason, Requirement, plan, text,
 };
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::TargetId;
@@ -183,14 +182,7 @@ fn as_text(market: &dyn Market, question: &Question, decision: &Decision) -> Str
     let names = decision.rejected.iter().map(|r| market.targets()[r.target.index()].name.len());
     let wide = width(&mut decision.admitted.iter().map(|c| market.targets()[c.target.index()].name.len()).chain(names));
     if !decision.admitted.is_empty() {
-        let lead = match decision.lead {
-            Lead::Best => "",
-            Lead::Weighted => "; by weights, for this caller",
-            Lead::Canary => "; the canary first, for this caller",
-            Lead::Affinity => "; where this conversation was before",
-            Lead::Explored => "; one first whose speed is not known, or may be better again",
-            Lead::LastResort => "; resting after failures, tried since nothing else is left",
-        };
+        let lead = decision.lead.shown();
         let _ = writeln!(out, "\n  would try, in this order (at most {}{lead}):", decision.max_attempts);
     }
     for (number, candidate) in decision.admitted.iter().enumerate() {

@@ -38,6 +38,26 @@ impl Lead {
             Self::LastResort => "last_resort",
         }
     }
+
+    /// By its stable word.
+    #[must_use]
+    pub fn by_label(label: &str) -> Option<Self> {
+        let all = [Self::Best, Self::Weighted, Self::Canary, Self::Affinity, Self::Explored, Self::LastResort];
+        all.into_iter().find(|lead| lead.label() == label)
+    }
+
+    /// The same for people, behind a number of attempts; nothing where there is nothing to say.
+    #[must_use]
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Best => "",
+            Self::Weighted => "; by weights, for this caller",
+            Self::Canary => "; the canary first, for this caller",
+            Self::Affinity => "; where this conversation was before",
+            Self::Explored => "; one first whose speed is not known, or may be better again",
+            Self::LastResort => "; resting after failures, tried since nothing else is left",
+        }
+    }
 }
 
 impl Decision {

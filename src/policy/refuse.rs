@@ -80,9 +80,10 @@ pub(super) fn refusal(decision: &Decision, market: &dyn Market, ask: &Ask<'_>, r
             let message = format!("No admitted target is fast enough just now ({place}): {because}.");
             Error::new(ErrorKind::Unavailable, message).retry_after(Some(RETRY_BLIND))
         }
-        Stage::Health if at_stage.iter().any(|r| matches!(r.reason, Reason::Down { rest: Rest::Limited, .. })) => {
-            Error::new(ErrorKind::RateLimited, format!("Every admitted target limits the rate just now ({place})."))
-                .retry_after(Some(retry_after(&at_stage, decision.at)))
+        Stage::Health if at_stage.iter().any(|r| is_limited(r)) => {
+            let others = if at_stage.iter().all(|r| is_limited(r)) { "" } else { " or is down" };
+            let message = format!("Every admitted target limits the rate{others} just now ({place}).");
+            Error::new(ErrorKind::RateLimited, message).retry_after(Some(retry_after(&at_stage, decision.at)))
         }
         Stage::Health => {
             Error::new(ErrorKind::Unavailable, format!("All admitted targets are down or saturated ({place})."))
@@ -151,6 +152,10 @@ fn member(capability: Capability) -> &'static str {
         | Capability::Transcription
         | Capability::Batch => "model",
     }
+}
+
+fn is_limited(rejection: &Rejection) -> bool {
+    matches!(rejection.reason, Reason::Down { rest: Rest::Limited, .. })
 }
 
 /// Until the earliest known time, at least a second.

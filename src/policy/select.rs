@@ -104,13 +104,15 @@ impl Route {
     /// Whether the route's `match` holds; its `when` is another matter.
     #[must_use]
     pub fn matches(&self, model: &str, operation: Operation) -> bool {
-        self.takes(&globset::Candidate::new(model), operation)
+        self.takes(model, &globset::Candidate::new(model), operation)
     }
 
     /// The same for a name that was prepared for matching, which many routes do.
-    fn takes(&self, model: &globset::Candidate<'_>, operation: Operation) -> bool {
+    fn takes(&self, name: &str, prepared: &globset::Candidate<'_>, operation: Operation) -> bool {
+        // Most ask for a name that stands in the file, and a set of globs costs hundreds of instructions.
+        let named = || self.literal_models.iter().any(|literal| **literal == *name);
         self.operations.as_ref().is_none_or(|o| o.contains(&operation))
-            && self.models.as_ref().is_none_or(|m| m.is_match_candidate(model))
+            && self.models.as_ref().is_none_or(|m| named() || m.is_match_candidate(prepared))
     }
 }
 
@@ -119,7 +121,7 @@ pub(super) fn select<'p>(policy: &'p Policy, ask: &Ask<'_>) -> Selected<'p> {
     let facts = Facts::of(ask);
     let judge = Judge::new(&facts);
     let name = globset::Candidate::new(model);
-    for route in policy.routes.iter().filter(|r| r.takes(&name, ask.operation)) {
+    for route in policy.routes.iter().filter(|r| r.takes(model, &name, ask.operation)) {
         match route.when.as_ref().map_or(Ok(true), |condition| judge.holds(condition)) {
             Ok(true) => return Selected::Route(route),
             Ok(false) => {}

@@ -109,8 +109,8 @@ impl Advice {
         };
         self.requests += 1;
         self.cost = plus(self.cost, cost);
-        let failed = |name: &str| recorded.attempts.iter().any(|a| a.outcome == "failed" && a.target == name);
-        let others = row.admitted.iter().filter(|a| a.target != answered.target && !failed(&a.target));
+        let in_vain = |name: &str| recorded.attempts.iter().any(|a| a.in_vain() && a.target == name);
+        let others = row.admitted.iter().filter(|a| a.target != answered.target && !in_vain(&a.target));
         let priced = others.filter_map(|other| {
             let price = past.moved(past.named(&other.target)?, &answered.usage, row)?;
             Some((price, other))

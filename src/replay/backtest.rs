@@ -1,7 +1,7 @@
 //! What other policies would have done with recorded requests, and what it would have cost.
 //!
 //! The model: a request's measured tokens are priced at the target that the new plan tries first, leaving out targets that
-//! failed for this very request. Nothing else is guessed.
+//! failed for this very request and, where the new plan hedges, those that were overtaken. Nothing else is guessed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -167,28 +167,7 @@ impl Backtest {
             self.unanswered += 1;
             return;
         };
-        let failed: HashMap<&str, Option<Money>> = recorded
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.outcome == "failed")
-            .map(|attempt| (attempt.target.as_str(), attempt.cost))
-            .collect();
-        // What failed then would have failed again, and is paid for again.
-        let mut paid = Some(Money::ZERO);
-        let mut chosen = None;
-        for candidate in decision.attempts() {
-            let Some(target) = past.target(candidate.target) else { continue };
-            match failed.get(&*target.name) {
-                Some(cost) if *target.name != *answered.target => {
-                    paid = paid.zip(*cost).and_then(|(sum, cost)| sum.checked_add(cost));
-                }
-                _ => {
-                    chosen = Some((target, candidate.latency_ms));
-                    break;
-                }
-            }
-        }
-        let Some((target, latency)) = chosen else {
+        let Some(((target, latency), paid)) = chosen(past, decision, recorded, &answered.target) else {
             self.all_failed += 1;
             return;
         };
@@ -238,6 +217,37 @@ impl Backtest {
             count(&mut self.residency, (before, after));
         }
     }
+}
+
+/// The target that would have answered with its expected latency, and what the attempts in vain would have cost: what failed
+/// then fails again, and what was overtaken is overtaken again where the plan hedges, and both are paid for again.
+fn chosen<'p>(
+    past: &'p Past<'_>,
+    decision: &Decision,
+    recorded: &Recorded,
+    answered: &str,
+) -> Option<((&'p Target, u64), Option<Money>)> {
+    let hedges = decision.hedge.is_some();
+    let mut vain: HashMap<&str, Option<Money>> = HashMap::new();
+    for attempt in recorded.attempts.iter().filter(|a| a.outcome == "failed" || (hedges && a.in_vain())) {
+        let cost = vain.entry(&attempt.target).or_insert(Some(Money::ZERO));
+        *cost = cost.zip(attempt.cost).and_then(|(sum, cost)| sum.checked_add(cost));
+    }
+    let (mut paid, mut chosen) = (Some(Money::ZERO), None);
+    for candidate in decision.attempts() {
+        let Some(target) = past.target(candidate.target) else { continue };
+        match vain.get(&*target.name).filter(|_| *target.name != *answered) {
+            // Behind the one that answers, only a hedge was asked.
+            Some(cost) if chosen.is_none() || hedges => {
+                paid = paid.zip(*cost).and_then(|(sum, cost)| sum.checked_add(cost));
+            }
+            Some(_) => {}
+            None => {
+                chosen.get_or_insert((target, candidate.latency_ms));
+            }
+        }
+    }
+    Some((chosen?, paid))
 }
 
 fn count(map: &mut BTreeMap<(String, String), u64>, key: (String, String)) {

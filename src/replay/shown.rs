@@ -16,7 +16,7 @@ use crate::report::{amount, count, places, span, table};
 const ASSUMPTIONS: [&str; 8] = [
     "the tokens that were measured are unchanged between targets; how talkative another target is, is not guessed",
     "a request that moves begins without the provider's prompt cache",
-    "the first target of the new plan that did not fail for this very request answers; failed attempts before it are paid again",
+    "the first target of the new plan that did not fail for this very request answers; failed attempts before it are paid again, and where the plan hedges, so are those that were overtaken",
     "prices, service dates and residency facts are those of today's catalogue for the moment of each request",
     "targets are up or down, and as fast, as the trail says for that moment; without a word of the last ten minutes they are up",
     "a request for another tier of service is priced at that tier where the target has tiers, and left out where it has no price there",

@@ -10,7 +10,7 @@ use crate::domain::error::FailureKind;
 use crate::domain::id::RequestId;
 use crate::domain::receipt::{AttemptRecord, CacheRecord, Caller, ChargeRecord, Outcome, Receipt};
 use crate::domain::usage::Basis;
-use crate::ledger::query::Period;
+use crate::ledger::query::{self, Period};
 use crate::ledger::{Ledger, LedgerWriter, Trail, feedback};
 use crate::store::{Durability, Store};
 
@@ -236,6 +236,37 @@ async fn what_was_down_or_failed_then_is_so_again() {
     let found = past.backtest(&cheap_first);
     assert!(found.moves.is_empty(), "`cheap` was down, and `dear` failed where it failed: {:?}", found.moves);
     assert_eq!(found.total().requests, 2);
+}
+
+/// Attempts stand in the order in which they began, so one that was made beside the answer may be the last.
+#[tokio::test]
+async fn an_attempt_that_was_overtaken_answered_nobody() {
+    let past = Recordings::new();
+    past.record(1, SPRING, "", &[("dear/m", OK), ("cheap/m", Outcome::Hedged)], &[]).await;
+    past.record(2, SPRING, "", &[("dear/m", Outcome::Hedged), ("cheap/m", OK)], &[]).await;
+    let failed = Outcome::Failed(FailureKind::Upstream);
+    past.record(3, SPRING, "", &[("far/m", failed)], &[]).await;
+    let hedges = "[route.attempts]\nhedge = { after = \"1s\", max_extra_cost = \"100 USD\" }\n";
+    let same = past.backtest(&route(LISTED, hedges)).total();
+    assert_eq!((same.requests, same.moved), (2, 0), "the same policy moves nothing");
+    assert_eq!((same.before.to_string(), same.after.to_string()), ("33.00".into(), "33.00".into()), "twice 15 and 1.5");
+    let alone = past.backtest(&route(LISTED, "")).total();
+    assert_eq!((alone.moved, alone.after.to_string()), (1, "30.00".to_owned()), "without a hedge `dear` answers both");
+
+    for id in 1..=3 {
+        let score = feedback::Score::GOOD;
+        let said = feedback::Feedback { request: RequestId(id), label: String::new(), score, comment: None };
+        assert_eq!(feedback::give(&past.store, &said, SPRING).unwrap(), feedback::Given::Stored);
+    }
+    let advice = advise(&past.store, &ALL, &past.catalogue, None).unwrap().remove("main").unwrap();
+    let moves: Vec<(&str, &str)> = advice.moves.keys().map(|(from, to)| (&**from, &**to)).collect();
+    assert_eq!(moves, [("dear/m", "far/m")], "`cheap` was asked and was too slow");
+    let judged: Vec<(&str, u64)> = advice.feedback.iter().map(|((target, _), said)| (&**target, said.all)).collect();
+    assert_eq!(judged, [("cheap/m", 1), ("dear/m", 1)], "and a failure is no answer to be judged");
+    let spend = query::spend(&past.store, &ALL, query::GroupBy::Target).unwrap();
+    let mut requests: Vec<(&str, u64)> = spend.lines.iter().map(|(name, line)| (&**name, line.requests)).collect();
+    requests.sort_unstable();
+    assert_eq!(requests, [("cheap/m", 1), ("dear/m", 1), ("far/m", 1)]);
 }
 
 #[tokio::test]

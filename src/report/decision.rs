@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use crate::domain::money::Money;
 use crate::domain::target::UnixMillis;
 use crate::domain::usage::{Bucket, Usage};
-use crate::ledger::decisions::DecisionRow;
+use crate::ledger::decisions::{DecisionRow, Told};
 use crate::ledger::query::{AttemptRow, RequestRow};
+use crate::ledger::shadow::{Agreement, Run};
 use crate::ledger::trail::{Admitted, Seen};
+use crate::policy::Lead;
 
 /// For people.
 #[must_use]
-pub fn decision_text(request: &RequestRow, decision: Option<&DecisionRow>) -> String {
+pub fn decision_text(told: &Told) -> String {
+    let request = &told.request;
     let mut out = format!("{}  {}\n", request.id, time(request.started));
     let mut line = |name: &str, text: &str| {
         let _ = writeln!(out, "  {name:<9} {text}");
@@ -28,13 +31,54 @@ pub fn decision_text(request: &RequestRow, decision: Option<&DecisionRow>) -> St
     let error = request.error.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
     let cached = if request.cache_hit { ", from the cache" } else { "" };
     line("answered", &format!("{}{error}{cached} after {}", request.status, seconds(request.duration_ms.into())));
-    match decision {
+    match &told.decision {
         Some(decision) => candidates(&mut out, decision),
         None => out
             .push_str("\n  The trail has no decision of it: it was refused before one, or is older than the trail.\n"),
     }
     attempts(&mut out, request);
+    if let Some(run) = &told.shadow {
+        shadow(&mut out, run);
+    }
+    for (label, score) in &told.feedback {
+        let label = if label.is_empty() { String::new() } else { format!(" ({label})") };
+        let _ = writeln!(out, "  feedback  {score}{label}");
+    }
     out
+}
+
+/// Where it went besides, which nobody waited for and nobody but the operator pays for.
+fn shadow(out: &mut String, run: &Run) {
+    let place = place(run.processing.as_deref(), run.operator.as_deref());
+    let _ = write!(out, "  shadow    {}{place}  ", run.target);
+    let Some(came) = &run.came else {
+        let _ = writeln!(out, "no outcome, {} USD reserved", run.reserved.to_fixed(6));
+        return;
+    };
+    let cost = came.cost.map_or_else(|| "cost not known".to_owned(), |cost| format!("{} USD", cost.to_fixed(6)));
+    let failure = came.failure.as_deref().map_or_else(|| "answered".to_owned(), |kind| format!("failed ({kind})"));
+    let _ = write!(out, "{failure}, {} in all, {cost}", seconds(came.duration_ms.into()));
+    for (what, same) in agreement(&came.agreement) {
+        let _ = write!(out, ", {what}: {}", if same { "yes" } else { "no" });
+    }
+    out.push('\n');
+}
+
+/// What can be said of two answers.
+fn agreement(agreement: &Agreement) -> impl Iterator<Item = (&'static str, bool)> {
+    let all = [
+        ("JSON as asked for", agreement.json_primary),
+        ("the shadow's JSON as asked for", agreement.json_shadow),
+        ("same calls", agreement.calls),
+        ("same answer", agreement.answer),
+        ("same last number", agreement.number),
+    ];
+    all.into_iter().filter_map(|(what, same)| Some((what, same?)))
+}
+
+/// ` in DE under DE`: where bytes were processed and whose law the operator was under, as was known then.
+fn place(processing: Option<&str>, operator: Option<&str>) -> String {
+    format!(" in {} under {}", processing.unwrap_or("unknown"), operator.unwrap_or("unknown"))
 }
 
 fn candidates(out: &mut String, decision: &DecisionRow) {
@@ -52,8 +96,9 @@ fn candidates(out: &mut String, decision: &DecisionRow) {
     }
     let names = decision.admitted.iter().map(|a| &a.target).chain(decision.rejected.iter().map(|r| &r.target));
     let wide = names.map(String::len).max().unwrap_or(0);
-    if !decision.admitted.is_empty() {
-        let _ = writeln!(out, "\n  would try, in this order (at most {}):", decision.max_attempts);
+    if let Some(first) = decision.admitted.first() {
+        let lead = first.lead.as_deref().and_then(Lead::by_label).map_or("", Lead::shown);
+        let _ = writeln!(out, "\n  would try, in this order (at most {}{lead}):", decision.max_attempts);
     }
     for (number, Admitted { target, latency_ms, measured, .. }) in decision.admitted.iter().enumerate() {
         let cost = decision.admitted[number].cost();
@@ -92,9 +137,10 @@ fn attempts(out: &mut String, request: &RequestRow) {
         );
         let _ = writeln!(
             out,
-            "  {:>2}. {}  {}{failure}{status}{first}, {} in all, {} tokens in, {} out, {cost}",
+            "  {:>2}. {}{}  {}{failure}{status}{first}, {} in all, {} tokens in, {} out, {cost}",
             attempt.no,
             attempt.target,
+            place(attempt.processing.as_deref(), attempt.operator.as_deref()),
             attempt.outcome,
             seconds(attempt.duration_ms.into()),
             attempt.usage.input_tokens(),
@@ -107,7 +153,8 @@ fn attempts(out: &mut String, request: &RequestRow) {
 
 /// For programs.
 #[must_use]
-pub fn decision_json(request: &RequestRow, decision: Option<&DecisionRow>) -> Value {
+pub fn decision_json(told: &Told) -> Value {
+    let Told { request, decision, shadow, feedback } = told;
     json!({
         "request": {
             "id": request.id.to_string(),
@@ -127,8 +174,32 @@ pub fn decision_json(request: &RequestRow, decision: Option<&DecisionRow>) -> Va
             "cache_hit": request.cache_hit,
             "cost_usd": request.cost().map(text),
         },
-        "decision": decision.map(decided),
+        "decision": decision.as_ref().map(decided),
         "attempts": request.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "shadow": shadow.as_ref().map(ran),
+        "feedback": feedback.iter().map(|(label, score)| json!({ "label": label, "score": score.to_string() })).collect::<Vec<_>>(),
+    })
+}
+
+fn ran(run: &Run) -> Value {
+    let came = run.came.as_ref().map(|came| {
+        json!({
+            "failure": came.failure,
+            "duration_ms": came.duration_ms,
+            "cost_usd": came.cost.map(text),
+            "json_first_answer": came.agreement.json_primary,
+            "json_shadow": came.agreement.json_shadow,
+            "same_calls": came.agreement.calls,
+            "same_answer": came.agreement.answer,
+            "same_last_number": came.agreement.number,
+        })
+    });
+    json!({
+        "target": run.target,
+        "processing": run.processing,
+        "operator": run.operator,
+        "reserved_usd": text(run.reserved),
+        "outcome": came,
     })
 }
 
@@ -174,6 +245,7 @@ fn decided(decision: &DecisionRow) -> Value {
         "lossy": decision.lossy,
         "max_attempts": decision.max_attempts,
         "refusal": decision.refusal,
+        "lead": decision.admitted.first().map(|first| first.lead.as_deref().unwrap_or("best")),
         "residency_premium_usd": decision.premium.map(text),
         "cheapest_without_residency": decision.premium_target,
         "admitted": admitted.collect::<Vec<_>>(),

@@ -340,6 +340,31 @@ async fn what_lies_at_a_provider_is_the_tenants_own_and_policy_holds_at_every_qu
 }
 
 #[tokio::test]
+async fn what_a_tenant_s_own_key_began_is_asked_about_by_no_other() {
+    const OWN: &str = "sk-of-the-tenant-0123456789";
+    let keeper = Keeper::start().await;
+    let gateway = start(&keeper, "anthropic").await;
+    let token = fs::read_to_string(gateway.path("data/admin-token")).unwrap();
+    let admin = |method, path: &str, body: Value| {
+        let url = format!("{}/admin/v1/{path}", gateway.admin);
+        gateway.client.request(method, url).bearer_auth(token.trim()).body(body.to_string()).send()
+    };
+    let brought = json!({ "tenant": "default", "provider": "kept", "mode": "prefer", "key": OWN });
+    let told = admin(reqwest::Method::POST, "credentials", brought).await.unwrap().text().await.unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(send(&gateway, "POST", "messages/batches", Some(&messages(&["auto"]))).await.status, 200);
+    assert_eq!(send(&gateway, "GET", "messages/batches/msgbatch_1", None).await.status, 200);
+    let gone = format!("credentials/{}", told["id"].as_str().unwrap());
+    assert_eq!(admin(reqwest::Method::DELETE, &gone, Value::Null).await.unwrap().status(), 200);
+    keeper.end();
+    let refused = send(&gateway, "GET", "messages/batches/msgbatch_1", None).await;
+    assert_eq!(refused.status, 502, "{}", refused.text);
+    assert!(refused.text.contains("this tenant's own key"), "{}", refused.text);
+    let others = keeper.seen().into_iter().filter(|seen| !seen.head.contains(OWN)).count();
+    assert_eq!(others, 0, "{:?}", keeper.asked());
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_batch_is_told_by_its_request_and_reaches_nobody() {
     let keeper = Keeper::start().await;
     let gateway = start(&keeper, "anthropic").await;

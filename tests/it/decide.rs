@@ -96,6 +96,11 @@ prefer = { order = "weighted", weights = { "alpha/*" = 1, "beta/*" = 1 }, sticky
         assert_eq!(target(&turn("another", more), Some(&format!("s-{n}"))).await, by_name);
     }
     assert_eq!(seen.len(), 2, "both sides have some: one in eight million runs has not");
+    let got = gateway.chat(&hello("auto")).await;
+    gateway.ledger(got.id()).await;
+    let told = gateway.cli(&["explain", "--request", got.id()]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("in this order (at most 3; by weights, for this caller):"), "{told}");
 }
 
 #[tokio::test]

@@ -53,6 +53,13 @@ fn imported(kind: &str, name: &str, source: &str, secrets: &[&str]) -> tempfile:
     let mut expected = tree(&golden);
     expected.remove(source);
     assert_eq!(made, expected, "run with UPDATE_GOLDEN=1 and read the difference");
+    for (name, text) in made.iter().filter(|(name, _)| name.ends_with(".toml")) {
+        let schema = text.lines().next().unwrap().strip_prefix("#:schema ").unwrap_or_else(|| panic!("{name}"));
+        let written = fs::read_to_string(dir.path().join(name).parent().unwrap().join(schema)).unwrap();
+        let schema: Value = serde_json::from_str(&written).unwrap();
+        let file = crate::schemas::json(toml::from_str::<toml::Table>(text).unwrap().into());
+        assert!(jsonschema::draft7::new(&schema).unwrap().is_valid(&file), "{name}");
+    }
     let (policies, providers) = (format!("{out}/policies"), format!("{out}/providers"));
     for command in [&["check"][..], &["policy", "test"]] {
         let arguments: Vec<&str> =

@@ -236,27 +236,32 @@ async fn retries_hedges_and_shadows_keep_to_it() {
         assert_eq!(got.header("x-stellwerk-target"), "beta/m-1", "{}", got.text);
     }
     assert_eq!((seen(&alpha), seen(&beta)), ((0, 2), (1, 1)));
-    // A shadow is the operator's: its key is the operator's too.
-    let (alpha, beta) = (Upstream::start(vec![good()]).await, Upstream::start(vec![good()]).await);
-    let two = Two::start(&alpha, Some(&beta), None).await;
-    two.brings("alpha", "prefer").await;
-    two.brings("beta", "only").await;
-    two.gateway
-        .policy(
-            "[[route]]\nname = \"main\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n\
-             shadow = { target = \"beta/*\", sample = 1.0, max_cost = \"5 USD/day\" }\n",
-        )
-        .await;
-    for tenant in [0, 1] {
-        assert_eq!(two.chat(tenant).await.status, 200);
-    }
-    for _ in 0..250 {
-        if beta.seen().len() == 2 {
-            break;
+    // A shadow is the operator's, and so is its key: no run where the tenant wants no key but its own.
+    for (mode, runs) in [("prefer", 2), ("only", 1)] {
+        let (alpha, beta) = (Upstream::start(vec![good()]).await, Upstream::start(vec![good()]).await);
+        let two = Two::start(&alpha, Some(&beta), None).await;
+        two.brings("alpha", "prefer").await;
+        two.brings("beta", mode).await;
+        two.gateway
+            .policy(
+                "[[route]]\nname = \"main\"\nmatch = { model = [\"auto\"] }\ntargets = [\"alpha/*\"]\n\
+                 shadow = { target = \"beta/*\", sample = 1.0, max_cost = \"5 USD/day\" }\n",
+            )
+            .await;
+        for tenant in [0, 1] {
+            assert_eq!(two.chat(tenant).await.status, 200);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let spared = |metrics: &str| metrics.contains("stellwerk_shadow_runs_total{outcome=\"own_key\"} 1");
+        for _ in 0..250 {
+            if beta.seen().len() == runs && spared(&two.gateway.metrics().await) == (runs == 1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!((seen(&alpha), seen(&beta)), ((1, 1), (0, runs)), "{mode}");
+        let said: Vec<bool> = beta.seen().iter().map(|seen| seen.body.contains("said by a")).collect();
+        assert_eq!(said.contains(&true), runs == 2, "{mode}");
     }
-    assert_eq!((seen(&alpha), seen(&beta)), ((1, 1), (0, 2)));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn the_shipped_schemas_are_fresh() {
 }
 
 /// TOML's dates are strings to JSON.
-fn json(value: toml::Value) -> Value {
+pub(crate) fn json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),

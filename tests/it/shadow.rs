@@ -48,6 +48,16 @@ async fn a_sampled_request_is_answered_by_one_and_compared_with_the_other() {
     assert_eq!(beta.seen().len(), 1);
     let row = gateway.ledger(got.id()).await;
     assert_eq!((row["attempts"].as_array().unwrap().len(), &row["cost_usd"]), (1, &"0.00012".into()), "{row}");
+    let told = gateway.cli(&["explain", "--request", got.id()]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let besides =
+        told.lines().find(|line| line.starts_with("  shadow    beta/m-1 in US under US  answered, ")).unwrap();
+    assert!(besides.ends_with("0.001400 USD, same answer: no, same last number: yes"), "{told}");
+    assert!(told.contains("1. alpha/m-1 in DE under DE  completed"), "{told}");
+    let told = gateway.cli(&["explain", "--request", got.id(), "--json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let outcome = &told["shadow"]["outcome"];
+    assert_eq!((&told["shadow"]["target"], &outcome["cost_usd"]), (&"beta/m-1".into(), &"0.0014".into()), "{told}");
     let places = gateway.cli(&["report", "residency"]);
     let places = String::from_utf8_lossy(&places.stdout);
     assert!(places.contains("Shadow runs besides") && places.contains("processed in US, operator US: 1"), "{places}");

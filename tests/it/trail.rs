@@ -238,7 +238,14 @@ async fn a_backtest_from_the_command_line_compares_a_directory_with_what_was_in_
     );
     let told = gateway.cli(&["policy", "backtest", &next, "--policy", "other"]);
     assert!(text(&told.stderr).contains("no policy `other`"), "{}", text(&told.stderr));
-    let told = gateway.cli(&["report", "residency"]);
+    let spent = |more: &[&str]| gateway.cli(&[&["report", "spend", "--json"], more].concat());
+    let (all, day, moment) = (spent(&[]), spent(&["--since", "1d"]), spent(&["--since", "1ms"]));
+    assert!(text(&all.stdout).contains("10.00") && all.stdout == day.stdout, "{}", text(&day.stdout));
+    assert!(!text(&moment.stdout).contains("10.00"), "{}", text(&moment.stdout));
+    let wrong = spent(&["--since", "soon"]);
+    assert!(text(&wrong.stderr).contains("--since: "), "{}", text(&wrong.stderr));
+    assert_eq!(spent(&["--since", "1d", "--from", "2026-11-01"]).status.code(), Some(2));
+    let told = gateway.cli(&["report", "residency", "--since", "1h"]);
     let told = text(&told.stdout);
     assert!(told.contains("processed in") && told.contains("US") && told.contains("10.0000"), "{told}");
 }

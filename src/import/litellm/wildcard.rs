@@ -94,7 +94,8 @@ impl Wildcards {
                 let keys = wild.envs.iter().map(|env| Key::of(env).table()).collect();
                 table.insert("keys".into(), Value::Array(keys));
                 let places: Vec<&str> = wild.places.iter().map(|(path, _)| path.as_str()).collect();
-                let head = format!("# Imported from {} ({}): {}\n", from.source, from.tool, places.join(", "));
+                let head = emit::schema("provider");
+                let head = head + &format!("# Imported from {} ({}): {}\n", from.source, from.tool, places.join(", "));
                 let head = head + "# The file of the catalogue with another key; it stands for that one.\n";
                 files.push((format!("providers/{provider}.toml"), head + &emit::document(&table)));
             }

@@ -168,6 +168,11 @@ fn our_own_rest_ends_when_nothing_else_is_left() {
     let limited = |id: TargetId| rest(9_000 + i64::from(id.0), if id.0 == 3 { Rest::Firm } else { Rest::Limited });
     let error = plan(&policy, &shop, &ask("m"), &limited, Dice(3)).refusal.unwrap();
     assert_eq!((error.kind, error.retry_after), (ErrorKind::RateLimited, Some(Duration::from_secs(9))));
+    assert!(
+        error.message.starts_with("Every admitted target limits the rate or is down just now"),
+        "{}",
+        error.message
+    );
     let firm = |_| rest(9_000, Rest::Firm);
     assert_eq!(plan(&policy, &shop, &ask("m"), &firm, Dice(3)).refusal.unwrap().kind, ErrorKind::Unavailable);
 }

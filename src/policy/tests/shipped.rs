@@ -1,7 +1,7 @@
 //! The policies that ship, against the catalogue that ships.
 
 use super::*;
-use crate::catalogue::{Catalogue, Surroundings};
+use crate::catalogue::{self, Catalogue, Surroundings};
 
 fn shipped(served: &[&str]) -> (Catalogue, Vec<Policy>) {
     let catalogue = Catalogue::compile(&[], &Surroundings { env: &|_| None, served }).unwrap();
@@ -48,6 +48,60 @@ fn a_start_without_any_key_answers_under_the_local_names_only() {
             assert_eq!(decision.refusal.unwrap().kind.code(), "no_target_available", "{model}");
         }
     }
+}
+
+/// The policy by which the language was designed, with its own test.
+const DESIGNED: &str = r#"
+[[route]]
+name = "reasoning"
+match = { model = ["auto", "reasoning", "o1", "deepseek-reasoner"] }
+when = 'request.input_tokens < 30000 && !("legal" in key.tags)'
+targets = ["local/*", "family:deepseek-r1", "openai/o1"]
+baseline = { target = "openai/o1@global", price_as_of = 2025-01-31 }
+lossy = "refuse"
+
+[route.require]
+processing = ["EU", "local"]
+operator = ["EU", "US"]
+retention_days = 0
+training = ["no"]
+min_tier = "frontier-reasoning"
+max_cost = "0.05 USD"
+ttft_p95 = "2s"
+
+[route.prefer]
+second_is_worth = "0.002 USD"
+
+[route.attempts]
+max = 3
+hedge = { after = "p95", max_extra_cost = "0.01 USD" }
+timeout = { connect = "5s", first_token = "30s", idle = "60s", total = "15m" }
+
+[[test]]
+name = "claims data never leaves the EU"
+given = { model = "reasoning", input_tokens = 2000, key = { team = "claims" } }
+expect = { first = "local/*", never = ["deepseek/*@cn", "openai/*@us"], max_cost = "0.01 USD" }
+"#;
+
+/// The ladder is the operator's: who holds a distilled R1 to be as good as the whole one says so in a file of the overlay.
+#[test]
+fn the_designed_policy_holds_where_the_local_r1_is_placed_as_high_as_it_asks() {
+    let around = Surroundings { env: &|_| None, served: &[] };
+    let outcome = |overlay: &[catalogue::SourceFile]| {
+        let catalogue = Catalogue::compile(overlay, &around).unwrap();
+        let policy = Policy::compile("default", "default.toml", DESIGNED, &catalogue).unwrap();
+        run_tests(&policy, &catalogue, NOW).remove(0)
+    };
+    let refused = outcome(&[]);
+    let why = format!("{refused:?}");
+    assert!(!refused.passed && why.contains("qwen-7b: tier reasoning is below frontier-reasoning"), "{why}");
+
+    let shipped = catalogue::embedded().into_iter().find(|file| file.name.ends_with("local.toml")).unwrap();
+    let (distilled, higher) = ("family = \"deepseek-r1-distill-qwen-7b\"\ntier = \"reasoning\"", "frontier-reasoning");
+    assert!(shipped.text.contains(distilled));
+    let text = shipped.text.replace(distilled, &distilled.replace("\"reasoning\"", &format!("\"{higher}\"")));
+    let placed = outcome(&[catalogue::SourceFile { name: "local.toml".to_owned(), text }]);
+    assert!(placed.passed, "{placed:?}");
 }
 
 #[test]
