@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::tenants::Owned;
 use crate::admission::Principal;
@@ -50,6 +51,12 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Until when the client waits, by its own word, or the deadline where that is sooner.
+    pub(super) fn awaited(&self, accepted: Instant, deadline: Instant) -> Instant {
+        let until = self.patience.and_then(|patience| accepted.checked_add(patience));
+        until.map_or(deadline, |until| until.min(deadline))
+    }
+
     /// Whether a stream ends with a usage report that the client sees.
     pub(super) fn shows_usage(&self) -> bool {
         self.envelope.include_usage || self.show_cost

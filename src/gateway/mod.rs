@@ -430,8 +430,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let timeouts = decision.timeouts;
         let deadline = accepted + timeouts.total;
-        let awaited = call.patience.and_then(|patience| accepted.checked_add(patience));
-        let awaited = awaited.map_or(deadline, |until| until.min(deadline));
+        let awaited = call.awaited(accepted, deadline);
         let decoded = OnceLock::new();
         let shared = Arc::clone(&self.shared);
         let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, awaited, decoded };
@@ -546,7 +545,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         request: call.request,
         started: now,
         caller: caller(&call.principal),
-        policy: policy_of(&call.principal),
+        policy: origin::policy_of(&call.principal),
         generation: snapshot.generation,
         dialect: call.dialect,
         model_asked: Arc::clone(&call.model_asked),
@@ -562,11 +561,6 @@ fn caller(principal: &Principal) -> Caller {
         key_id: Arc::clone(&principal.key_id),
         tags: Arc::clone(&principal.tags),
     }
-}
-
-/// The policy that decides for it.
-fn policy_of(principal: &Principal) -> Arc<str> {
-    principal.policy.clone().unwrap_or_else(|| "default".into())
 }
 
 /// The headers of design section 8.
