@@ -8,7 +8,7 @@ use super::places::Places;
 use super::raw;
 use super::read::Reader;
 use super::{AlsoSpoken, Catalogue, Endpoint, KeyGrant, Provider, SourceFile, Surroundings, TIERS, TokenPlace};
-use crate::dialect::{Quirks, StreamUsage};
+use crate::dialect::{Mend, Quirks, StreamUsage};
 use crate::domain::id::{DialectId, TargetId};
 use crate::domain::money::Money;
 use crate::domain::price::{Basis, Currency, Fx, FxRate, PriceBook, PricePeriod, Service, ServiceTier, Tier, Window};
@@ -303,7 +303,15 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
             StreamUsage::Option
         }
     };
+    let mut mends = Vec::with_capacity(raw.mends.len());
+    for name in &raw.mends {
+        match Mend::ALL.iter().find(|(known, _)| known == name.get_ref()) {
+            Some((_, mend)) => mends.push(*mend),
+            None => reader.unknown_name(name, "thing to mend", &Mend::ALL.map(|(name, _)| name)),
+        }
+    }
     Quirks {
+        mends,
         stream_usage,
         max_output_member: raw.max_output_member.clone(),
         drop: raw.drop.clone(),

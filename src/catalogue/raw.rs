@@ -166,6 +166,8 @@ pub(super) struct Quirks {
     pub json_schema_in_words: bool,
     /// Whether thinking stands between `<think>` tags.
     pub think_tags: bool,
+    /// What in its streams is mended where they pass: `id`, `role`, `finish_reason`, `tool_calls`, `usage`, `done`.
+    pub mends: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

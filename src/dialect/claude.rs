@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Destination, common, places};
-use crate::domain::chat::{ChatRequest, Role};
+use super::{Destination, Ingress, common, ingress, places};
+use crate::domain::chat::{ChatRequest, Loss, Role};
 use crate::domain::error::{Error, ErrorKind};
 
 /// How it is told to think.
@@ -40,16 +40,32 @@ impl Thinking<'_> {
     }
 }
 
-/// Refuses a conversation that ends in a turn of the assistant, for the model to go on with, where the model answers
-/// users only (`quirks.refuses`). `last`: whose the last turn is.
+/// What the user says behind a conversation that ends in a turn of the assistant.
+pub(super) const GO_ON: &str = "Continue.";
+
+/// Whether [`GO_ON`] must stand behind a conversation that ends in a turn of the assistant, since the model answers users
+/// only (`quirks.refuses`, `prefill`). In most dialects the next answer is a turn of its own, and that is what is asked for;
+/// where the client's model would go on with the last turn's very words, nothing can stand for that. `last`: whose the last
+/// turn is.
 ///
 /// # Errors
-/// It ends so, and the model refuses it.
-pub(super) fn answers_users(request: &ChatRequest, to: &Destination<'_>, last: Option<&str>) -> Result<(), Error> {
+/// The client means that the model goes on with the last turn, and this one refuses.
+pub(super) fn asks_to_go_on(
+    request: &ChatRequest,
+    to: &Destination<'_>,
+    last: Option<&str>,
+    loss: &mut Loss,
+) -> Result<bool, Error> {
     if last != Some("assistant") || !common::named(&to.quirks.refuses, to.model, "prefill") {
-        return Ok(());
+        return Ok(false);
     }
     let at = request.messages.iter().rposition(|message| message.role == Role::Assistant).unwrap_or_default();
-    let message = "this model does not go on with a turn of the assistant: the conversation must end with the user's";
-    Err(Error::new(ErrorKind::UnsupportedParameter, message).param(places::turn(at, "role")))
+    let place = places::turn(at, "role");
+    if ingress(request.source).is_some_and(Ingress::prefills) {
+        let why = "does not go on with a turn of the assistant: the conversation must end with the user's";
+        let message = format!("`{}` {why}", to.model);
+        return Err(Error::new(ErrorKind::UnsupportedParameter, message).param(place));
+    }
+    loss.advisory.push(place);
+    Ok(true)
 }

@@ -18,6 +18,22 @@ pub(super) enum Verdict {
     Drop,
     /// Something else goes on in its place.
     Replace(fn(&Bytes, &mut Vec<Bytes>)),
+    /// This goes on in its place.
+    Instead(Bytes),
+    /// This goes on in its place, and nothing after it.
+    LastAs(Bytes),
+}
+
+impl Verdict {
+    /// Pushes what goes on in the place of a frame; says whether anything does.
+    fn put(self, frame: &Bytes, out: &mut Vec<Bytes>) -> bool {
+        match self {
+            Self::Replace(replace) => replace(frame, out),
+            Self::Instead(other) | Self::LastAs(other) => out.push(other),
+            Self::Pass | Self::Last | Self::Drop => return false,
+        }
+        true
+    }
 }
 
 /// Lets whole frames through that have been looked at.
@@ -90,10 +106,9 @@ impl Gate {
                     if !before.is_empty() {
                         out.push(before);
                     }
-                    match other {
-                        Verdict::Replace(replace) => replace(&frame, out),
-                        _ => *half_dropped = event.end == chunk.len() && chunk.ends_with(b"\r"),
-                    }
+                    *closed = matches!(other, Verdict::LastAs(_));
+                    let left_out = !other.put(&frame, out);
+                    *half_dropped = left_out && event.end == chunk.len() && chunk.ends_with(b"\r");
                     (gone, whole) = (event.end, event.end);
                 }
                 Err(found) => *failure = Some(found),
@@ -152,9 +167,7 @@ impl Gate {
                 let mut frame = joined(held, Bytes::new());
                 held.clear();
                 held.push(frame.split_to(settled(&frame)));
-                if let Verdict::Replace(replace) = other {
-                    replace(&frame, held);
-                }
+                other.put(&frame, held);
             }
             Err(found) => *failure = Some(found),
         });

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::chat::{CacheMark, Choice, Citation, FinishReason, Part, Signature, TokenLogprob, ToolCall};
 use crate::domain::collect;
-use crate::domain::usage::Bucket;
+use crate::domain::usage::{Bucket, Usage};
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")

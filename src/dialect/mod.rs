@@ -22,7 +22,9 @@ mod ids;
 pub mod limits;
 mod models;
 mod moved;
+mod names;
 pub mod native;
+mod observed;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -41,9 +43,12 @@ pub use embed::{EmbedClient, EmbedProvider};
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use moved::Moved;
+pub use names::{NameRule, Renamed};
+pub(crate) use observed::MOST_STORED;
+pub use observed::Observed;
 pub use params::{Carriage, Parameter, Slot, Weight, has_server_tools};
 pub use places::ClientWords;
-pub use quirks::{Quirks, StreamUsage};
+pub use quirks::{Mend, Quirks, StreamUsage};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -57,7 +62,6 @@ use crate::domain::id::DialectId;
 use crate::domain::plan::Operation;
 use crate::domain::price::ServiceTier;
 use crate::domain::target::{Capabilities, UnixMillis};
-use crate::domain::usage::Usage;
 
 /// What the request line says, where a dialect puts it there and not into the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,38 +117,6 @@ pub struct Destination<'a> {
     pub quirks: &'a Quirks,
 }
 
-/// What a tap or decoder learned of an answer, whatever its form.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// The provider's usage; the last report wins.
-    pub usage: Option<Usage>,
-    /// Input buckets that a stream reported before its answer: exact for the prompt, silent about the output. With
-    /// `output_bytes` the basis of an estimate where `usage` never came.
-    pub prompt: Option<Usage>,
-    /// The model that answered, as the provider names it.
-    pub model: Option<String>,
-    /// The tier of service in which it was made, as the provider names it.
-    pub service: Option<ServiceTier>,
-    /// Whether the answer reached its good end (a finish reason, a terminal event).
-    pub finished: bool,
-    /// Whether the stream's own last word has arrived: nothing that matters follows, even if the connection stays open.
-    pub ended: bool,
-    /// Whether anything that a client would show has arrived: after this there is no fail-over.
-    pub began: bool,
-    /// Whether `usage` was counted by us, exactly, and not reported by a provider.
-    pub counted: bool,
-    /// Whether nothing but a report could tell what was used, and none has come: no estimate from bytes is made, and there
-    /// is no price.
-    pub unreported: bool,
-    /// Bytes of answer text, thinking and tool arguments: the basis of an estimate when usage never came.
-    pub output_bytes: u64,
-    /// Names of what the provider stored of a passing answer, by which a client may refer to it later.
-    pub stored: Vec<Box<str>>,
-}
-
-/// Most names of one answer that are remembered; the answer's own is the first.
-pub(crate) const MOST_STORED: usize = 256;
-
 /// Something that a provider has stored, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -189,6 +161,11 @@ pub trait Ingress: Send + Sync {
         true
     }
 
+    /// Whether the model is meant to go on with the very words of a last turn of the assistant, and not to answer after it.
+    fn prefills(&self) -> bool {
+        false
+    }
+
     /// Decodes the whole request. The envelope is its own: some dialects name model and stream in the path.
     ///
     /// # Errors
@@ -229,6 +206,17 @@ pub trait Ingress: Send + Sync {
     /// The header of the dialect's own for keys, which counts before a bearer token.
     fn key_header(&self) -> Option<&'static str> {
         None
+    }
+
+    /// The header in which clients of the dialect name the conversation that a request belongs to.
+    fn session_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Headers in which clients of the dialect say how many seconds they wait for an answer, or for a sign of one.
+    fn patience_headers(&self) -> &'static [&'static str] {
+        // Of the SDKs that both makers have generated.
+        &["x-stainless-timeout", "x-stainless-read-timeout"]
     }
 
     /// The response header in which the dialect's clients look for the request's id, besides `x-request-id`.
@@ -463,7 +451,9 @@ pub trait Transcode: Send + Sync {
     /// # Errors
     /// Content that the dialect cannot carry, naming the parameter in the client's words.
     fn encode_request(&self, request: &ChatRequest, to: &Destination<'_>) -> Result<(Bytes, Loss), Error> {
-        let (told, lost) = words::told(request, Some(self.speaks()));
+        let renamed = Renamed::of(request, self.names());
+        let named = renamed.told(request);
+        let (told, lost) = words::told(&named, Some(self.speaks()));
         let encoded = self.encode(&told, to).map(|(body, mut loss)| {
             loss.advisory.extend(lost);
             (body, loss)
@@ -473,6 +463,11 @@ pub trait Transcode: Send + Sync {
 
     /// The dialect.
     fn speaks(&self) -> DialectId;
+
+    /// What may be the name of a tool.
+    fn names(&self) -> &'static NameRule {
+        &NameRule::COMMON
+    }
 
     /// The same with places in the canonical conversation, as [`places`] names them.
     ///

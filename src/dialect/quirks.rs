@@ -24,6 +24,37 @@ pub struct Quirks {
     pub json_schema_in_words: bool,
     /// Whether thinking stands between `<think>` tags at the beginning of the answer's text.
     pub think_tags: bool,
+    /// What its streams say otherwise than clients of the dialect count on, to be mended where they pass.
+    pub mends: Vec<Mend>,
+}
+
+/// Something in a stream that is mended where it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Chunks have no id or several: all get the first one.
+    Id,
+    /// Every chunk has a role: the first one keeps it.
+    Role,
+    /// An answer has several ends, or an empty one: the first true one stays.
+    FinishReason,
+    /// Pieces of calls have no number, or say id and name again.
+    ToolCalls,
+    /// Usage stands beside an answer: it gets a chunk of its own.
+    Usage,
+    /// There is no last word.
+    Done,
+}
+
+impl Mend {
+    /// All of them, by what provider files call them.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("id", Self::Id),
+        ("role", Self::Role),
+        ("finish_reason", Self::FinishReason),
+        ("tool_calls", Self::ToolCalls),
+        ("usage", Self::Usage),
+        ("done", Self::Done),
+    ];
 }
 
 impl Quirks {

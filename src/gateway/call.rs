@@ -1,9 +1,11 @@
 //! One request as the steps see it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::tenants::Owned;
 use crate::admission::Principal;
@@ -34,8 +36,10 @@ pub(super) struct Call {
     pub envelope: Arc<Envelope>,
     /// `x-stellwerk-require`, as given.
     pub require: Option<String>,
-    /// `x-stellwerk-session`, as given.
+    /// The client's own word for its conversation, as given.
     pub session: Option<String>,
+    /// How long the client will wait.
+    pub patience: Option<Duration>,
     /// Whether the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// The model the client named, shared with the receipt.
@@ -47,6 +51,12 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Until when the client waits, by its own word, or the deadline where that is sooner.
+    pub(super) fn awaited(&self, accepted: Instant, deadline: Instant) -> Instant {
+        let until = self.patience.and_then(|patience| accepted.checked_add(patience));
+        until.map_or(deadline, |until| until.min(deadline))
+    }
+
     /// Whether a stream ends with a usage report that the client sees.
     pub(super) fn shows_usage(&self) -> bool {
         self.envelope.include_usage || self.show_cost

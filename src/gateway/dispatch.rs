@@ -21,7 +21,7 @@ use super::told::Failures;
 use super::turns::Turns;
 use crate::cache::Items;
 use crate::catalogue::Target;
-use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Rendering, Watching};
+use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Renamed, Rendering, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -71,6 +71,8 @@ pub(super) struct Dispatch {
     pub timeouts: Timeouts,
     /// When the whole request must be over.
     pub deadline: Instant,
+    /// Until when the client waits, by its own word: what it would not hear any more is not tried.
+    pub awaited: Instant,
     /// The request decoded, at most once.
     pub decoded: OnceLock<Arc<ChatRequest>>,
 }
@@ -82,7 +84,7 @@ impl Dispatch {
     /// The last failure as the caller may see it.
     pub(super) async fn run(&self, settlement: &mut Settlement) -> Result<Dispatched, Error> {
         let (mut failures, mut refused, mut made, mut second) = (Failures::default(), None, 0, None);
-        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.deadline);
+        let mut turns = Turns::new(&self.shared, &self.snapshot, &self.decision, self.awaited);
         'targets: while let Some(number) = turns.next(made == 0, self.load()).await {
             let Some(candidate) = self.decision.candidate(number).filter(|_| second != Some(number)) else { continue };
             // More than once only with another key.
@@ -304,7 +306,7 @@ impl Dispatch {
         let collected = timeout_at(deadline, upstream::collect(body, self.snapshot.config.max_answer)).await;
         let response = wire.egress.transcode().decode_response(&collected.map_err(late)??, &wire.quirks)?;
         let unreadable = |_| Failure::new(FailureKind::Malformed, "a whole answer to a request for a stream");
-        let render = self.render().map_err(unreadable)?;
+        let render = self.render(self.renamed(wire)?).map_err(unreadable)?;
         let observed = Observed { began: true, ..observed(&response) };
         let mut pending = VecDeque::new();
         render.whole(response, &observed, &mut pending);
@@ -323,15 +325,20 @@ impl Dispatch {
             Pump::Identity { body, tap: passes.tap(&wire.quirks, watching), pieces: Vec::new() }
         } else {
             let decode = wire.egress.transcode().decode_stream(&wire.quirks);
-            Pump::Transcode { body, decode, render: self.render()? }
+            Pump::Transcode { body, decode, render: self.render(self.renamed(wire)?)? }
         })
     }
 
-    fn render(&self) -> Result<Render, Stop> {
+    fn render(&self, renamed: Renamed) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         let request = Arc::clone(&rendering.request);
         let prompt = self.call.prompt_estimate();
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, self.keep(), prompt))
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, renamed, self.keep(), prompt))
+    }
+
+    /// The names of tools that the target was not told as the client wrote them.
+    fn renamed(&self, wire: &Wire) -> Result<Renamed, Stop> {
+        Ok(Renamed::of(&*self.decoded()?, wire.egress.transcode().names()))
     }
 
     /// Where parts of the answer are kept for a client that may name them later, and for whom.
@@ -400,7 +407,8 @@ impl Dispatch {
             let observed = passes.observe_response(&body, &wire.quirks)?;
             return Ok(Answer::Whole { body, observed: Box::new(observed) });
         }
-        let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        let mut response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        self.renamed(wire)?.restore_all(&mut response);
         self.rendered(response)
     }
 
@@ -459,7 +467,8 @@ impl Dispatch {
             generated.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no token within the limit")))?;
         if stream {
             let observed = Observed { counted: true, ..Observed::default() };
-            let pump = Pump::Local { generation: Box::new(generation), render: self.render()?, observed };
+            let pump =
+                Pump::Local { generation: Box::new(generation), render: self.render(Renamed::default())?, observed };
             let answer = self.first_frame(pump, settlement, deadline).await?;
             return Ok((answer, dropped));
         }

@@ -17,7 +17,7 @@ use super::relay::Relay;
 use super::settle::Settlement;
 use super::snapshot::{Snapshot, Wire};
 use super::told::Failures;
-use super::{Gateway, JSON, caller, insert, overloaded, policy_of};
+use super::{Gateway, JSON, caller, insert, overloaded};
 use crate::admission::Principal;
 use crate::dialect::paths::{Does, Errand};
 use crate::dialect::{Batches, Observed, Tap};
@@ -381,7 +381,7 @@ fn receipt(asking: &Asking, object: &Object, snapshot: &Snapshot, now: UnixMilli
         request: asking.request,
         started: now,
         caller: caller(&asking.principal),
-        policy: policy_of(&asking.principal),
+        policy: origin::policy_of(&asking.principal),
         generation: snapshot.generation,
         dialect: asking.dialect,
         model_asked: named(&object.account.model).unwrap_or_else(|| object.target.as_str().into()),

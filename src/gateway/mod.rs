@@ -204,8 +204,11 @@ pub struct Incoming {
     pub body: Bytes,
     /// `x-stellwerk-require`.
     pub require: Option<String>,
-    /// `x-stellwerk-session`: which conversation the request belongs to, in the client's words.
+    /// `x-stellwerk-session`, or the header of the client's dialect for it: which conversation the request belongs to, in
+    /// the client's words.
     pub session: Option<String>,
+    /// How long the client will wait.
+    pub patience: Option<Duration>,
     /// `x-stellwerk-usage: cost`: the cost is wanted in the usage report of a stream.
     pub show_cost: bool,
     /// `x-stellwerk-dry-run: true`: only the plan is wanted.
@@ -427,9 +430,10 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let timeouts = decision.timeouts;
         let deadline = accepted + timeouts.total;
+        let awaited = call.awaited(accepted, deadline);
         let decoded = OnceLock::new();
         let shared = Arc::clone(&self.shared);
-        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, decoded };
+        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, awaited, decoded };
         let held = settlement.held();
         Detached::new(answer(dispatch, settlement, lead), held).await
     }
@@ -520,6 +524,7 @@ fn parse(mut incoming: Incoming, items: &Items) -> Result<Call, Error> {
         envelope: Arc::new(envelope),
         require: incoming.require,
         session: incoming.session,
+        patience: incoming.patience,
         show_cost: incoming.show_cost,
         vectors: OnceLock::new(),
         own: None,
@@ -540,7 +545,7 @@ fn receipt(call: &Call, snapshot: &Snapshot, now: UnixMillis) -> Receipt {
         request: call.request,
         started: now,
         caller: caller(&call.principal),
-        policy: policy_of(&call.principal),
+        policy: origin::policy_of(&call.principal),
         generation: snapshot.generation,
         dialect: call.dialect,
         model_asked: Arc::clone(&call.model_asked),
@@ -556,11 +561,6 @@ fn caller(principal: &Principal) -> Caller {
         key_id: Arc::clone(&principal.key_id),
         tags: Arc::clone(&principal.tags),
     }
-}
-
-/// The policy that decides for it.
-fn policy_of(principal: &Principal) -> Arc<str> {
-    principal.policy.clone().unwrap_or_else(|| "default".into())
 }
 
 /// The headers of design section 8.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
@@ -34,6 +35,11 @@ pub fn asker<'a>(principal: &'a admission::Principal, require: &'a Requirement) 
         tags: &principal.tags,
         require,
     }
+}
+
+/// The policy that decides for a key.
+pub(super) fn policy_of(principal: &admission::Principal) -> Arc<str> {
+    principal.policy.clone().unwrap_or_else(|| "default".into())
 }
 
 /// What tenant, team and key require together.

@@ -202,6 +202,7 @@ fn read(incoming: Incoming) -> Result<(Call, Form), Error> {
         envelope: Arc::new(envelope),
         require: incoming.require,
         session: incoming.session,
+        patience: incoming.patience,
         show_cost: false,
         vectors: OnceLock::new(),
         own: None,

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
 
 use crate::cache::Items;
-use crate::dialect::{DecodeStream, EncodeStream, Observed, Tap};
+use crate::dialect::{DecodeStream, EncodeStream, Observed, Renamed, Tap};
 use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse};
 use crate::domain::collect::events;
 use crate::domain::error::{Error, Failure, FailureKind};
@@ -74,6 +74,8 @@ pub(super) struct Render {
     one_call: bool,
     /// The words of thinking are not for the client.
     hide_thinking: bool,
+    /// Names of tools that the client knows by others.
+    renamed: Renamed,
     /// Where parts of the answer are kept, and for whom.
     keep: Option<(Items, Arc<str>)>,
     /// The prompt as it is estimated, for an answer whose provider reports no usage. None once it has.
@@ -97,12 +99,13 @@ impl Render {
     pub(super) fn new(
         encode: Box<dyn EncodeStream>,
         request: &ChatRequest,
+        renamed: Renamed,
         keep: Option<(Items, Arc<str>)>,
         estimate: Usage,
     ) -> Self {
         let one_call = request.parallel_tool_calls == Some(false);
         let (hide_thinking, estimate) = (request.hide_thinking, Some(estimate));
-        Self { encode, one_call, hide_thinking, keep, estimate, events: Vec::new(), buffer: BytesMut::new() }
+        Self { encode, one_call, hide_thinking, renamed, keep, estimate, events: Vec::new(), buffer: BytesMut::new() }
     }
 
     /// Renders an answer that is there already, whole.
@@ -114,7 +117,8 @@ impl Render {
     /// Renders the events gathered so far; an error event is held back for the caller, who ends the stream with it.
     fn flush(&mut self, observed: &Observed, out: &mut VecDeque<Bytes>) -> Option<Failure> {
         let mut failed = None;
-        for event in self.events.drain(..) {
+        for mut event in self.events.drain(..) {
+            self.renamed.restore_event(&mut event);
             match event {
                 ChatEvent::Error(failure) => failed = Some(failure),
                 ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }

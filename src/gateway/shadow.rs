@@ -15,7 +15,7 @@ use super::keys::{self, Load};
 use super::snapshot::Snapshot;
 use super::{Shared, now};
 use crate::catalogue::Target;
-use crate::dialect::{self, Destination, Envelope, Ingress, Quirks};
+use crate::dialect::{self, Destination, Envelope, Ingress, Quirks, Renamed};
 use crate::domain::chat::{ChatRequest, ChatResponse, FinishReason, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
@@ -225,7 +225,8 @@ impl Shadow {
             keys::blamed((&lease, pool), load, target, &mut failure, &self.shared);
             return Err(failure);
         }
-        let response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        let mut response = wire.egress.transcode().decode_response(&body, &wire.quirks)?;
+        Renamed::of(request, wire.egress.transcode().names()).restore_all(&mut response);
         let usage = response.usage;
         Ok((response, usage))
     }

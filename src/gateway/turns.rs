@@ -18,7 +18,7 @@ pub(super) struct Turns<'a> {
     shared: &'a Shared,
     snapshot: &'a Snapshot,
     decision: &'a Decision,
-    /// When the whole request must be over.
+    /// When the whole request must be over, or its client will have left.
     deadline: Instant,
     next: usize,
     /// Those that rest, to be tried last.

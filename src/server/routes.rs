@@ -1,6 +1,7 @@
 //! The data plane: the path, the credential, the body. Everything else is the gateway's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -98,7 +99,10 @@ impl DataPlane {
         let principal = self.authenticate(request, work.dialect)?;
         let headers = &request.headers;
         let require = single(headers, "x-stellwerk-require")?;
-        let session = single(headers, "x-stellwerk-session")?;
+        let session = match single(headers, "x-stellwerk-session")? {
+            None => session(headers, work.dialect),
+            named => named,
+        };
         let show_cost = match single(headers, "x-stellwerk-usage")?.as_deref() {
             None => false,
             Some("cost") => true,
@@ -126,6 +130,7 @@ impl DataPlane {
             body,
             require,
             session,
+            patience: patience(headers, work.dialect),
             show_cost,
             dry_run,
         };
@@ -243,6 +248,21 @@ fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let error = || Error::new(ErrorKind::InvalidRequest, format!("`{name}` must be given once, as text")).param(name);
     text.map(|t| Some(t.to_owned())).ok_or_else(error)
+}
+
+/// The conversation in the words of the client's dialect. What can't be read names none: it is only a hint there.
+fn session(headers: &HeaderMap, dialect: DialectId) -> Option<String> {
+    let name = dialect::ingress(dialect)?.session_header()?;
+    let named = headers.get(name)?.to_str().ok()?;
+    (!named.is_empty()).then(|| named.to_owned())
+}
+
+/// How long the client waits, by the shortest of its own words; what is no number of seconds says nothing.
+fn patience(headers: &HeaderMap, dialect: DialectId) -> Option<Duration> {
+    let seconds = |name: &&str| headers.get(*name)?.to_str().ok()?.parse::<f64>().ok();
+    let names = dialect::ingress(dialect)?.patience_headers().iter();
+    let times = names.filter_map(seconds).filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    times.filter(|time| !time.is_zero()).min()
 }
 
 fn json(body: Bytes) -> Response<Body> {

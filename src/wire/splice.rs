@@ -116,7 +116,8 @@ impl Members {
         self.typed
     }
 
-    /// Whether an object below the top level has a member in which some dialect keeps thinking or its signature.
+    /// Whether an object below the top level has a member in which some dialect keeps thinking or its signature, or asks for
+    /// so much of it.
     #[must_use]
     pub fn thinks(&self) -> bool {
         self.thinks
@@ -381,6 +382,8 @@ impl Scanner<'_> {
             b"\"signature\"" | b"\"thoughtSignature\"" | b"\"thought_signature\"" | b"\"encrypted_content\"" => {
                 self.thinks = true;
             }
+            // Each item of thinking has the one, signed or not; the other asks for it.
+            b"\"summary\"" | b"\"budget_tokens\"" => self.thinks = true,
             b"\"reasoning_content\"" | b"\"reasoning_details\"" | b"\"reasoning\"" | b"\"extra_content\"" => {
                 self.thinks = true;
             }

@@ -104,6 +104,59 @@ prefer = { order = "weighted", weights = { "alpha/*" = 1, "beta/*" = 1 }, sticky
 }
 
 #[tokio::test]
+async fn claude_code_names_its_sessions_in_a_header_of_its_own() {
+    let (alpha, beta) = (good("a").await, good("b").await);
+    let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+    gateway
+        .policy(
+            r#"
+[[route]]
+name = "split"
+match = { model = ["auto"] }
+targets = ["alpha/*", "beta/*"]
+prefer = { order = "weighted", weights = { "alpha/*" = 1, "beta/*" = 1 }, sticky = "session" }
+"#,
+        )
+        .await;
+    let root = gateway.base.trim_end_matches("/v1").to_owned();
+    let target = async |text: &str, session: &str| {
+        let body = format!(r#"{{"model":"auto","max_tokens":9,"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        let request = gateway.client.post(format!("{root}/v1/messages?beta=true")).header("x-api-key", &gateway.key);
+        let request = request.header("anthropic-version", "2023-06-01").header("x-claude-code-session-id", session);
+        let got = crate::harness::Answer::read(request.body(body).send().await.unwrap()).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        got.header("x-stellwerk-target").to_owned()
+    };
+    let mut seen = std::collections::HashSet::new();
+    for n in 0..24 {
+        let first = target("a title, please", &format!("s-{n}")).await;
+        assert_eq!(target("something else", &format!("s-{n}")).await, first, "one session, one side");
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2, "both sides have some: one in eight million runs has not");
+    for seen in alpha.seen().iter().chain(&beta.seen()) {
+        assert_eq!(seen.header("x-claude-code-session-id"), "", "it is no other vendor's");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_will_not_hear_any_more_is_not_tried() {
+    let late = || vec![Step::Wait(Duration::from_millis(1200))].into_iter().chain(json(500, "{}")).collect::<Vec<_>>();
+    for (header, tried) in [("1", 0), ("90", 1), ("NOT_GIVEN", 1)] {
+        let (alpha, beta) = (Upstream::start(vec![late()]).await, good("b").await);
+        let gateway = Gateway::start(Some(&alpha), Some(&beta), None).await;
+        for name in ["x-stainless-timeout", "x-stainless-read-timeout"] {
+            let got = gateway.chat_with(&hello("auto"), &[(name, header)]).await;
+            assert_eq!(got.status == 200, tried == 1, "{name} {header}: {}", got.text);
+            if tried == 0 {
+                break;
+            }
+        }
+        assert_eq!(beta.seen().is_empty(), tried == 0, "{header}");
+    }
+}
+
+#[tokio::test]
 async fn more_output_than_the_cap_is_refused_in_the_client_s_words_and_none_means_the_cap() {
     let alpha = good("a").await;
     let gateway = Gateway::start(Some(&alpha), None, None).await;

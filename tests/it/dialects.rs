@@ -146,6 +146,91 @@ async fn a_responses_client_reaches_an_anthropic_provider() {
     assert_eq!(gamma.seen()[0].json()["tools"].as_array().unwrap().len(), 1);
 }
 
+/// An answer of an Anthropic provider that calls a tool, whole and streamed.
+fn calling(name: &str) -> [Vec<crate::upstream::Step>; 2] {
+    let answer = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "tool_use",
+        "content": [{"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}], "stop_sequence": null,
+        "usage": {"input_tokens": 5, "output_tokens": 2}});
+    let mut begun = answer.clone();
+    (begun["content"], begun["stop_reason"]) = (json!([]), json!(null));
+    let events = [
+        json!({"type": "message_start", "message": begun}),
+        json!({"type": "content_block_start", "index": 0, "content_block": answer["content"][0]}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}}),
+        json!({"type": "message_stop"}),
+    ];
+    let event = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    let events: String = events.iter().map(event).collect();
+    [whole(200, &answer.to_string()), vec![stream_head(), chunk(&events), stream_end()]]
+}
+
+#[tokio::test]
+async fn tools_are_called_by_the_clients_names_whatever_a_provider_takes() {
+    let long = format!("mcp__{}", "x".repeat(90));
+    for name in ["files/read", "db.query", long.as_str()] {
+        let gateway_and_name = async |told: Option<&str>| {
+            let gamma = Upstream::start(calling(told.unwrap_or("f")).into()).await;
+            (Gateway::start(None, None, Some(&gamma)).await, gamma)
+        };
+        let body = |stream: bool| {
+            json!({"model": "claude", "stream": stream, "tool_choice": {"type": "function", "function": {"name": name}},
+                "messages": [{"role": "user", "content": "hello"},
+                    {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}]},
+                    {"role": "tool", "tool_call_id": "call_1", "content": "ok"}],
+                "tools": [{"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}]})
+        };
+        let asked = |stream| Asked { path: "/v1/chat/completions", key: "authorization", body: body(stream) };
+        let (gateway, gamma) = gateway_and_name(None).await;
+        ask(&gateway, &asked(false)).await;
+        let sent = gamma.seen()[0].json();
+        let told = sent["tools"][0]["name"].as_str().unwrap().to_owned();
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        assert!(told.len() <= 64 && told.chars().all(legal), "{told}");
+        assert_eq!(
+            (&sent["tool_choice"]["name"], &sent["messages"][1]["content"][0]["name"]),
+            (&json!(told), &json!(told))
+        );
+        // The model calls it as it was told.
+        let (gateway, gamma) = gateway_and_name(Some(&told)).await;
+        let got = ask(&gateway, &asked(false)).await;
+        assert_eq!(got.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"], name, "{}", got.text);
+        assert_eq!(got.header("x-stellwerk-dropped-params"), "", "nothing is lost");
+        let streamed = ask(&gateway, &asked(true)).await;
+        assert!(streamed.text.contains(&format!("\"name\":\"{name}\"")), "{}", streamed.text);
+        assert!(!streamed.text.contains(&told), "{}", streamed.text);
+        assert_eq!(gamma.seen()[1].json()["tools"], sent["tools"], "the same name every time");
+    }
+}
+
+#[tokio::test]
+async fn thinking_that_was_done_elsewhere_is_not_looked_for_at_a_provider_that_stores() {
+    let thinks = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m-1","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":2}}"#;
+    let stored = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"m-1","output":[{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"hi","annotations":[]}]}],"usage":{"input_tokens":5,"output_tokens":2,"total_tokens":7}}"#;
+    let (alpha, gamma) =
+        (Upstream::start(vec![whole(200, stored)]).await, Upstream::start(vec![whole(200, thinks)]).await);
+    let gateway = Gateway::start(Some(&alpha), None, Some(&gamma)).await;
+    let file = gateway.path("providers/alpha.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"openai-chat\"", "\"openai-responses\"");
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(gateway.reload().await.0, 200);
+    let mut asked = responses(false);
+    asked.body["model"] = json!("claude");
+    let first = ask(&gateway, &asked).await.json();
+    assert_eq!(first["output"][0]["type"], "reasoning", "{first}");
+    let mut input = vec![json!({"role": "user", "content": "hello"})];
+    input.extend(first["output"].as_array().unwrap().iter().cloned());
+    input.push(json!({"role": "user", "content": "and?"}));
+    asked.body = json!({"model": "auto", "input": input});
+    let got = ask(&gateway, &asked).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let sent = alpha.seen()[0].json();
+    let kinds: Vec<&str> =
+        sent["input"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap_or("said")).collect();
+    assert_eq!(kinds, ["said", "message", "said"], "{sent}");
+    assert_eq!(got.header("x-stellwerk-dropped-params"), "input[1]");
+}
+
 #[tokio::test]
 async fn errors_are_told_in_the_clients_own_words() {
     let gateway = Gateway::start(None, None, None).await;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use memchr::memmem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::dialect::moved::{Item, Moved, each, within, without};
 use crate::domain::id::DialectId;
@@ -27,13 +28,24 @@ fn foreign(block: &Bytes) -> bool {
 
 /// `pieces`: the body as it would be sent.
 pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
-    let marks: [&[u8]; 3] = [b"\"sw.", b"\"signature\":\"\"", b"\"signature\": \"\""];
-    if !marks.iter().any(|mark| memmem::find(body, mark).is_some()) {
+    let has = |mark: &[u8]| memmem::find(body, mark).is_some();
+    let marked = has(b"\"sw.") || has(b"\"signature\":\"\"") || has(b"\"signature\": \"\"");
+    let amid = has(b"\"budget_tokens\"") && has(b"\"tool_result\"");
+    if !marked && !amid {
         return None;
     }
+    let given: Bytes = pieces.concat().into();
     let mut gone = Vec::new();
-    let (mut turns, mut last, mut resumes) = (0, None, false);
-    let cleaned = within(&pieces.concat().into(), "messages", |messages| {
+    let cleaned = if marked { without_foreign(&given, &mut gone) } else { None };
+    // A turn that has no thinking, or none any more, cannot be resumed with a budget of it: as where requests are
+    // translated. Another provider has made its calls.
+    let calm = if amid { without_budget(cleaned.as_ref().unwrap_or(&given)) } else { None };
+    gone.extend(calm.as_ref().map(|_| "thinking".to_owned()));
+    calm.or(cleaned).map(|body| Moved { body, gone })
+}
+
+fn without_foreign(body: &Bytes, gone: &mut Vec<String>) -> Option<Bytes> {
+    within(body, "messages", |messages| {
         each(messages, |at, turn| {
             let content = within(turn, "content", |content| {
                 each(content, |part, block| {
@@ -41,12 +53,9 @@ pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
                         return Item::Stays;
                     }
                     gone.push(format!("messages[{at}].content[{part}]"));
-                    last = Some(at);
                     Item::Goes
                 })
             });
-            turns = at + 1;
-            resumes = memmem::find(turn, b"\"tool_result\"").is_some();
             // A turn of thinking alone has nothing left to say.
             let empty = |turn: &Bytes| {
                 let mut left = false;
@@ -60,21 +69,44 @@ pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
             };
             content.map_or(Item::Stays, |turn| if empty(&turn) { Item::Goes } else { Item::Becomes(turn) })
         })
-    })?;
-    // A turn that has lost its thinking cannot be resumed with more of it: as where requests are translated.
-    let amid = resumes && last.is_some_and(|last| last + 2 == turns);
-    let calm = if amid { without_budget(&cleaned) } else { None };
-    gone.extend(calm.as_ref().map(|_| "thinking".to_owned()));
-    Some(Moved { body: calm.unwrap_or(cleaned), gone })
+    })
 }
 
+/// Without a budget of thinking, if the conversation ends with results of calls that were made without thinking.
 fn without_budget(body: &Bytes) -> Option<Bytes> {
     let mut budget = false;
     within(body, "thinking", |thinking| {
         budget = memmem::find(thinking, b"budget_tokens").is_some();
         None
     });
-    without(body, "thinking").filter(|_| budget)
+    let mut thoughtless = false;
+    within(body, "messages", |messages| {
+        thoughtless = budget && resumes_without_thinking(messages).unwrap_or(false);
+        None
+    });
+    without(body, "thinking").filter(|_| thoughtless)
+}
+
+fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Turn<'a> {
+        #[serde(borrow)]
+        role: Cow<'a, str>,
+        #[serde(borrow)]
+        content: Vec<Kind<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let turns: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;
+    let [.., own, answered] = turns.as_slice() else { return None };
+    let (own, answered): (Turn<'_>, Turn<'_>) =
+        (serde_json::from_str(own.get()).ok()?, serde_json::from_str(answered.get()).ok()?);
+    let results = answered.content.iter().any(|block| block.kind == "tool_result");
+    let thought = own.content.first().is_some_and(|block| matches!(&*block.kind, "thinking" | "redacted_thinking"));
+    Some(results && own.role == "assistant" && !thought)
 }
 
 #[cfg(test)]
@@ -107,6 +139,18 @@ mod tests {
             want.as_object_mut().unwrap().remove("thinking");
             assert_eq!((left, gone), (want, vec!["messages[1].content[0]".to_owned(), "thinking".to_owned()]));
         }
+        // An answer without thinking was another provider's, if it was asked for: nothing of the kind is marked.
+        let (left, gone) = unmoved(&body(json!([call]))).unwrap();
+        assert_eq!((left.get("thinking"), gone), (None, vec!["thinking".to_owned()]));
+        let mut adaptive = body(json!([call]));
+        adaptive["thinking"] = json!({"type": "adaptive"});
+        assert_eq!(unmoved(&adaptive), None, "a model that decides by itself may go on");
+        let mut said = body(json!([call]));
+        said["messages"]
+            .as_array_mut()
+            .unwrap()
+            .extend([json!({"role": "assistant", "content": "ok"}), json!({"role": "user", "content": "b"})]);
+        assert_eq!(unmoved(&said), None, "a new turn may think");
         let over = json!({"thinking": {"type": "enabled", "budget_tokens": 2000}, "messages": [
             {"role": "user", "content": "a"}, {"role": "assistant", "content": [thought("")]},
             {"role": "user", "content": "b"}]});

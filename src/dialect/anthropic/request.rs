@@ -32,7 +32,9 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::lose_server_tools(request, Some(DialectId::Anthropic), &mut loss);
     let max_tokens = request.max_output_tokens.unwrap_or(to.default_max_output);
     let mut conversation = turns::encode(request, &mut loss)?;
-    claude::answers_users(request, to, conversation.turns.last().map(|turn| turn.role))?;
+    if claude::asks_to_go_on(request, to, conversation.turns.last().map(|turn| turn.role), &mut loss)? {
+        conversation.ask(claude::GO_ON);
+    }
     if request.response_format == Some(ResponseFormat::JsonObject) {
         conversation.system.push(super::types::Block::Text { text: common::ANY_JSON, cache_control: None });
     }

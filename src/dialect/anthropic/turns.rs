@@ -58,16 +58,26 @@ pub(super) fn encode<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Co
     Ok(talk)
 }
 
-/// Whether the conversation ends with results of calls that were made without thinking, or whose thinking the client
-/// did not send back. The provider refuses to resume such a turn with thinking.
+/// Whether the model is to go on with a turn that was made without thinking, or whose thinking the client did not send back:
+/// the conversation ends with the results of its calls, or with the turn itself. With a budget of thinking the provider
+/// refuses that; where the model decides by itself (`adaptive`) it does not.
+/// Source: Claude API, "Thinking in tool and multi-turn workflows".
 pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
-    let [.., asked, answered] = turns else { return false };
-    let results = answered.content.iter().any(|b| matches!(b, Block::ToolResult { .. }));
-    let thought = matches!(asked.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. }));
-    results && asked.role == "assistant" && !thought
+    let own = match turns {
+        [.., own] if own.role == "assistant" => own,
+        [.., own, answered] if answered.content.iter().any(|b| matches!(b, Block::ToolResult { .. })) => own,
+        _ => return false,
+    };
+    let thought = matches!(own.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. }));
+    own.role == "assistant" && !thought
 }
 
 impl<'a> Conversation<'a> {
+    /// Puts words of the user behind all else.
+    pub(super) fn ask(&mut self, words: &'static str) {
+        self.append("user", vec![Block::Text { text: words, cache_control: None }]);
+    }
+
     fn system_turn(&mut self, message: &'a Message, at: usize) -> Result<(), Error> {
         for (part_at, part) in message.content.iter().enumerate() {
             match part {

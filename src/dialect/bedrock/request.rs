@@ -28,7 +28,9 @@ pub(super) fn encode(request: &ChatRequest, to: &Destination<'_>) -> Result<(Byt
     params::report(request, &carries, &|name| name == "thinking", &mut loss);
     params::lose_server_tools(request, Some(DialectId::Bedrock), &mut loss);
     let mut talk = turns::encode(request, to, &mut loss)?;
-    claude::answers_users(request, to, talk.turns.last().map(|turn| turn.role))?;
+    if claude::asks_to_go_on(request, to, talk.turns.last().map(|turn| turn.role), &mut loss)? {
+        talk.turns.push(turns::asked(claude::GO_ON));
+    }
     if request.response_format == Some(ResponseFormat::JsonObject) {
         talk.system.push(Block::Text(common::ANY_JSON));
     }

@@ -74,17 +74,33 @@ pub(super) fn encode<'a>(
         let message = "the conversation has no turn of the user that is not empty";
         return Err(Error::new(ErrorKind::InvalidRequest, message).param("messages"));
     }
+    if said.turns.first().is_some_and(|turn| turn.role == "assistant") {
+        let first = request.messages.iter().position(|message| message.role == Role::Assistant);
+        loss.advisory.push(places::turn(first.unwrap_or_default(), "role"));
+        said.turns.insert(0, asked(OPENING));
+    }
     trim_last(&mut said.turns);
     Ok(said)
 }
 
-/// Whether the conversation ends with results of calls that were made without thinking, or whose thinking the client
-/// did not send back. Models with a budget refuse to resume such a turn with thinking.
+/// What the user says first where the conversation begins with the assistant, which the provider refuses for every model.
+/// A turn of the assistant's keeps its place and its words by it. Source: "A conversation must start with a user message".
+const OPENING: &str = "(The assistant speaks first.)";
+
+/// A turn of the user with these words.
+pub(super) fn asked(words: &'static str) -> Turn<'static> {
+    Turn { role: "user", content: vec![Block::Text(words)] }
+}
+
+/// Whether the model is to go on with a turn that was made without thinking, or whose thinking the client did not send back:
+/// the conversation ends with the results of its calls, or with the turn itself. Models with a budget refuse that.
 pub(super) fn resumes_without_thinking(turns: &[Turn<'_>]) -> bool {
-    let [.., asked, answered] = turns else { return false };
-    let results = answered.content.iter().any(|b| matches!(b, Block::ToolResult(_)));
-    let thought = matches!(asked.content.first(), Some(Block::ReasoningContent(_)));
-    results && asked.role == "assistant" && !thought
+    let own = match turns {
+        [.., own] if own.role == "assistant" => own,
+        [.., own, answered] if answered.content.iter().any(|b| matches!(b, Block::ToolResult(_))) => own,
+        _ => return false,
+    };
+    own.role == "assistant" && !matches!(own.content.first(), Some(Block::ReasoningContent(_)))
 }
 
 /// What is known while the turns are translated.

@@ -19,7 +19,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Observed, Passthrough, Quirks, Slot, Transcode,
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, NameRule, Observed, Passthrough, Quirks, Slot,
+    Transcode,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -66,6 +67,10 @@ impl Egress for Cohere {
 impl Transcode for Cohere {
     fn speaks(&self) -> DialectId {
         DialectId::Cohere
+    }
+
+    fn names(&self) -> &'static NameRule {
+        &NameRule::WORD
     }
 
     fn carries(&self, slot: Slot) -> Carriage {

@@ -28,8 +28,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::{
-    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Moved, Observed, Passthrough, Quirks, Slot,
-    Tap, Transcode, Watching,
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Moved, NameRule, Observed, Passthrough,
+    Quirks, Slot, Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -124,6 +124,10 @@ impl Passthrough for Gemini {
 impl Transcode for Gemini {
     fn speaks(&self) -> DialectId {
         DialectId::Gemini
+    }
+
+    fn names(&self) -> &'static NameRule {
+        &NameRule::GOOGLE
     }
 
     fn carries(&self, slot: Slot) -> Carriage {

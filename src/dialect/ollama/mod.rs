@@ -18,7 +18,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Carriage, DecodeStream, Destination, Egress, EmbedProvider, Passthrough, Quirks, Slot, Transcode};
+use super::{
+    Carriage, DecodeStream, Destination, Egress, EmbedProvider, NameRule, Passthrough, Quirks, Slot, Transcode,
+};
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
 use crate::domain::id::DialectId;
@@ -59,6 +61,10 @@ impl Egress for Ollama {
 impl Transcode for Ollama {
     fn speaks(&self) -> DialectId {
         DialectId::Ollama
+    }
+
+    fn names(&self) -> &'static NameRule {
+        &NameRule::ANY
     }
 
     fn carries(&self, slot: Slot) -> Carriage {

@@ -96,7 +96,7 @@ struct ImageUrl {
 /// the answer's text.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Executed {
+pub(in crate::dialect) enum Executed {
     Code {
         language: String,
         code: String,
@@ -109,7 +109,7 @@ pub(super) enum Executed {
 }
 
 impl Executed {
-    pub(super) fn of(part: &Part) -> Option<Self> {
+    pub(in crate::dialect) fn of(part: &Part) -> Option<Self> {
         Some(match Ran::of(part)? {
             Ran::Code { language, code } => Self::Code { language, code },
             Ran::Outcome { output, failed } => Self::Output { output, failed },

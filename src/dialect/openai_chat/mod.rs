@@ -14,6 +14,7 @@ mod extras;
 mod functions;
 mod known;
 mod media;
+mod mend;
 mod moved;
 mod other;
 mod params;
@@ -43,6 +44,7 @@ use crate::domain::price::ServiceTier;
 use crate::wire::splice::quote;
 
 pub(super) use crossed::Crossed;
+pub(super) use extras::Executed;
 pub(super) use response::UsageOut;
 
 /// What the sibling dialects of the same house share: errors, and the frame of answers.

@@ -1,12 +1,14 @@
 //! Watches a stream that passes through: usage, the end, errors, and how much was delivered.
 //!
 //! Frames go on as they come. Where the client did not ask for the usage report, the frame that holds nothing else is
-//! left out, and the member where it stands beside an answer.
+//! left out, and the member where it stands beside an answer. What a provider says otherwise than clients count on is
+//! mended where its file says so (`mend`).
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::mend::{Mended, Mender};
 use super::types::{Chunk, Content};
 use crate::dialect::gate::{Gate, Verdict};
 use crate::dialect::{Observed, Quirks, Tap};
@@ -22,10 +24,14 @@ const MOST_CHOICES: u32 = 127;
 /// Longest line or frame: an inline image comes in one. As long as where answers are translated.
 const MAX_FRAME: usize = 16 << 20;
 
+/// A stream's last word.
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
 pub(super) struct ChatTap {
     quirks: Quirks,
     gate: Gate,
     watch: Watch,
+    mender: Option<Mender>,
     hide_usage: bool,
 }
 
@@ -42,7 +48,8 @@ struct Watch {
 
 impl ChatTap {
     pub(super) fn new(quirks: &Quirks, hide_usage: bool) -> Self {
-        Self { quirks: quirks.clone(), gate: Gate::new(MAX_FRAME), watch: Watch::default(), hide_usage }
+        let mender = Mender::new(&quirks.mends, !hide_usage);
+        Self { quirks: quirks.clone(), gate: Gate::new(MAX_FRAME), watch: Watch::default(), mender, hide_usage }
     }
 }
 
@@ -93,19 +100,61 @@ fn without_usage(frame: &Bytes, out: &mut Vec<Bytes>) {
     out.push(frame.slice(end..));
 }
 
+/// What becomes of a frame where there is something to mend.
+fn mended(verdict: Verdict, event: &SseEvent<'_>, mender: &mut Option<Mender>) -> Verdict {
+    let Some(mender) = mender else { return verdict };
+    match verdict {
+        Verdict::Last => match mender.last() {
+            none if none.is_empty() => Verdict::Last,
+            last => {
+                let mut last = framed(last);
+                last.extend_from_slice(DONE);
+                Verdict::LastAs(last.freeze())
+            }
+        },
+        // Line ends between the tokens of a chunk: nobody sends them, and as one line they would be others.
+        Verdict::Pass | Verdict::Replace(_) if !event.data.contains('\n') => match mender.chunk(event.data) {
+            Mended::Nothing => verdict,
+            Mended::Later => Verdict::Drop,
+            Mended::Chunks(chunks) => Verdict::Instead(framed(chunks).freeze()),
+        },
+        other => other,
+    }
+}
+
+fn framed(chunks: Vec<Bytes>) -> BytesMut {
+    let mut frames = BytesMut::new();
+    for chunk in chunks {
+        frames.extend_from_slice(b"data: ");
+        frames.extend_from_slice(&chunk);
+        frames.extend_from_slice(b"\n\n");
+    }
+    frames
+}
+
 impl Tap for ChatTap {
     fn chunk(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        let Self { quirks, gate, watch, hide_usage } = self;
-        gate.chunk(chunk, out, &mut |event| watch.judge(event, quirks, *hide_usage))
+        let Self { quirks, gate, watch, mender, hide_usage } = self;
+        gate.chunk(chunk, out, &mut |event| Ok(mended(watch.judge(event, quirks, *hide_usage)?, event, mender)))
     }
 
     fn end(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
-        let Self { quirks, gate, watch, hide_usage } = self;
-        gate.end(&mut |event| watch.judge(event, quirks, *hide_usage))?;
+        let Self { quirks, gate, watch, mender, hide_usage } = self;
+        gate.end(&mut |event| Ok(mended(watch.judge(event, quirks, *hide_usage)?, event, mender)))?;
         if !self.watch.observed.finished {
             return Err(Failure::new(FailureKind::Truncated, "the stream ended before the answer did"));
         }
         self.gate.release(out);
+        if let Some(mender) = self.mender.as_mut().filter(|_| !self.watch.observed.ended) {
+            let mut last = framed(mender.last());
+            if mender.says_done() {
+                last.extend_from_slice(DONE);
+            }
+            if out.last().is_some_and(|piece| !piece.ends_with(b"\n\n") && !piece.ends_with(b"\n\r\n")) {
+                out.push(Bytes::from_static(b"\n\n"));
+            }
+            out.push(last.freeze());
+        }
         Ok(())
     }
 

@@ -1,11 +1,12 @@
-//! Answers, whole and streamed. Only text has a place here; thinking stays away from clients that would show it as the
+//! Answers, whole and streamed. Only text has a place here. Code that a provider ran stands beside it, in the member of ours that
+//! clients of Chat Completions have; thinking stays away from clients that would show it as the
 //! answer.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use crate::dialect::common::write_data;
-use crate::dialect::openai_chat::{Family, UsageOut};
+use crate::dialect::openai_chat::{Executed, Family, UsageOut};
 use crate::dialect::{EncodeStream, Rendering};
 use crate::domain::chat::{ChatEvent, ChatResponse, FinishReason, Part};
 use crate::domain::error::Error;
@@ -28,6 +29,8 @@ struct Choice {
     index: u32,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executed_code: Vec<Executed>,
 }
 
 /// The dialect has no calls: a model that wants one has nothing more to say here.
@@ -49,6 +52,7 @@ pub(super) fn encode(response: &ChatResponse, rendering: &Rendering) -> Bytes {
         index: choice.index,
         logprobs: None,
         finish_reason: Some(finish(choice.finish)),
+        executed_code: choice.content.iter().filter_map(Executed::of).collect(),
     });
     let own = format!("cmpl-{}", rendering.id);
     let answer = Answer {
@@ -91,7 +95,8 @@ impl Encoder {
 impl EncodeStream for Encoder {
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
         let choice = |index: u32, text: &str, finish_reason| {
-            vec![Choice { text: text.to_owned(), index, logprobs: None, finish_reason }]
+            let (text, executed_code) = (text.to_owned(), Vec::new());
+            vec![Choice { text, index, logprobs: None, finish_reason, executed_code }]
         };
         match event {
             ChatEvent::Start { id, created, .. } => {
@@ -102,6 +107,13 @@ impl EncodeStream for Encoder {
             }
             ChatEvent::Text { choice: index, text } | ChatEvent::Refusal { choice: index, text } => {
                 self.chunk(choice(*index, text, None), None, out);
+            }
+            ChatEvent::Media { choice: index, part } => {
+                let mut told = choice(*index, "", None);
+                told[0].executed_code.extend(Executed::of(part));
+                if !told[0].executed_code.is_empty() {
+                    self.chunk(told, None, out);
+                }
             }
             ChatEvent::Finish { choice: index, reason, .. } => {
                 self.chunk(choice(*index, "", Some(finish(*reason))), None, out);
@@ -118,7 +130,6 @@ impl EncodeStream for Encoder {
             | ChatEvent::ReasoningSignature { .. }
             | ChatEvent::ToolStart { .. }
             | ChatEvent::ToolArguments { .. }
-            | ChatEvent::Media { .. }
             | ChatEvent::Logprobs { .. }
             | ChatEvent::Citation { .. }
             | ChatEvent::Error(_) => {}

@@ -78,3 +78,31 @@ fn a_stream_that_passes_is_metered() {
     assert!(seen.began && seen.finished && seen.output_bytes == 5, "{seen:?}");
     assert_eq!(seen.usage, Some(Usage::ZERO.with(Bucket::Input, 2).with(Bucket::Output, 1)));
 }
+
+#[test]
+fn code_that_the_provider_ran_stands_beside_the_text() {
+    let part = |raw: &str| Part::Opaque { dialect: "gemini", raw: crate::domain::chat::Json::new(raw) };
+    let parts = [
+        part(r#"{"executableCode":{"language":"PYTHON","code":"print(1)"}}"#),
+        part(r#"{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1\n"}}"#),
+        Part::Text("It is 1.".into()),
+    ];
+    let want = json!([{"type": "code", "language": "python", "code": "print(1)"}, {"type": "output", "output": "1\n"}]);
+    let mut choice = Choice::new(0);
+    choice.content = parts.to_vec();
+    let response = ChatResponse { choices: vec![choice], ..ChatResponse::default() };
+    let body = OpenAiCompletions.encode_response(&response, &Rendering::example("m", true));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["choices"][0]["text"], &body["choices"][0]["executed_code"]), (&json!("It is 1."), &want));
+
+    let (mut encoder, mut out) = (answer::Encoder::new(Rendering::example("m", true)), BytesMut::new());
+    for event in crate::domain::collect::events(response) {
+        encoder.event(&event, &mut out);
+    }
+    let frames = std::str::from_utf8(&out).unwrap().lines().filter_map(|line| line.strip_prefix("data: {"));
+    let chunks: Vec<Value> = frames.map(|frame| serde_json::from_str(&format!("{{{frame}")).unwrap()).collect();
+    let code = chunks.iter().filter_map(|chunk| chunk["choices"][0]["executed_code"].as_array()).flatten();
+    assert_eq!(code.cloned().collect::<Value>(), want);
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
+    assert_eq!(text, "It is 1.");
+}

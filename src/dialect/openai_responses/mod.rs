@@ -163,8 +163,8 @@ impl Passthrough for OpenAiResponses {
         splice.apply(body)
     }
 
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
-        moved::unmoved(body, pieces)
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
+        moved::unmoved(body, pieces, quirks)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

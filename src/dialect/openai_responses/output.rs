@@ -149,6 +149,15 @@ pub(super) fn item_id(prefix: &str, answer: &str, at: usize) -> String {
     format!("{prefix}_{answer}{at}")
 }
 
+/// Begins the id of thinking that another provider did. Ids of this dialect's own providers are `rs_` and hexadecimal digits.
+pub(super) const FOREIGN_THOUGHT: &str = "rs_sw";
+
+/// The id of an item of thinking. Its provider looks such items up by their ids where they are not repeated in full, so one
+/// that came from elsewhere must be known when it comes back.
+pub(super) fn thought_id(answer: &str, at: usize) -> String {
+    item_id(FOREIGN_THOUGHT, answer, at)
+}
+
 /// An item for a call that has not said anything yet.
 pub(super) fn call(request: &ChatRequest, id: &str, name: &str, custom: bool, answer: &str, at: usize) -> Item {
     let Called { name, namespace, custom } = tools::called(request, name, custom);
@@ -228,7 +237,7 @@ pub(super) fn whole(choice: &Choice, request: &ChatRequest, answer: &str) -> Vec
             Part::Reasoning { text, signature } => {
                 let summary = (!text.is_empty()).then(|| SummaryOut { text: text.clone() });
                 items.push(Item::Reasoning {
-                    id: item_id("rs", answer, items.len()),
+                    id: thought_id(answer, items.len()),
                     summary: summary.into_iter().collect(),
                     encrypted_content: signature.as_ref().map(shown),
                 });
@@ -261,7 +270,7 @@ fn sign(items: &mut Vec<Item>, choice: &Choice, answer: &str) {
     match items.last_mut() {
         Some(Item::Reasoning { encrypted_content: encrypted_content @ None, .. }) => *encrypted_content = given,
         _ => {
-            let id = item_id("rs", answer, items.len());
+            let id = thought_id(answer, items.len());
             items.push(Item::Reasoning { id, summary: Vec::new(), encrypted_content: given });
         }
     }

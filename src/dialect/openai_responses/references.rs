@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::output::Item;
+use super::output::{FOREIGN_THOUGHT, Item};
 use crate::dialect::{Envelope, Kept, Stored};
 use crate::wire::splice::Members;
 
@@ -22,11 +22,16 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
+    /// Thinking of another provider, which is taken out where it would be looked up.
+    fn is_foreign(&self) -> bool {
+        self.id.as_ref().is_some_and(|id| id.starts_with(FOREIGN_THOUGHT))
+    }
+
     /// The type may be left out where there is nothing but an id, and thinking that is not repeated is looked up.
     fn is_reference(&self) -> bool {
         match self.kind.as_deref() {
             None => self.role.is_none(),
-            Some("reasoning") => self.encrypted_content.is_none(),
+            Some("reasoning") => self.encrypted_content.is_none() && !self.is_foreign(),
             kind => kind == Some("item_reference"),
         }
     }

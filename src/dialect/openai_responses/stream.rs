@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::output::{
     self, AnnotationOut, COMPLETED, IN_PROGRESS, Item, LogprobOut, PartOut, SummaryOut, item_id, last_status,
+    thought_id,
 };
 use super::references;
 use super::response::{Head, ResponseOut, State};
@@ -297,7 +298,7 @@ impl Encoder {
             Some(at) if matches!(self.items[at], Item::Reasoning { .. }) => at,
             _ => {
                 self.close_open(COMPLETED, out);
-                let id = item_id("rs", &self.rendering.id, self.items.len());
+                let id = thought_id(&self.rendering.id, self.items.len());
                 let at = self.add(Item::Reasoning { id, summary: Vec::new(), encrypted_content: None }, out);
                 self.open = Some(at);
                 at

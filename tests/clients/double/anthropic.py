@@ -19,6 +19,7 @@ FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", 
 KEPT: dict[str, list] = {}
 BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
 NO_PREFILL = re.compile(r"claude-(opus|sonnet)-(4-[6-9]|5)|claude-haiku-5")
+LEGAL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
 LEGAL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
@@ -55,6 +56,7 @@ class Anthropic:
             demand(forced not in ("any", "tool"), "Thinking may not be enabled when tool_choice forces tool use.")
         for tool in body.get("tools") or []:
             if tool.get("type", "custom") == "custom":
+                demand(LEGAL_NAME.match(tool["name"]), "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'")
                 known(tool, "type name description input_schema cache_control strict defer_loading input_examples eager_input_streaming allowed_callers", "tools[]")
                 demand((tool.get("input_schema") or {}).get("type") == "object", "tools.0.custom.input_schema.type: Field required")
                 if tool.get("strict"):
@@ -65,7 +67,7 @@ class Anthropic:
             known(form, "type schema name", "output_config.format")
             demand(form["type"] == "json_schema" and isinstance(form["schema"], dict), "output_config.format")
             no_open_objects(form["schema"])
-        self.check_turns(body["messages"], thinks)
+        self.check_turns(body["messages"], thinking["type"] == "enabled")
 
     def resume(self, body: dict, headers) -> None:
         """Puts what is kept of a conversation before what was sent of it."""
@@ -78,9 +80,8 @@ class Anthropic:
             demand(thread["previous_message_id"] in KEPT, "thread: no such thread", code="thread_not_found")
             body["messages"][:0] = KEPT[thread["previous_message_id"]]
 
-    def check_turns(self, turns: list, thinks: bool) -> None:
+    def check_turns(self, turns: list, budget: bool) -> None:
         demand(turns, "messages: at least one message is required")
-        demand(turns[0]["role"] in ("user", "system"), "messages: first message must use the user role")
         waiting: set[str] = set()
         for turn in turns:
             known(turn, "role content", "messages[]")
@@ -96,13 +97,14 @@ class Anthropic:
             first_other = next((at for at, block in enumerate(blocks) if block["type"] != "tool_result"), len(blocks))
             demand(all(block["type"] != "tool_result" for block in blocks[first_other:]), "tool_result blocks must come first")
             waiting = {block["id"] for block in blocks if block["type"] == "tool_use"}
-            if turn["role"] == "assistant" and thinks and waiting:
+            if turn["role"] == "assistant" and budget and waiting:
                 demand(blocks[0]["type"] in ("thinking", "redacted_thinking"), "Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block.")
         demand(not waiting, "`tool_use` ids were found without `tool_result` blocks")
 
     def check_block(self, block: dict) -> None:
         if block["type"] == "tool_use":
             known(block, "type id name input cache_control caller", "tool_use")
+            demand(LEGAL_NAME.match(block["name"]), "messages.1.content.0.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{1,200}$'")
             demand(LEGAL_ID.match(block["id"]), "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
             demand(isinstance(block["input"], dict), "tool_use.input: Input should be a valid dictionary")
         elif block["type"] == "tool_result":

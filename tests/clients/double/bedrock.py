@@ -6,7 +6,7 @@ import json
 import re
 import struct
 
-from .story import SIGNATURE, STORIES, Story, cut, demand, known
+from .story import LEGAL_NAME, SIGNATURE, STORIES, Story, cut, demand, known
 
 MEMBERS = """messages system inferenceConfig toolConfig additionalModelRequestFields additionalModelResponseFieldPaths
 guardrailConfig requestMetadata performanceConfig serviceTier outputConfig promptVariables"""
@@ -44,7 +44,7 @@ class Bedrock:
                 if "text" in block:
                     demand(block["text"], "The text field in the ContentBlock object is blank.")
                 elif "toolUse" in block:
-                    demand(LEGAL_ID.match(block["toolUse"]["toolUseId"]) and isinstance(block["toolUse"]["input"], dict), "toolUse")
+                    demand(LEGAL_NAME.match(block["toolUse"]["name"]) and LEGAL_ID.match(block["toolUse"]["toolUseId"]) and isinstance(block["toolUse"]["input"], dict), "toolUse")
                 elif "toolResult" in block:
                     results.add(block["toolResult"]["toolUseId"])
                 elif "reasoningContent" in block:
@@ -56,6 +56,8 @@ class Bedrock:
             demand(results == waiting, "Expected toolResult blocks at messages for the following Ids")
             waiting = {block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block}
         demand(body["messages"][0]["role"] == "user", "A conversation must start with a user message.")
+        for tool in (body.get("toolConfig") or {}).get("tools") or []:
+            demand("toolSpec" not in tool or LEGAL_NAME.match(tool["toolSpec"]["name"]), "Value at 'toolConfig.tools.1.member.toolSpec.name' failed to satisfy constraint: [a-zA-Z0-9_-]+")
         if any("toolUse" in block for turn in body["messages"] for block in turn["content"]):
             demand(body.get("toolConfig"), "The toolConfig field must be defined when using toolUse and toolResult content blocks.")
 

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 
 from .story import SIGNATURE, STORIES, Story, cut, demand
 
+LEGAL_NAME = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_.-]{0,63}$")
 STATUS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
@@ -49,6 +51,7 @@ class Gemini:
         for tool in body.get("tools") or []:
             tool = known(tool, "functionDeclarations googleSearch codeExecution urlContext googleSearchRetrieval", "tools[0]")
             for function in tool.get("functionDeclarations") or []:
+                demand(LEGAL_NAME.match(function["name"]), "Invalid function name. Must start with a letter or an underscore.")
                 function = known(function, "name description parameters parametersJsonSchema response responseJsonSchema behavior", "tools[0].function_declarations[0]")
                 if function.get("parameters"):
                     self.check_schema(function["parameters"], "parameters")

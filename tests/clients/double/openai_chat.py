@@ -3,7 +3,7 @@
 import base64
 import json
 
-from .story import STORIES, Refusal, Story, cut, demand, known
+from .story import LEGAL_NAME, STORIES, Refusal, Story, cut, demand, known
 
 MEMBERS = """model messages stream stream_options tools tool_choice parallel_tool_calls response_format temperature top_p
 frequency_penalty presence_penalty seed stop logit_bias logprobs top_logprobs n max_completion_tokens max_tokens
@@ -37,6 +37,7 @@ class OpenAi:
             known(tool, "type function", "tools")
             known(tool["function"], "name description parameters strict", "tools.function")
             demand(tool["type"] == "function", "Invalid value for tools[].type")
+            demand(LEGAL_NAME.match(tool["function"]["name"]), "Invalid 'tools[0].function.name': string does not match pattern.", param="tools")
             if tool["function"].get("strict"):
                 schema = tool["function"].get("parameters") or {}
                 demand(schema.get("additionalProperties") is False, "'additionalProperties' is required to be supplied and to be false.", param="tools")

@@ -4,7 +4,7 @@ import base64
 import json
 
 from .openai_chat import error
-from .story import SIGNATURE, STORIES, Story, cut, demand, known
+from .story import LEGAL_NAME, SIGNATURE, STORIES, Story, cut, demand, known
 
 MEMBERS = """model input instructions stream stream_options tools tool_choice parallel_tool_calls text temperature top_p
 max_output_tokens reasoning include metadata store user service_tier prompt_cache_key prompt_cache_retention
@@ -26,6 +26,7 @@ class Responses:
         for tool in body.get("tools") or []:
             if tool["type"] == "function":
                 known(tool, "type name description parameters strict", "tools[]")
+                demand(LEGAL_NAME.match(tool["name"]), "Invalid 'tools[0].name': string does not match pattern.")
                 demand("parameters" in tool, "Missing required parameter: 'tools[0].parameters'.")
         form = (body.get("text") or {}).get("format") or {"type": "text"}
         if form["type"] == "json_schema":

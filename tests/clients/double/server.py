@@ -146,7 +146,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, b"<html><body>It works!</body></html>", {"content-type": "text/html"})
         if scenario == "hang":
             return self.hang(seen)
-        story = speaks.story(scenario)
+        story = speaks.story(scenario).calling(body)
         if story.calls and speaks.answered(body):
             story = story.after_results()
         if not stream:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 SIGNATURE = "RXFyb3VnaCBzaWduYXR1cmU="  # what the doubles sign thinking with, and demand back
 COMMON = {"input": 50, "cached": 20, "output": 9, "reasoning": 0}
@@ -22,6 +23,11 @@ class Story:
     choices: list | None = None
     citation: dict | None = None
 
+    def calling(self, body: dict) -> "Story":
+        """A call of `?` is one of the first tool, by the name that the provider was told."""
+        told = named(body.get("tools") or body.get("toolConfig"))
+        return dataclasses.replace(self, calls=[(told if name == "?" else name, raw) for name, raw in self.calls])
+
     def after_results(self) -> "Story":
         """What it says once it has seen the results of its calls."""
         return Story(self.name, text=self.then, finish="stop", usage=self.usage)
@@ -35,6 +41,15 @@ class Story:
         return cut(self.text)
 
 
+def named(tools) -> str | None:
+    """The first name in a list of tools, whatever its form."""
+    if isinstance(tools, list):
+        return next((name for name in map(named, tools) if name), None)
+    if isinstance(tools, dict):
+        return tools["name"] if isinstance(tools.get("name"), str) else named(list(tools.values()))
+    return None
+
+
 def cut(text: str, size: int = 5) -> list[str]:
     return [text[at : at + size] for at in range(0, len(text), size)]
 
@@ -43,6 +58,9 @@ STORIES = {
     name: Story(name, **members)
     for name, members in json.loads((pathlib.Path(__file__).parent / "stories.json").read_text()).items()
 }
+
+
+LEGAL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")  # of a tool, with OpenAI and Amazon
 
 
 class Refusal(Exception):

@@ -30,8 +30,7 @@ def usage_of(told, name):
 class Streamed:
     """A stream put together, and checked while it comes."""
 
-    def __init__(self, chunks, beside=False):
-        self.beside = beside
+    def __init__(self, chunks):
         self.text, self.thinking, self.refusal = "", "", ""
         self.calls, self.roles, self.finishes, self.ids, self.models, self.usage, self.logprobs, self.texts = {}, 0, [], set(), set(), [], [], {}
         for chunk in chunks:
@@ -39,7 +38,7 @@ class Streamed:
             self.ids.add(chunk.id)
             self.models.add(chunk.model)
             if chunk.usage:
-                assert chunk.choices == [] or self.beside, "usage has a chunk of its own"
+                assert chunk.choices == [], "usage has a chunk of its own"
                 self.usage.append(chunk.usage)
             for choice in chunk.choices:
                 self.choice(choice)
@@ -67,11 +66,6 @@ class Streamed:
             self.calls[call.index]["arguments"] += call.function.arguments or ""
 
 
-def beside(model):
-    """DeepSeek's report stands in the last chunk of the answer. Bytes of the same dialect pass, where it was asked for."""
-    return model.startswith("deepseek")
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_plain(client, mark, model):
     answer = client.chat.completions.create(model=model, messages=say(mark("plain")))
@@ -88,7 +82,7 @@ def test_plain(client, mark, model):
 @pytest.mark.parametrize("asked", [True, False])
 def test_stream(client, mark, model, asked):
     options = {"stream_options": {"include_usage": True}} if asked else {}
-    got = Streamed(client.chat.completions.create(model=model, messages=say(mark("plain")), stream=True, **options), beside(model))
+    got = Streamed(client.chat.completions.create(model=model, messages=say(mark("plain")), stream=True, **options))
     assert (got.text, got.finishes) == (story("plain").text, ["stop"])
     assert len(got.usage) == asked
     for usage in got.usage:
@@ -245,7 +239,7 @@ def test_json_object(client, mark, model):
 def test_reasoning(client, mark, model, stream):
     options = dict(model=model, messages=say(mark("think")), reasoning_effort="high", max_completion_tokens=8000)
     if stream:
-        got = Streamed(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}), beside(model))
+        got = Streamed(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
         text, thinking, usage = got.text, got.thinking, got.usage[0]
     else:
         answer = client.chat.completions.create(**options)

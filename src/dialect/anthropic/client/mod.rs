@@ -53,6 +53,10 @@ impl Ingress for Anthropic {
         Weight::Advisory
     }
 
+    fn prefills(&self) -> bool {
+        true
+    }
+
     fn decode_request(&self, body: &[u8], _: &Envelope) -> Result<ChatRequest, Error> {
         request::decode(body).map(|read| unread::noted(read, body, &known::REQUEST, unread::plain))
     }
@@ -67,6 +71,11 @@ impl Ingress for Anthropic {
 
     fn key_header(&self) -> Option<&'static str> {
         Some("x-api-key")
+    }
+
+    /// Of Claude Code: in every request of a session.
+    fn session_header(&self) -> Option<&'static str> {
+        Some("x-claude-code-session-id")
     }
 
     fn id_header(&self) -> Option<&'static str> {

@@ -303,7 +303,7 @@ fn an_effort_in_a_word_gives_way_to_what_is_demanded_exactly_and_is_listed() {
 }
 
 #[test]
-fn a_conversation_that_ends_in_the_assistants_turn_goes_to_models_that_go_on_with_it() {
+fn a_conversation_that_ends_in_the_assistants_turn_is_gone_on_with_or_answered() {
     let begun = ask(vec![text(Role::User, "hi"), text(Role::Assistant, "The answer ")]);
     let refuses = vec!["claude-opus-5/prefill".to_owned()];
     let quirks = Quirks { refuses, ..Quirks::default() };
@@ -312,10 +312,54 @@ fn a_conversation_that_ends_in_the_assistants_turn_goes_to_models_that_go_on_wit
     assert!(
         loss.is_empty() && body.ends_with(br#"{"role":"assistant","content":[{"type":"text","text":"The answer"}]}]}"#)
     );
-    let refused = Anthropic.encode_request(&begun, &to("claude-opus-5-5")).unwrap_err();
+    // The next answer is a turn of its own in most dialects: it is asked for.
+    let (body, loss) = Anthropic.encode_request(&begun, &to("claude-opus-5-5")).unwrap();
+    let asked =
+        r#"{"type":"text","text":"The answer"}]},{"role":"user","content":[{"type":"text","text":"Continue."}]}]}"#;
+    assert!(body.ends_with(asked.as_bytes()), "{body:?}");
+    assert_eq!((loss.advisory.as_slice(), loss.semantic.len()), (&["messages[1].role".to_owned()][..], 0));
+    // Clients of this dialect mean that the words are gone on with.
+    let prefilled = ChatRequest { source: DialectId::Anthropic, ..begun };
+    let refused = Anthropic.encode_request(&prefilled, &to("claude-opus-5-5")).unwrap_err();
     assert_eq!((refused.kind, refused.param.as_deref()), (ErrorKind::UnsupportedParameter, Some("messages[1].role")));
+    assert!(refused.message.starts_with("`claude-opus-5-5` "), "{}", refused.message);
     let asked = ask(vec![text(Role::Assistant, "hi"), text(Role::User, "hi")]);
     assert!(Anthropic.encode_request(&asked, &to("claude-opus-5-5")).is_ok());
+}
+
+#[test]
+fn who_began_without_thinking_goes_on_without_it_where_thinking_has_a_budget() {
+    let effort = |messages| ChatRequest {
+        reasoning: Some(ReasoningSettings { effort: Some("low".to_owned()), budget_tokens: None }),
+        max_output_tokens: Some(9000),
+        ..ask(messages)
+    };
+    let quirks = Quirks { takes: vec!["opus-5/thinking.adaptive".to_owned()], ..Quirks::default() };
+    let to = |model| Destination { model, default_max_output: 4096, max_output: None, quirks: &quirks };
+    let mut called = Message::new(Role::Assistant, Vec::new());
+    called.tool_calls.push(ToolCall::new("call_1", "f", "{}"));
+    let result = Message { tool_call_id: Some("call_1".to_owned()), ..text(Role::Tool, "ok") };
+    let amid = vec![text(Role::User, "hi"), called, result];
+    let begun = vec![text(Role::User, "hi"), text(Role::Assistant, "The answer")];
+    for messages in [amid, begun] {
+        let request = effort(messages.clone());
+        let (body, loss) = Anthropic.encode_request(&request, &to("claude-sonnet-4-5")).unwrap();
+        assert!(!std::str::from_utf8(&body).unwrap().contains("thinking"), "{body:?}");
+        assert_eq!((loss.advisory, loss.semantic.len()), (vec!["reasoning_effort".to_owned()], 0));
+        // A model that decides by itself may go on, and is told how much.
+        let (body, loss) = Anthropic.encode_request(&request, &to("claude-opus-5-5")).unwrap();
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains(r#""type":"adaptive""#) && body.contains(r#""effort":"low""#), "{body}");
+        assert!(loss.is_empty());
+        // A new turn may think.
+        let asked = effort([messages, vec![text(Role::User, "and?")]].concat());
+        let (body, loss) = Anthropic.encode_request(&asked, &to("claude-sonnet-4-5")).unwrap();
+        let after_text = asked.messages.len() == 3;
+        assert_eq!(
+            (std::str::from_utf8(&body).unwrap().contains("budget_tokens"), loss.is_empty()),
+            (after_text, after_text)
+        );
+    }
 }
 
 #[test]

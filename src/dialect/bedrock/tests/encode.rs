@@ -198,9 +198,26 @@ fn who_speaks_last_is_the_user_where_the_model_answers_users_only() {
     assert!(body.ends_with(r#"{"role":"user","content":[{"text":"b"}]}]}"#), "{body}");
     assert_eq!(advisory, ["messages[2].role"]);
     assert!(encode(&begun(text(Role::Assistant, "b")), SONNET).0.contains(r#"{"text":"b"}"#));
-    let refused =
-        Bedrock.encode_request(&begun(text(Role::Assistant, "b")), &to("anthropic.claude-opus-4-7")).unwrap_err();
+    let (body, _, advisory) = encode(&begun(text(Role::Assistant, "b")), "anthropic.claude-opus-4-7");
+    assert!(body.ends_with(r#"{"text":"b"}]},{"role":"user","content":[{"text":"Continue."}]}]}"#), "{body}");
+    assert_eq!(advisory, ["messages[2].role"]);
+    let prefilled = ChatRequest { source: DialectId::Anthropic, ..begun(text(Role::Assistant, "b")) };
+    let refused = Bedrock.encode_request(&prefilled, &to("anthropic.claude-opus-4-7")).unwrap_err();
     assert_eq!((refused.kind, refused.param.as_deref()), (ErrorKind::UnsupportedParameter, Some("messages[2].role")));
+}
+
+#[test]
+fn a_conversation_that_begins_with_the_assistant_keeps_all_its_turns() {
+    let request = ChatRequest {
+        messages: vec![text(Role::System, "s"), text(Role::Assistant, "How can I help?"), text(Role::User, "so")],
+        ..hello()
+    };
+    for model in [SONNET, "amazon.nova-pro-v1:0"] {
+        let (body, semantic, advisory) = encode(&request, model);
+        let turns = r#""messages":[{"role":"user","content":[{"text":"(The assistant speaks first.)"}]},{"role":"assistant","content":[{"text":"How can I help?"}]},{"role":"user","content":[{"text":"so"}]}]"#;
+        assert!(body.contains(turns), "{body}");
+        assert_eq!((semantic, advisory), (vec![], vec!["messages[1].role".to_owned()]));
+    }
 }
 
 #[test]

@@ -79,6 +79,10 @@ impl Ingress for Gemini {
         error::code(error)
     }
 
+    fn patience_headers(&self) -> &'static [&'static str] {
+        &["x-server-timeout"]
+    }
+
     fn key_header(&self) -> Option<&'static str> {
         Some("x-goog-api-key")
     }

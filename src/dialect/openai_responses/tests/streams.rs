@@ -109,7 +109,7 @@ fn what_the_events_hold() {
     assert_eq!(
         frames[4].1,
         json!({"type": "response.reasoning_summary_text.delta", "sequence_number": 4,
-        "item_id": "rs_own0", "output_index": 0, "summary_index": 0, "delta": "hm"})
+        "item_id": "rs_sw_own0", "output_index": 0, "summary_index": 0, "delta": "hm"})
     );
     assert_eq!(
         frames[10].1,
@@ -122,7 +122,7 @@ fn what_the_events_hold() {
     assert_eq!(
         last["output"],
         json!([
-        {"type": "reasoning", "id": "rs_own0", "summary": [{"type": "summary_text", "text": "hm"}],
+        {"type": "reasoning", "id": "rs_sw_own0", "summary": [{"type": "summary_text", "text": "hm"}],
             "encrypted_content": "sw.anthropic.sig"},
         {"type": "message", "id": "msg_own1", "status": "completed", "role": "assistant", "content": [
             {"type": "output_text", "text": "hello",
