@@ -72,7 +72,7 @@ fn without_foreign(body: &Bytes, gone: &mut Vec<String>) -> Option<Bytes> {
     })
 }
 
-/// Without a budget of thinking, if the conversation ends with results of calls that were made without thinking.
+/// Without a budget of thinking, if the conversation ends with results of calls that another provider made without thinking.
 fn without_budget(body: &Bytes) -> Option<Bytes> {
     let mut budget = false;
     within(body, "thinking", |thinking| {
@@ -87,6 +87,9 @@ fn without_budget(body: &Bytes) -> Option<Bytes> {
     without(body, "thinking").filter(|_| thoughtless)
 }
 
+/// How names of calls begin that the provider's models made.
+const OWN: &str = "toolu_";
+
 fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Turn<'a> {
@@ -99,6 +102,8 @@ fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
     struct Kind<'a> {
         #[serde(borrow, rename = "type")]
         kind: Cow<'a, str>,
+        #[serde(borrow, default)]
+        id: Option<Cow<'a, str>>,
     }
     let turns: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;
     let [.., own, answered] = turns.as_slice() else { return None };
@@ -106,7 +111,10 @@ fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
         (serde_json::from_str(own.get()).ok()?, serde_json::from_str(answered.get()).ok()?);
     let results = answered.content.iter().any(|block| block.kind == "tool_result");
     let thought = own.content.first().is_some_and(|block| matches!(&*block.kind, "thinking" | "redacted_thinking"));
-    Some(results && own.role == "assistant" && !thought)
+    // What the provider has made itself passes as it is, and what it thinks of that is its own business.
+    let moved =
+        |block: &Kind<'_>| block.kind == "tool_use" && !block.id.as_deref().is_some_and(|id| id.starts_with(OWN));
+    Some(results && own.role == "assistant" && !thought && own.content.iter().any(moved))
 }
 
 #[cfg(test)]
@@ -142,6 +150,9 @@ mod tests {
         // An answer without thinking was another provider's, if it was asked for: nothing of the kind is marked.
         let (left, gone) = unmoved(&body(json!([call]))).unwrap();
         assert_eq!((left.get("thinking"), gone), (None, vec!["thinking".to_owned()]));
+        let mut own = call.clone();
+        own["id"] = json!("toolu_1");
+        assert_eq!(unmoved(&body(json!([own]))), None, "its own calls pass as they are");
         let mut adaptive = body(json!([call]));
         adaptive["thinking"] = json!({"type": "adaptive"});
         assert_eq!(unmoved(&adaptive), None, "a model that decides by itself may go on");

@@ -18,6 +18,9 @@ use crate::wire::splice::quote;
 /// Answers and calls beyond so many are not told apart: a provider does not decide how much is remembered.
 const MOST: usize = 128;
 
+/// So many chunks wait for one with an id: the first ones that say nothing of an answer, not a stream without ids.
+const NAMELESS: usize = 4;
+
 /// What is known of a stream so far.
 #[derive(Default)]
 pub(super) struct Mender {
@@ -125,7 +128,7 @@ impl Mender {
     /// One id for all chunks: the first that there is.
     fn named(&mut self, id: &str, json: Bytes, now: Option<Bytes>) -> Mended {
         let Some(known) = self.id.clone() else {
-            if id.is_empty() && self.nameless.len() < MOST {
+            if id.is_empty() && self.nameless.len() < NAMELESS {
                 self.nameless.push(now.unwrap_or(json));
                 return Mended::Later;
             }
