@@ -312,6 +312,7 @@ fn quirks(reader: &mut Reader<'_>, raw: &raw::Quirks) -> Quirks {
     }
     Quirks {
         mends,
+        call_id_length: raw.call_id_length,
         stream_usage,
         max_output_member: raw.max_output_member.clone(),
         drop: raw.drop.clone(),

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::Quirks;
+
 /// Begins every id that had to be rewritten, and no other.
 const REWRITTEN: &str = "enc-";
 
@@ -44,6 +46,21 @@ pub(super) fn short_tool_id(id: &str) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
+/// Most characters of an id with OpenAI. Source: its error `string_above_max_length` for `tool_calls[].id`.
+const OPENAI_MOST: usize = 40;
+
+/// An id for Chat Completions: as it is, or its hash where it is too long, or where the provider takes letters and digits of
+/// one length alone (`quirks.call_id_length`). The same id always gives the same text.
+pub(super) fn chat_id<'a>(id: &'a str, quirks: &Quirks) -> Cow<'a, str> {
+    let hash = || Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match quirks.call_id_length.map(usize::from) {
+        Some(length) if id.len() == length && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Cow::Borrowed(id),
+        Some(length) => Cow::Owned(hash().chars().take(length).collect()),
+        None if id.len() <= OPENAI_MOST => Cow::Borrowed(id),
+        None => Cow::Owned(format!("call_{:.32}", hash())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -72,5 +89,26 @@ mod tests {
         assert!(written.iter().all(|id| fit(id) && id.len() <= 64));
         assert_eq!(short_tool_id(&ids[0]), ids[0].as_str());
         assert_eq!(short_tool_id("a.b"), tool_id("a.b"));
+    }
+
+    #[test]
+    fn ids_for_chat_completions_fit_and_stay_distinct() {
+        let (plain, nine) = (Quirks::default(), Quirks { call_id_length: Some(9), ..Quirks::default() });
+        let long = "toolu_".repeat(9);
+        let ids = ["call_1", "toolu_01A", "D681PevKs", "d681pevks", long.as_str(), &long[1..], "functions.name:0"];
+        for quirks in [&plain, &nine] {
+            let written: BTreeSet<_> = ids.iter().map(|id| chat_id(id, quirks).into_owned()).collect();
+            assert_eq!(written.len(), ids.len());
+            assert!(written.iter().all(|id| id.len() <= OPENAI_MOST));
+        }
+        assert!(
+            ids.iter().all(
+                |id| chat_id(id, &nine).len() == 9 && chat_id(id, &nine).bytes().all(|b| b.is_ascii_alphanumeric())
+            )
+        );
+        assert_eq!(
+            (chat_id("D681PevKs", &nine), chat_id("functions.name:0", &plain)),
+            ("D681PevKs".into(), "functions.name:0".into())
+        );
     }
 }

@@ -239,7 +239,7 @@ impl Dispatch {
             let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
             let mut dropped: Vec<String> = wire.quirks.drop.iter().filter(given).cloned().collect();
             let pieces = passes.retarget(&self.call.body, &self.call.envelope, &to);
-            let thinks = self.call.envelope.spans.thinks();
+            let thinks = self.call.envelope.spans.thinks() || wire.quirks.call_id_length.is_some();
             let moved = thinks.then(|| passes.unmoved(&self.call.body, &pieces, &wire.quirks)).flatten();
             let Some(moved) = moved else { return Ok((pieces, dropped)) };
             dropped.extend(moved.gone);

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::Quirks;
 use crate::dialect::common::no_equal;
+use crate::dialect::ids::chat_id;
 use crate::dialect::places;
 use crate::domain::chat::{
     CUSTOM_ARGUMENT, ChatRequest, Loss, Media, MediaSource, Message, Part, Role, Signature, ToolCall,
@@ -32,7 +33,7 @@ pub(super) struct Turn<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<&'a str>,
+    tool_call_id: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -76,7 +77,7 @@ struct File<'a> {
 
 #[derive(Serialize)]
 struct Call<'a> {
-    id: &'a str,
+    id: Cow<'a, str>,
     r#type: &'static str,
     function: Function<'a>,
 }
@@ -146,7 +147,7 @@ pub(super) fn encode<'a>(
                 }
                 turn
             }
-            Role::Tool => tool(message, at, &mut media, loss)?,
+            Role::Tool => tool(message, at, &mut media, quirks, loss)?,
         };
         turn.name = message.name.as_deref().filter(|name| !name.is_empty());
         turns.push(turn);
@@ -270,14 +271,14 @@ fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Lo
     if quirks.reasoning_member.is_some() && !details.is_empty() {
         turn.reasoning_details = RawValue::from_string(format!("[{}]", details.join(","))).ok();
     }
-    turn.tool_calls = message.tool_calls.iter().map(call).collect();
+    turn.tool_calls = message.tool_calls.iter().map(|made| call(made, quirks)).collect();
     let text = texts.concat();
     let silent = text.is_empty() && (turn.refusal.is_some() || !turn.tool_calls.is_empty());
     turn.content = (!silent).then_some(Content::Text(text.into()));
     Ok(turn)
 }
 
-fn call(call: &ToolCall) -> Call<'_> {
+fn call<'a>(call: &'a ToolCall, quirks: &Quirks) -> Call<'a> {
     let arguments = if call.custom {
         Cow::Owned(format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", quote(&call.arguments)))
     } else if call.arguments.trim().is_empty() {
@@ -285,13 +286,14 @@ fn call(call: &ToolCall) -> Call<'_> {
     } else {
         Cow::Borrowed(call.arguments.as_str())
     };
-    Call { id: &call.id, r#type: "function", function: Function { name: &call.name, arguments } }
+    Call { id: chat_id(&call.id, quirks), r#type: "function", function: Function { name: &call.name, arguments } }
 }
 
 fn tool<'a>(
     message: &'a Message,
     at: usize,
     media: &mut Vec<WirePart<'a>>,
+    quirks: &Quirks,
     loss: &mut Loss,
 ) -> Result<Turn<'a>, Error> {
     let mut texts = Vec::new();
@@ -307,6 +309,6 @@ fn tool<'a>(
         loss.advisory.push(places::turn(at, "is_error"));
     }
     let mut turn = Turn::new("tool", Some(Content::Text(texts.join("\n").into())));
-    turn.tool_call_id = message.tool_call_id.as_deref();
+    turn.tool_call_id = message.tool_call_id.as_deref().map(|id| chat_id(id, quirks));
     Ok(turn)
 }
