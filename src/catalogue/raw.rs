@@ -167,7 +167,7 @@ pub(super) struct Quirks {
     /// Whether thinking stands between `<think>` tags.
     pub think_tags: bool,
     /// How many letters and digits an id of a call has, where no others are taken.
-    pub call_id_length: Option<u8>,
+    pub call_id_length: Option<std::num::NonZeroU8>,
     /// What in its streams is mended where they pass: `id`, `role`, `finish_reason`, `tool_calls`, `usage`, `done`.
     pub mends: Vec<Spanned<String>>,
 }

@@ -53,9 +53,9 @@ const OPENAI_MOST: usize = 40;
 /// one length alone (`quirks.call_id_length`). The same id always gives the same text.
 pub(super) fn chat_id<'a>(id: &'a str, quirks: &Quirks) -> Cow<'a, str> {
     let hash = || Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    match quirks.call_id_length.map(usize::from) {
+    match quirks.call_id_length.map(|length| usize::from(length.get())) {
         Some(length) if id.len() == length && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Cow::Borrowed(id),
-        Some(length) => Cow::Owned(hash().chars().take(length).collect()),
+        Some(length) => Cow::Owned(hash().chars().cycle().take(length).collect()),
         None if id.len() <= OPENAI_MOST => Cow::Borrowed(id),
         None => Cow::Owned(format!("call_{:.32}", hash())),
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn ids_for_chat_completions_fit_and_stay_distinct() {
-        let (plain, nine) = (Quirks::default(), Quirks { call_id_length: Some(9), ..Quirks::default() });
+        let (plain, nine) = (Quirks::default(), Quirks { call_id_length: std::num::NonZeroU8::new(9), ..Quirks::default() });
         let long = "toolu_".repeat(9);
         let ids = ["call_1", "toolu_01A", "D681PevKs", "d681pevks", long.as_str(), &long[1..], "functions.name:0"];
         for quirks in [&plain, &nine] {

@@ -25,7 +25,7 @@ pub struct Quirks {
     /// Whether thinking stands between `<think>` tags at the beginning of the answer's text.
     pub think_tags: bool,
     /// So many letters and digits are an id of a call, where no others are taken.
-    pub call_id_length: Option<u8>,
+    pub call_id_length: Option<std::num::NonZeroU8>,
     /// What its streams say otherwise than clients of the dialect count on, to be mended where they pass.
     pub mends: Vec<Mend>,
 }

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn calls_of_others_have_ids_that_the_provider_takes_and_results_follow() {
-        let quirks = Quirks { call_id_length: Some(9), ..Quirks::default() };
+        let quirks = Quirks { call_id_length: std::num::NonZeroU8::new(9), ..Quirks::default() };
         let body = Bytes::from(
             json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "call_abc", "type": "function"}, {"id": "D681PevKs"}]},
                 {"role": "tool", "tool_call_id": "call_abc", "content": "1"}, {"role": "tool", "tool_call_id": "D681PevKs"}]})
