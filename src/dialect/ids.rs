@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn ids_for_chat_completions_fit_and_stay_distinct() {
-        let (plain, nine) = (Quirks::default(), Quirks { call_id_length: std::num::NonZeroU8::new(9), ..Quirks::default() });
+        let (plain, nine) =
+            (Quirks::default(), Quirks { call_id_length: std::num::NonZeroU8::new(9), ..Quirks::default() });
         let long = "toolu_".repeat(9);
         let ids = ["call_1", "toolu_01A", "D681PevKs", "d681pevks", long.as_str(), &long[1..], "functions.name:0"];
         for quirks in [&plain, &nine] {
