@@ -140,7 +140,7 @@ fn ledger(c: &mut Criterion) {
         b.iter(|| {
             for _ in 0..ROWS {
                 id += 1;
-                ledger.reserve().unwrap().send(Box::new(receipt(&catalogue, id)), None);
+                ledger.try_reserve().unwrap().send(Box::new(receipt(&catalogue, id)), None);
             }
             runtime.block_on(ledger.flush());
         });
