@@ -362,7 +362,11 @@ impl Run {
             if let Some(need) = &header {
                 request = request.header("x-stellwerk-require", need.line());
             }
-            let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+            let sent = request.header("content-type", "application/json").body(body).send().await;
+            let response = sent.unwrap_or_else(|error| {
+                let now = self.state.load(Ordering::SeqCst);
+                panic!("{prompt} by key {key} to {name}, stream: {stream}, header: {header:?}, from {begin} to {now}: {error:?}")
+            });
             let status = response.status().as_u16();
             // A cut stream may break off for the client as well: what counts here is where it went.
             let told = response.text().await.unwrap_or_default();
