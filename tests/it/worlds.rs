@@ -362,7 +362,10 @@ impl Run {
             if let Some(need) = &header {
                 request = request.header("x-stellwerk-require", need.line());
             }
-            let sent = request.header("content-type", "application/json").body(body).send().await;
+            // Whoever waits a second for a limited target may find that it stalls in a later world, and has the patience of
+            // its own.
+            let request = request.header("content-type", "application/json").timeout(Duration::from_secs(100));
+            let sent = request.body(body).send().await;
             let response = sent.unwrap_or_else(|error| {
                 let now = self.state.load(Ordering::SeqCst);
                 panic!("{prompt} by key {key} to {name}, stream: {stream}, header: {header:?}, from {begin} to {now}: {error:?}")
