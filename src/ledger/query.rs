@@ -40,10 +40,10 @@ impl Period {
 pub(super) const ANSWERED: &str =
     "(SELECT max(no) FROM attempt WHERE request_id = r.id AND outcome NOT IN ('failed', 'hedged'))";
 
-/// The attempt at which the request `r` ended: the one that answered, else the last.
-const LAST: &str =
-    "coalesce((SELECT max(no) FROM attempt WHERE request_id = r.id AND outcome NOT IN ('failed', 'hedged')),
-                             (SELECT max(no) FROM attempt WHERE request_id = r.id))";
+/// Where the request `r` ended: the attempt that answered, else the last.
+fn last() -> String {
+    format!("coalesce({ANSWERED}, (SELECT max(no) FROM attempt WHERE request_id = r.id))")
+}
 
 /// What a line of a report stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +201,10 @@ pub struct Savings {
 pub fn spend(store: &Store, period: &Period, by: GroupBy) -> Result<Spend, StoreError> {
     let connection = store.connect()?;
     let sql = format!(
-        "SELECT {}, a.no = {LAST}, a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempts a JOIN requests r ON r.id = a.request_id
+        "SELECT {}, a.no = {}, a.basis, a.cost_pico, a.own_key, {BUCKETS} FROM attempts a JOIN requests r ON r.id = a.request_id
          WHERE r.started_ms >= :from AND r.started_ms < :to",
-        by.column()
+        by.column(),
+        last()
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(named_params! { ":from": period.from.0, ":to": period.to.0 })?;
@@ -240,11 +241,12 @@ pub fn savings(store: &Store, period: &Period, by: GroupBy) -> Result<Savings, S
         "SELECT {}, r.baseline_target, r.baseline_as_of_ms, r.baseline_retired_ms, r.baseline_input_pico,
                 r.baseline_output_pico, f.cost, f.unpriced, {BUCKETS}
          FROM requests r
-         JOIN attempts a ON a.request_id = r.id AND a.no = {LAST}
+         JOIN attempts a ON a.request_id = r.id AND a.no = {}
          JOIN (SELECT request_id, sum(cost_pico) AS cost, sum(cost_pico IS NULL) AS unpriced FROM attempt GROUP BY request_id) f
               ON f.request_id = r.id
          WHERE r.started_ms >= :from AND r.started_ms < :to AND r.baseline_target IS NOT NULL",
-        by.column()
+        by.column(),
+        last()
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(named_params! { ":from": period.from.0, ":to": period.to.0 })?;

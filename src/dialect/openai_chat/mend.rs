@@ -142,8 +142,12 @@ impl Mender {
             chunks.push(whole);
             return Mended::Chunks(chunks);
         };
-        let now =
-            if id == known { now } else { set(now.as_ref().unwrap_or(&json), "id", quote(&known).into()).or(now) };
+        // Where the first chunks had none, which the client has seen by now, there is nothing to give to the others.
+        let now = if id == known || known.is_empty() {
+            now
+        } else {
+            set(now.as_ref().unwrap_or(&json), "id", quote(&known).into()).or(now)
+        };
         now.map_or(Mended::Nothing, |now| Mended::Chunks(vec![now]))
     }
 
@@ -402,6 +406,9 @@ mod tests {
         assert_eq!(seen(&[Mend::Id], &given), [filled, named("one", "m"), named("one", "n")]);
         let never = [json!({"id": "", "choices": []})];
         assert_eq!(seen(&[Mend::Id], &never), never, "what never gets one goes on at the end");
+        let mut late: Vec<Value> = (0..NAMELESS + 2).map(|_| named("", "m")).collect();
+        late.push(named("one", "m"));
+        assert_eq!(seen(&[Mend::Id], &late), late, "an id that comes late stays");
     }
 
     /// What a client gets of a stream that is cut into pieces of that many bytes.
