@@ -167,7 +167,10 @@ impl KeyRing {
     /// # Errors
     /// The database can't be read; known keys go on working.
     pub fn refresh(&self, store: &Store) -> Result<(), StoreError> {
-        let connection = store.connect()?;
+        store.look(|connection| self.take_changes(connection))
+    }
+
+    fn take_changes(&self, connection: &Connection) -> Result<(), StoreError> {
         let seen = self.seen.load(Ordering::Acquire);
         let mut statement = connection.prepare_cached(
             "SELECT k.*, coalesce(k.policy, m.policy, n.policy) AS in_force, m.requirement AS team_requires,

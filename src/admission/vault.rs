@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use rusqlite::{Row, TransactionBehavior, named_params};
+use rusqlite::{Connection, Row, TransactionBehavior, named_params};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
@@ -241,9 +241,13 @@ impl Vault {
     /// # Errors
     /// The database or the master key can't be read. What can't be opened stands in the answer.
     pub fn changes(&self) -> Result<Option<Opened>, VaultError> {
-        let connection = self.store.connect()?;
-        let newest: i64 =
-            connection.query_row("SELECT coalesce(max(seq), 0) FROM tenant_credential", [], |row| row.get(0))?;
+        self.store.look(|connection| self.changed(connection))
+    }
+
+    fn changed(&self, connection: &Connection) -> Result<Option<Opened>, VaultError> {
+        let newest: i64 = connection
+            .prepare_cached("SELECT coalesce(max(seq), 0) FROM tenant_credential")?
+            .query_row([], |row| row.get(0))?;
         if newest == self.seen.load(Ordering::Acquire) {
             return Ok(None);
         }

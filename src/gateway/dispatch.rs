@@ -201,8 +201,9 @@ impl Dispatch {
         let sent = timeout_at(deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.unwrap_or_else(|_| Err(Failure::new(FailureKind::Timeout, "no answer within the limit")))?;
         settlement.head(reply.status);
-        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
-        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
+        let now = self.shared.now();
+        let told = keys::answered(&mut lease, wire, target, &reply.headers, now);
+        settlement.limits(keys::told(pool, &self.call, told, now));
         if !(200..300).contains(&reply.status) {
             let mut failure = self.refused(egress, reply, deadline).await;
             let other_key = keys::blamed((&lease, pool), self.load(), target, &mut failure, &self.shared);

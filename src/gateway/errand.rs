@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::batch::{self, Question};
 use super::body::Body;
 use super::detached::unabandoned;
+use super::headers;
 use super::origin;
 use super::pump::Pump;
 use super::relay::Relay;
@@ -94,7 +95,7 @@ impl Gateway {
                 let settled = settlement.completed(&observed);
                 let mut response = Response::new(Body::whole(body));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-                insert(&mut response, "x-stellwerk-target", settled.target.as_deref().unwrap_or_default());
+                insert(&mut response, &headers::TARGET, settled.target.as_deref().unwrap_or_default());
                 Ok(response)
             }
             Ok(Asked::Streamed(reply)) => {
@@ -106,7 +107,7 @@ impl Gateway {
                 let mut response = Response::new(Body::Stream(Box::new(relay)));
                 let media = media.unwrap_or(HeaderValue::from_static("application/octet-stream"));
                 response.headers_mut().insert(CONTENT_TYPE, media);
-                insert(&mut response, "x-stellwerk-target", &object.target);
+                insert(&mut response, &headers::TARGET, &object.target);
                 Ok(response)
             }
             Err(error) => {

@@ -11,7 +11,7 @@ use super::call::{self, Call};
 use super::snapshot::{Snapshot, Wire};
 use super::tenants::Owned;
 use crate::catalogue::Target;
-use crate::dialect::limits;
+use crate::dialect::limits::{self, Told};
 use crate::domain::error::{Failure, FailureKind, Scope};
 use crate::domain::id::TargetId;
 use crate::domain::plan::Operation;
@@ -132,30 +132,30 @@ pub(super) fn lease_again(
     found.map_err(|_| Failure::new(FailureKind::RateLimited, "the key that it was made with rests"))
 }
 
-/// Takes what the head of an answer tells of the provider's limits. A wildcard's models have limits of their own.
-pub(super) fn answered(lease: &mut Lease, wire: &Wire, target: &Target, headers: &HeaderMap, now: UnixMillis) {
-    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let known = if &*target.upstream_model == "*" { &[] } else { wire.limits() };
-    lease.answered(limits::told(known, &find, now), now);
-}
-
-/// What the head of an answer tells of the provider's limits, in the headers of the client's dialect. Only where the
-/// provider has one key for the target: with several, the next request may go out with another, and what is left of one
-/// is not what is left.
-pub(super) fn told(
-    pool: &Pool,
+/// Takes what the head of an answer tells of the provider's limits, and returns it. A wildcard's models have limits of their
+/// own, which say nothing of the next one.
+pub(super) fn answered(
+    lease: &mut Lease,
     wire: &Wire,
-    call: &Call,
+    target: &Target,
     headers: &HeaderMap,
     now: UnixMillis,
-) -> Vec<(HeaderName, HeaderValue)> {
-    if pool.keys().count() != 1 {
+) -> Vec<Told> {
+    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let told: Vec<Told> = limits::told(wire.limits(), &find, now).collect();
+    let known = if &*target.upstream_model == "*" { &[][..] } else { &told };
+    lease.answered(known.iter().copied(), now);
+    told
+}
+
+/// What was told of the provider's limits, in the headers of the client's dialect. Only where the provider has one key for
+/// the target: with several, the next request may go out with another, and what is left of one is not what is left.
+pub(super) fn told(pool: &Pool, call: &Call, told: Vec<Told>, now: UnixMillis) -> Vec<(HeaderName, HeaderValue)> {
+    if told.is_empty() || pool.keys().count() != 1 {
         return Vec::new();
     }
-    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let write = |reset| call.ingress.reset(reset, now);
-    let told = limits::told(wire.limits(), &find, now);
-    let shown = limits::shown(told, call.ingress.limit_headers(), &write);
+    let shown = limits::shown(told.into_iter(), call.ingress.limit_headers(), &write);
     let header = |(name, value): (&str, String)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(&value).ok()?))
     };

@@ -13,6 +13,7 @@ mod detached;
 mod dispatch;
 mod errand;
 pub mod files;
+pub mod headers;
 mod hedge;
 mod homes;
 mod keys;
@@ -412,7 +413,7 @@ impl Gateway {
                 let target = Some(Arc::clone(&entry.target));
                 let settled = Settled { cost: Some(Default::default()), target, ..Settled::default() };
                 head(&mut response, entry.content_type, decision, &settled, &entry.dropped);
-                insert(&mut response, "x-stellwerk-cache", "hit");
+                insert(&mut response, &headers::CACHE, "hit");
                 settlement.cached(entry.cost);
                 Found::Answer(response)
             }
@@ -483,7 +484,7 @@ async fn answer(
             let mut response = Response::new(Body::Stream(Box::new(relay)));
             head(&mut response, stream_type, &decision, &settled, &dropped);
             // nginx and its like would buffer the stream otherwise.
-            insert(&mut response, "x-accel-buffering", "no");
+            insert(&mut response, &headers::ACCEL_BUFFERING, "no");
             response
         }
     };
@@ -573,27 +574,27 @@ fn head(
 ) {
     response.headers_mut().reserve(8);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    insert(response, "x-stellwerk-route", &decision.route);
+    insert(response, &headers::ROUTE, &decision.route);
     if let Some(target) = &settled.target {
-        insert(response, "x-stellwerk-target", target);
+        insert(response, &headers::TARGET, target);
     }
     if let Some(cost) = settled.cost {
-        insert(response, "x-stellwerk-cost", &format!("{cost} USD"));
+        insert(response, &headers::COST, &format!("{cost} USD"));
     }
     if let Some(baseline) = settled.baseline {
-        insert(response, "x-stellwerk-baseline-cost", &format!("{baseline} USD"));
+        insert(response, &headers::BASELINE_COST, &format!("{baseline} USD"));
     }
     if settled.estimated {
-        insert(response, "x-stellwerk-usage", "estimated");
+        insert(response, &headers::USAGE, "estimated");
     }
     if !dropped.is_empty() {
-        insert(response, "x-stellwerk-dropped-params", &told::listed(dropped));
+        insert(response, &headers::DROPPED_PARAMS, &told::listed(dropped));
     }
 }
 
-fn insert(response: &mut Response<Body>, name: &'static str, value: &str) {
+fn insert(response: &mut Response<Body>, name: &'static HeaderName, value: &str) {
     // A name with a control character can't be a header; it is left out rather than failing the answer.
     if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(HeaderName::from_static(name), value);
+        response.headers_mut().insert(name, value);
     }
 }

@@ -18,6 +18,7 @@ use super::batch;
 use super::body::Body;
 use super::call::Call;
 use super::detached::{Detached, unabandoned};
+use super::headers;
 use super::keys::{self, Load};
 use super::pump::{Pump, Step};
 use super::relay::Relay;
@@ -171,7 +172,7 @@ fn counted(call: &Call, decision: &Decision, settlement: Settlement) -> Response
     let mut response = Response::new(Body::whole(call.ingress.encode_count(call.input_estimate())));
     settlement.answered_here();
     head(&mut response, "application/json", decision, &Settled::default(), &[]);
-    insert(&mut response, "x-stellwerk-count", "estimated");
+    insert(&mut response, &headers::COUNT, "estimated");
     response
 }
 
@@ -307,7 +308,7 @@ impl Pass {
         let mut response = Response::new(body);
         head(&mut response, "application/json", &self.decision, &settled, &passed.dropped);
         if streamed {
-            insert(&mut response, "x-accel-buffering", "no");
+            insert(&mut response, &headers::ACCEL_BUFFERING, "no");
         }
         if let Some(content_type) = passed.content_type {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -349,8 +350,9 @@ impl Pass {
         let sent = timeout_at(self.deadline, pool.send(ticket, &mut lease, line, pieces)).await;
         let reply = sent.map_err(late)??;
         settlement.head(reply.status);
-        keys::answered(&mut lease, wire, target, &reply.headers, self.shared.now());
-        settlement.limits(keys::told(pool, wire, &self.call, &reply.headers, self.shared.now()));
+        let now = self.shared.now();
+        let told = keys::answered(&mut lease, wire, target, &reply.headers, now);
+        settlement.limits(keys::told(pool, &self.call, told, now));
         let content_type = reply.headers.get(CONTENT_TYPE).cloned();
         let good = (200..300).contains(&reply.status);
         if let Some(tap) = self.tap(wire, &reply).filter(|_| good && translated.is_none()) {

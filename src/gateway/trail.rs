@@ -8,6 +8,7 @@ use http::{HeaderValue, Response};
 
 use super::body::Body;
 use super::call::Call;
+use super::headers;
 use super::snapshot::Snapshot;
 use super::{Gateway, JSON, insert};
 use crate::domain::error::Error;
@@ -71,8 +72,8 @@ impl Gateway {
         plan["policy_version"] = (*snapshot.hash).into();
         let mut response = Response::new(Body::whole(Bytes::from(plan.to_string())));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        insert(&mut response, "x-stellwerk-dry-run", "true");
-        insert(&mut response, "x-stellwerk-route", &decision.route);
+        insert(&mut response, &headers::DRY_RUN, "true");
+        insert(&mut response, &headers::ROUTE, &decision.route);
         Ok(response)
     }
 }

@@ -18,7 +18,10 @@ pub(super) fn of<'r>(own: Option<&str>, headers: &'r HeaderMap, query: Option<&'
     let bare = |name: &str| headers.get(name).map(|value| value.to_str().map(str::trim).map_err(|_| unknown()));
     let first = own.and_then(bare).transpose()?;
     let bearer = bearer(headers)?;
-    let others = BARE.iter().find_map(|name| bare(name)).transpose()?;
+    let others = match first.or(bearer) {
+        None => BARE.iter().find_map(|name| bare(name)).transpose()?,
+        Some(_) => None,
+    };
     let in_query = || Some(paths::decode(query?.split('&').find_map(|pair| pair.strip_prefix("key="))?));
     let in_head = first.or(bearer).or(others).map(Cow::Borrowed);
     in_head.or_else(|| in_query().map(Cow::Owned)).filter(|key| !key.is_empty()).ok_or_else(unknown)

@@ -17,7 +17,7 @@ use crate::dialect::{self, Ingress, Located};
 use crate::domain::error::{Error, ErrorKind};
 use crate::domain::id::{DialectId, RequestId};
 use crate::domain::plan::Operation;
-use crate::gateway::{Asking, Body, Gateway, Incoming};
+use crate::gateway::{Asking, Body, Gateway, Incoming, headers};
 
 /// What clients reach.
 pub struct DataPlane {
@@ -66,19 +66,20 @@ impl DataPlane {
             }
             Asked::Errand(errand) => {
                 let (accepted, principal) = (Instant::now(), self.authenticate(request, dialect)?);
-                let require = single(&request.headers, "x-stellwerk-require")?;
+                let require = single(&request.headers, &headers::REQUIRE)?;
                 if dry_run(&request.headers)? {
                     let error = Error::new(ErrorKind::InvalidRequest, "what lies at one place has no plan to look at");
-                    return Err(error.param(DRY_RUN));
+                    return Err(error.param(headers::DRY_RUN.as_str()));
                 }
-                let headers = forwarded(&request.headers, dialect);
+                let forwarded = forwarded(&request.headers, dialect);
                 let config = Arc::clone(&self.gateway.snapshot().config);
                 let body = if errand.does == Does::Begin {
                     body::read(&request.headers, body, config.max_body, config.body_timeout).await?
                 } else {
                     Bytes::new()
                 };
-                let asking = Asking { request: id, accepted, principal, dialect, errand, headers, require, body };
+                let asking =
+                    Asking { request: id, accepted, principal, dialect, errand, headers: forwarded, require, body };
                 // Boxed, since every request would carry its size.
                 Box::pin(Arc::clone(&self.gateway).errand(asking)).await
             }
@@ -97,25 +98,25 @@ impl DataPlane {
     ) -> Result<Response<Body>, Error> {
         let accepted = Instant::now();
         let principal = self.authenticate(request, work.dialect)?;
-        let headers = &request.headers;
-        let require = single(headers, "x-stellwerk-require")?;
-        let session = match single(headers, "x-stellwerk-session")? {
-            None => session(headers, work.dialect),
+        let given = &request.headers;
+        let require = single(given, &headers::REQUIRE)?;
+        let session = match single(given, &headers::SESSION)? {
+            None => session(given, work.dialect),
             named => named,
         };
-        let show_cost = match single(headers, "x-stellwerk-usage")?.as_deref() {
+        let show_cost = match single(given, &headers::USAGE)?.as_deref() {
             None => false,
             Some("cost") => true,
             Some(_) => {
                 let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-usage` takes `cost`");
-                return Err(error.param("x-stellwerk-usage"));
+                return Err(error.param(headers::USAGE.as_str()));
             }
         };
-        let dry_run = dry_run(headers)?;
-        let content_type = headers.get(header::CONTENT_TYPE).cloned();
-        let forwarded = forwarded(headers, work.dialect);
+        let dry_run = dry_run(given)?;
+        let content_type = given.get(header::CONTENT_TYPE).cloned();
+        let forwarded = forwarded(given, work.dialect);
         let config = Arc::clone(&self.gateway.snapshot().config);
-        let body = body::read(headers, body, config.max_body, config.body_timeout).await?;
+        let body = body::read(given, body, config.max_body, config.body_timeout).await?;
         let incoming = Incoming {
             request: id,
             accepted,
@@ -130,7 +131,7 @@ impl DataPlane {
             body,
             require,
             session,
-            patience: patience(headers, work.dialect),
+            patience: patience(given, work.dialect),
             show_cost,
             dry_run,
         };
@@ -229,24 +230,23 @@ fn forwarded(headers: &HeaderMap, dialect: DialectId) -> Vec<(HeaderName, Header
 }
 
 /// Whether only the plan is wanted. A word that is not understood is refused: it must not become a real call.
-fn dry_run(headers: &HeaderMap) -> Result<bool, Error> {
-    match single(headers, DRY_RUN)?.as_deref() {
+fn dry_run(given: &HeaderMap) -> Result<bool, Error> {
+    match single(given, &headers::DRY_RUN)?.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => {
             let error = Error::new(ErrorKind::InvalidRequest, "`x-stellwerk-dry-run` takes `true` or `false`");
-            Err(error.param(DRY_RUN))
+            Err(error.param(headers::DRY_RUN.as_str()))
         }
     }
 }
 
-const DRY_RUN: &str = "x-stellwerk-dry-run";
-
-fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
+fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
-    let error = || Error::new(ErrorKind::InvalidRequest, format!("`{name}` must be given once, as text")).param(name);
+    let error =
+        || Error::new(ErrorKind::InvalidRequest, format!("`{name}` must be given once, as text")).param(name.as_str());
     text.map(|t| Some(t.to_owned())).ok_or_else(error)
 }
 
