@@ -20,6 +20,10 @@ build: ## the release binary with the embedded runtime
 	@scripts/setup.sh
 	cargo build --locked --release
 
+dist: ## the binary to deploy, as the image has it: guided by a profile of itself at work (half an hour on two cores)
+	@scripts/setup.sh
+	@scripts/dist.sh
+
 check: ## the fast inner loop: format, lints, tests without the embedded runtime
 	cargo fmt --check
 	cargo clippy $(FAST) --all-targets -- -D warnings
@@ -61,4 +65,4 @@ bench: ## micro-benchmarks; then CPU a request beside nginx and HAProxy, where t
 clean: ## remove what was built; var/ (ledger, keys, models) stays
 	cargo clean
 
-.PHONY: help run build check lint test clients soak bench clean
+.PHONY: help run build dist check lint test clients soak bench clean

@@ -18,7 +18,8 @@ for tool in nginx haproxy; do
 done
 
 target=${CARGO_TARGET_DIR:-$top/target}
-cargo build --manifest-path "$top/Cargo.toml" --locked --no-default-features --profile dist
+# What is deployed is measured; STELLWERK_BIN measures another binary.
+bin=${STELLWERK_BIN:-$("$top/scripts/dist.sh" --no-default-features)}
 # The harness may be read-only: it is built in a copy.
 work=$target/bench-beside
 mkdir -p "$work"
@@ -26,6 +27,6 @@ cp -R "$harness/." "$work/"
 for part in mock load; do
     cargo build --quiet --release --manifest-path "$work/$part/Cargo.toml" --target-dir "$work/$part/target"
 done
-STELLWERK_BIN=${STELLWERK_BIN:-$target/dist/stellwerk} python3 "$work/bench.py" \
+STELLWERK_BIN=$bin python3 "$work/bench.py" \
     --peer-dir "$top/benches/beside" --peer nginx --peer haproxy --peer stellwerk \
     --rounds "${ROUNDS:-3}" --secs "${SECS:-3}" --out "$work/last.json" "$@"
