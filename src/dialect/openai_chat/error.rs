@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
 
 /// `{"error": {…}}` with all four members, null where there is nothing: SDKs read each of them.
@@ -277,7 +278,8 @@ impl Members {
             if empty && kind == FailureKind::Credentials { Some(NO_QUOTA.to_owned()) } else { code.or(kind_text) };
         let shown: String = message.chars().take(512).collect();
         let param = text(self.param).or(about);
-        let failure = Failure { status: Some(status), code, param, ..Failure::new(kind, shown) };
+        let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(code.as_deref(), &message);
+        let failure = Failure { status: Some(status), code, param, foreign_thinking, ..Failure::new(kind, shown) };
         if too_long { failure.too_long_prompt() } else { failure }
     }
 
