@@ -222,6 +222,12 @@ pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
     })
 }
 
+/// The same for what is large enough that copying it first would cost something.
+pub(super) fn readable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    let raw = Option::<&'de RawValue>::deserialize(from)?;
+    Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))
+}
+
 /// Writes an event's data: JSON on one line, and the event's end. What is repeated verbatim (arguments, schemas, labels) may
 /// have come with line ends between its tokens, which would end the line of the event.
 pub(super) fn write_data(out: &mut BytesMut, json: &impl Serialize) {

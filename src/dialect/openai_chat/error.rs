@@ -231,6 +231,22 @@ const TOO_LONG: [&str; 5] = [
 const BAD_KEY: [&str; 3] = ["Incorrect API key provided", "API key not valid", "Invalid API key"];
 
 impl Members {
+    /// Whether there is no word and no code of an error in them.
+    pub(super) fn say_nothing(&self) -> bool {
+        let empty = |text: &Option<Text>| match text {
+            Some(Text::Words(text)) => text.is_empty(),
+            Some(Text::Number(number)) => *number == 0,
+            Some(Text::Other(_)) | None => true,
+        };
+        let silent = match &self.message {
+            Some(Words::Text(text)) => text.is_empty(),
+            Some(Words::Found(found)) => found.is_empty(),
+            Some(Words::Detail { .. }) => false,
+            Some(Words::Other(_)) | None => true,
+        };
+        silent && [&self.r#type, &self.code, &self.status].into_iter().all(empty)
+    }
+
     /// Classifies by status, then by what the provider calls it.
     pub(super) fn failure(self, status: u16) -> Failure {
         self.told().classified(status)

@@ -6,11 +6,13 @@
 mod batch;
 mod crossed;
 mod decode;
+mod details;
 mod embeddings;
 mod encode;
 mod envelope;
 mod error;
 mod extras;
+mod finish;
 mod functions;
 mod known;
 mod media;
