@@ -9,6 +9,7 @@ mod embed;
 mod error;
 mod moved;
 mod params;
+mod pieces;
 mod reply;
 mod request;
 mod response;
