@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::DIALECT;
 use super::error::{self, WireError};
+use super::pieces::Growing;
 use super::types::{
-    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
+    Answer, Blob, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, Repeated, Repeats, Segment,
     TokenCandidate, WirePart, WireUsage, Word,
 };
 use crate::dialect::{Observed, spans};
@@ -16,7 +17,6 @@ use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
-use crate::wire::splice::quote;
 
 /// What is known of an answer that is arriving.
 #[derive(Default)]
@@ -37,25 +37,14 @@ struct OpenChoice {
     calls: u32,
     /// A call whose arguments come piece by piece.
     growing: Option<Growing>,
-    /// The provider says that the model called badly.
-    misfired: bool,
+    /// The provider says that the model called badly, or the like: its code.
+    misfired: Option<&'static str>,
     said: bool,
     cited: Vec<Citation>,
     /// Text so far, and where in it each text of the last answer or event began, by its number among the parts: sources
     /// name stretches of it.
     text: String,
     begins: Vec<(usize, usize)>,
-}
-
-struct Growing {
-    index: u32,
-    /// Pieces in order: path and JSON text; texts of one path are joined.
-    pieces: Vec<(String, Piece)>,
-}
-
-enum Piece {
-    Text(String),
-    Json(String),
 }
 
 impl State {
@@ -127,11 +116,11 @@ impl State {
             let open = self.choices.entry(choice).or_default();
             let (finish, misfired) = finish(&reason);
             open.finish = Some(finish);
-            open.misfired |= misfired;
-            if open.misfired && !open.said && open.calls == 0 {
+            open.misfired = misfired.or(open.misfired);
+            if let Some(code) = open.misfired.filter(|_| !open.said && open.calls == 0) {
                 // Nothing useful came: another try, or another target, may do better.
-                let failure = Failure::new(FailureKind::Upstream, "the model called a function badly");
-                return Err(Failure { code: Some("malformed_function_call".to_owned()), ..failure });
+                let failure = Failure::new(FailureKind::Upstream, "the model's output was malformed");
+                return Err(Failure { code: Some(code.to_owned()), ..failure });
             }
         }
         Ok(())
@@ -161,11 +150,10 @@ impl State {
         }
         if let Some(blob) = part.inline_data {
             self.begin(choice, blob.data.len(), out);
-            let audio = blob.mime_type.starts_with("audio/");
-            let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
-            let media = Media { source, media_type: None, detail: None, name: None };
-            let part = if audio { Part::Audio(media) } else { Part::Image(media) };
-            out.push(ChatEvent::Media { choice, part });
+            // A draft of an image is thinking, which has no images elsewhere.
+            if part.thought != Some(true) {
+                out.push(ChatEvent::Media { choice, part: media(blob) });
+            }
         }
         // Also on an empty text at the end of a stream.
         if let Some(signature) = signature {
@@ -189,7 +177,7 @@ impl State {
         open.calls += 1;
         let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
         if continues || !pieces.is_empty() {
-            let mut growing = Growing { index, pieces: Vec::new() };
+            let mut growing = Growing::new(index);
             pieces.into_iter().for_each(|piece| growing.take(piece));
             open.growing = Some(growing);
         }
@@ -348,145 +336,16 @@ impl OpenChoice {
     }
 }
 
-impl Growing {
-    fn take(&mut self, piece: PartialArg) {
-        let path = piece.json_path.trim_start_matches('$').trim_start_matches('.').to_owned();
-        let value = match (piece.string_value, piece.number_value, piece.bool_value) {
-            (Some(text), ..) => Piece::Text(text),
-            (None, Some(number), _) => Piece::Json(number.to_string()),
-            (None, None, Some(flag)) => Piece::Json(flag.to_string()),
-            (None, None, None) if piece.null_value.is_some() => Piece::Json("null".to_owned()),
-            (None, None, None) => Piece::Text(String::new()),
-        };
-        match (self.pieces.iter_mut().find(|(known, _)| *known == path), value) {
-            (Some((_, Piece::Text(so_far))), Piece::Text(more)) => so_far.push_str(&more),
-            (Some((_, known)), value) => *known = value,
-            (None, value) => self.pieces.push((path, value)),
-        }
-    }
-
-    /// The object that the pieces describe.
-    fn json(self) -> String {
-        let mut root = Node::Object(Vec::new());
-        for (path, piece) in self.pieces {
-            let leaf = match piece {
-                Piece::Text(text) => quote(&text),
-                Piece::Json(json) => json,
-            };
-            root.set(&steps(&path), leaf);
-        }
-        let mut out = String::new();
-        root.write(&mut out);
-        out
-    }
+fn media(blob: Blob) -> Part {
+    let audio = blob.mime_type.starts_with("audio/");
+    let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
+    let media = Media { source, media_type: None, detail: None, name: None };
+    if audio { Part::Audio(media) } else { Part::Image(media) }
 }
 
-/// A step of a path: a member or a place in a list.
-enum Step {
-    Member(String),
-    Place(usize),
-}
-
-/// `a.b[0]['c d']`.
-fn steps(path: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        if let Some(inner) = rest.strip_prefix('[') {
-            let (place, after) = inner.split_once(']').unwrap_or((inner, ""));
-            steps.push(match place.parse() {
-                Ok(number) => Step::Place(number),
-                Err(_) => Step::Member(place.trim_matches(['\'', '"']).to_owned()),
-            });
-            rest = after;
-        } else {
-            let rest_of = rest.strip_prefix('.').unwrap_or(rest);
-            let end = rest_of.find(['.', '[']).unwrap_or(rest_of.len());
-            if end > 0 {
-                steps.push(Step::Member(rest_of[..end].to_owned()));
-            }
-            rest = &rest_of[end..];
-            if end == 0 && rest.starts_with('.') {
-                rest = &rest[1..];
-            }
-        }
-    }
-    steps
-}
-
-/// JSON that is being put together.
-enum Node {
-    Leaf(String),
-    Object(Vec<(String, Node)>),
-    List(Vec<Node>),
-}
-
-/// Longest list that pieces may build: a place beyond it is an error of the provider.
-const MAX_PLACES: usize = 10_000;
-
-impl Node {
-    fn set(&mut self, steps: &[Step], leaf: String) {
-        match steps {
-            [] => *self = Self::Leaf(leaf),
-            [Step::Member(name), rest @ ..] => {
-                if !matches!(self, Self::Object(_)) {
-                    *self = Self::Object(Vec::new());
-                }
-                let Self::Object(members) = self else { return };
-                let at = members.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                    members.push((name.clone(), Self::Leaf("null".to_owned())));
-                    members.len() - 1
-                });
-                members[at].1.set(rest, leaf);
-            }
-            [Step::Place(place), rest @ ..] => {
-                if !matches!(self, Self::List(_)) {
-                    *self = Self::List(Vec::new());
-                }
-                let Self::List(items) = self else { return };
-                if *place >= MAX_PLACES {
-                    return;
-                }
-                while items.len() <= *place {
-                    items.push(Self::Leaf("null".to_owned()));
-                }
-                items[*place].set(rest, leaf);
-            }
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        match self {
-            Self::Leaf(json) => out.push_str(json),
-            Self::Object(members) => {
-                out.push('{');
-                for (number, (name, node)) in members.iter().enumerate() {
-                    if number > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(&quote(name));
-                    out.push(':');
-                    node.write(out);
-                }
-                out.push('}');
-            }
-            Self::List(items) => {
-                out.push('[');
-                for (number, node) in items.iter().enumerate() {
-                    if number > 0 {
-                        out.push(',');
-                    }
-                    node.write(out);
-                }
-                out.push(']');
-            }
-        }
-    }
-}
-
-/// Why it ended, and whether the model called a function badly. Words and their numbers (google.ai.generativelanguage
+/// Why it ended, and by what code nothing useful came of it. Words and their numbers (google.ai.generativelanguage
 /// `Candidate.FinishReason`).
-fn finish(reason: &Word) -> (FinishReason, bool) {
+fn finish(reason: &Word) -> (FinishReason, Option<&'static str>) {
     let word = match reason {
         Word::Text(text) => text.as_str(),
         Word::Number(2) => "MAX_TOKENS",
@@ -499,7 +358,7 @@ fn finish(reason: &Word) -> (FinishReason, bool) {
         Word::Number(_) => "STOP",
     };
     match word {
-        "MAX_TOKENS" => (FinishReason::Length, false),
+        "MAX_TOKENS" => (FinishReason::Length, None),
         "SAFETY"
         | "RECITATION"
         | "BLOCKLIST"
@@ -509,9 +368,13 @@ fn finish(reason: &Word) -> (FinishReason, bool) {
         | "LANGUAGE"
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, false),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => (FinishReason::Stop, true),
-        _ => (FinishReason::Stop, false),
+        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, None),
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => {
+            (FinishReason::Stop, Some("malformed_function_call"))
+        }
+        "MALFORMED_RESPONSE" => (FinishReason::Stop, Some("malformed_response")),
+        "MISSING_THOUGHT_SIGNATURE" => (FinishReason::Stop, Some("missing_thought_signature")),
+        _ => (FinishReason::Stop, None),
     }
 }
 
