@@ -127,6 +127,13 @@ fn names_with_and_without_endpoint_and_wildcards() {
 }
 
 #[test]
+fn a_server_of_which_nothing_is_known_has_its_streams_put_right() {
+    let catalogue = Catalogue::compile(&[], &around()).unwrap();
+    let of = |name: &str| catalogue.endpoint(catalogue.target(catalogue.named(name)[0])).quirks.mends.len();
+    assert_eq!((of("openai-compatible/llama3"), of("openai/gpt-5-mini")), (6, 0));
+}
+
+#[test]
 fn one_mistake_hides_no_other_and_the_rest_is_read() {
     let text = HEAD.replace("docs", "dosc").replace(
         "\n\n[[endpoint]]",

@@ -141,8 +141,9 @@ fn by_type(name: &str) -> Option<FailureKind> {
         "rate_limit_error" => FailureKind::RateLimited,
         // It is about the model: another target has another one.
         "not_found_error" => FailureKind::NoModel,
-        "overloaded_error" | "api_error" => FailureKind::Upstream,
+        "overloaded_error" => FailureKind::Upstream,
         "timeout_error" => FailureKind::Timeout,
+        // `api_error` says less than the status.
         _ => return None,
     })
 }
@@ -165,8 +166,8 @@ fn by_status(status: u16) -> FailureKind {
     match status {
         401..=403 => FailureKind::Credentials,
         404 => FailureKind::NoModel,
+        408 | 504 => FailureKind::Timeout,
         500.. => FailureKind::Upstream,
-        408 => FailureKind::Timeout,
         429 => FailureKind::RateLimited,
         400..=499 => FailureKind::Rejected,
         _ => FailureKind::Malformed,

@@ -155,7 +155,7 @@ const CODES: [&str; 6] =
 /// The status of an error, of those that the dialect has.
 pub(super) fn code(error: &Error) -> u16 {
     match error.told_status {
-        Some(409) => 409,
+        Some(kept @ (409 | 500)) => kept,
         // What else is wrong with a request is a 400 here.
         _ => error.kind.status(),
     }
@@ -179,6 +179,7 @@ fn status(error: &Error) -> &'static str {
         ErrorKind::UnknownModel | ErrorKind::UnknownPath => "NOT_FOUND",
         ErrorKind::RateLimited => "RESOURCE_EXHAUSTED",
         ErrorKind::BodyTimeout | ErrorKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
+        ErrorKind::UpstreamFailed if error.told_status == Some(500) => "INTERNAL",
         ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::UpstreamFailed => "UNAVAILABLE",
         ErrorKind::Internal => "INTERNAL",
     }

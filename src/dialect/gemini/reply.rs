@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::DIALECT;
+use super::ends::finish;
 use super::error::{self, WireError};
 use super::types::{
     Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
@@ -187,7 +188,7 @@ impl State {
         }
         let index = open.calls;
         open.calls += 1;
-        let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+        let id = call.id.unwrap_or_default();
         if continues || !pieces.is_empty() {
             let mut growing = Growing { index, pieces: Vec::new() };
             pieces.into_iter().for_each(|piece| growing.take(piece));
@@ -313,6 +314,8 @@ impl State {
             let reason = match open.finish {
                 // `STOP` is said of calls as well.
                 Some(FinishReason::Stop) | None if open.calls > 0 => FinishReason::ToolCalls,
+                // The text before a call that failed is not the whole answer: it must not look like one.
+                Some(FinishReason::Stop) if open.misfired => FinishReason::ContentFilter,
                 Some(reason) => reason,
                 None => FinishReason::Stop,
             };
@@ -481,37 +484,6 @@ impl Node {
                 out.push(']');
             }
         }
-    }
-}
-
-/// Why it ended, and whether the model called a function badly. Words and their numbers (google.ai.generativelanguage
-/// `Candidate.FinishReason`).
-fn finish(reason: &Word) -> (FinishReason, bool) {
-    let word = match reason {
-        Word::Text(text) => text.as_str(),
-        Word::Number(2) => "MAX_TOKENS",
-        Word::Number(3) => "SAFETY",
-        Word::Number(4) => "RECITATION",
-        Word::Number(7) => "BLOCKLIST",
-        Word::Number(8) => "PROHIBITED_CONTENT",
-        Word::Number(9) => "SPII",
-        Word::Number(10) => "MALFORMED_FUNCTION_CALL",
-        Word::Number(_) => "STOP",
-    };
-    match word {
-        "MAX_TOKENS" => (FinishReason::Length, false),
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "MODEL_ARMOR"
-        | "LANGUAGE"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, false),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => (FinishReason::Stop, true),
-        _ => (FinishReason::Stop, false),
     }
 }
 

@@ -266,6 +266,27 @@ fn an_answer_of_two_candidates_has_ended_when_both_have() {
 }
 
 #[test]
+fn text_before_a_call_that_failed_is_no_whole_answer() {
+    let ends = |reason: &str, part: &str| {
+        let body = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{part}]}},"finishReason":{reason}}}],"usageMetadata":{{}}}}"#
+        );
+        stream(format!("data: {body}\n\n").as_bytes(), 9).0.into_iter().find_map(|event| match event {
+            ChatEvent::Finish { reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    let (text, call) = (r#"{"text":"I look it up."}"#, r#"{"functionCall":{"name":"f","args":{}}}"#);
+    for reason in
+        ["\"MALFORMED_FUNCTION_CALL\"", "\"UNEXPECTED_TOOL_CALL\"", "\"TOO_MANY_TOOL_CALLS\"", "10", "12", "13"]
+    {
+        assert_eq!(ends(reason, text), Some(FinishReason::ContentFilter), "{reason}");
+        assert_eq!(ends(reason, call), Some(FinishReason::ToolCalls), "{reason}: the client is told of the call");
+    }
+    assert_eq!(ends("\"STOP\"", text), Some(FinishReason::Stop));
+}
+
+#[test]
 fn paths_are_encoded() {
     assert_eq!(Gemini.path("gemini-x", false), "/models/gemini-x:generateContent");
     assert_eq!(Gemini.path("a b:c", true), "/models/a%20b%3Ac:streamGenerateContent?alt=sse");

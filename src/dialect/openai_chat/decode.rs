@@ -359,7 +359,7 @@ impl State {
         let at = known.unwrap_or(open.calls.len());
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if known.is_none() {
-            let id = id.unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+            let id = id.unwrap_or_default();
             self.choices.entry(choice).or_default().calls.push(OpenCall { index: call.index, id: id.clone() });
             self.begin(0, out);
             let name = name.unwrap_or_default();
