@@ -191,6 +191,23 @@ pub(super) fn verbatim(json: &Json, param: impl FnOnce() -> String) -> Result<&R
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, "this is not well-formed JSON").param(param()))
 }
 
+/// What providers say of thinking in a conversation that they have not signed themselves: Claude, Gemini and xAI. Routers
+/// hand it on. OpenAI has a code for it.
+const FOREIGN_THINKING: [&str; 7] = [
+    "Invalid `signature` in `thinking` block",
+    "Invalid `data` in `redacted_thinking` block",
+    "Thought signature is not valid",
+    "Corrupted thought signature",
+    "Could not decrypt the provided encrypted_content",
+    "Could not decode the compaction blob",
+    "ncrypted content could not be decrypted or parsed",
+];
+
+/// Whether an error is about thinking in the conversation that the provider cannot read.
+pub(super) fn about_foreign_thinking(code: Option<&str>, message: &str) -> bool {
+    code == Some("invalid_encrypted_content") || FOREIGN_THINKING.iter().any(|words| message.contains(words))
+}
+
 /// Reads what has the form that is expected and ignores the rest: decoration must not break an answer.
 pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
@@ -203,6 +220,12 @@ pub(super) fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
         Read::Good(value) => Some(value),
         Read::Other(_) => None,
     })
+}
+
+/// The same for what is large enough that copying it first would cost something.
+pub(super) fn readable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    let raw = Option::<&'de RawValue>::deserialize(from)?;
+    Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))
 }
 
 /// Writes an event's data: JSON on one line, and the event's end. What is repeated verbatim (arguments, schemas, labels) may

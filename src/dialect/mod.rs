@@ -43,7 +43,7 @@ pub use embed::{EmbedClient, EmbedProvider};
 pub use ids::CallIds;
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
-pub use moved::Moved;
+pub use moved::{Moved, Signed};
 pub use names::{NameRule, Renamed};
 pub(crate) use observed::MOST_STORED;
 pub use observed::Observed;
@@ -430,7 +430,7 @@ pub trait Passthrough: Send + Sync {
     fn retarget(&self, body: &Bytes, envelope: &Envelope, to: &Destination<'_>) -> Vec<Bytes>;
 
     /// The body that would be sent, `pieces`, without what other providers thought; none where `body` has nothing of it.
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved>;
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks, signed: Signed) -> Option<Moved>;
 
     /// Reads usage, model and end from a whole answer that passes through unchanged.
     ///

@@ -15,6 +15,16 @@ pub struct Moved {
     pub gone: Vec<String>,
 }
 
+/// Whose signatures go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signed {
+    /// Those of providers of other dialects, as their marks tell.
+    #[default]
+    Elsewhere,
+    /// All: the provider has refused them. They were made by another one of its dialect, or for another account.
+    Anywhere,
+}
+
 /// What becomes of an object in a list.
 pub(super) enum Item {
     Stays,

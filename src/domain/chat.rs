@@ -74,6 +74,23 @@ pub struct ChatRequest {
     pub unread: Vec<String>,
 }
 
+impl ChatRequest {
+    /// Forgets what providers of a dialect have signed. The words of their thinking stay.
+    pub fn forget_signatures(&mut self, of: DialectId) {
+        let made = |signature: &mut Signature| signature.origin == of;
+        for message in &mut self.messages {
+            for part in &mut message.content {
+                if let Part::Reasoning { signature, .. } = part {
+                    signature.take_if(made);
+                }
+            }
+            for call in &mut message.tool_calls {
+                call.signature.take_if(made);
+            }
+        }
+    }
+}
+
 /// Sampling parameters, as given. Absent = the provider's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {

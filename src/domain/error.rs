@@ -354,13 +354,25 @@ pub struct Failure {
     pub again: Option<bool>,
     /// It was asked with a key that the caller's tenant has brought.
     pub own_key: bool,
+    /// The upstream cannot read thinking of an earlier answer: another one signed it, or itself for another account.
+    pub foreign_thinking: bool,
 }
 
 impl Failure {
     /// A failure without an HTTP answer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, status: None, code: None, param: None, message, retry_after: None, again: None, own_key: false }
+        Self {
+            kind,
+            status: None,
+            code: None,
+            param: None,
+            message,
+            retry_after: None,
+            again: None,
+            own_key: false,
+            foreign_thinking: false,
+        }
     }
 
     /// Whether the upstream has too much to do.

@@ -21,7 +21,7 @@ use super::told::Failures;
 use super::turns::Turns;
 use crate::cache::Items;
 use crate::catalogue::Target;
-use crate::dialect::{self, CallIds, Destination, Egress, Observed, Passthrough, Renamed, Rendering, Watching};
+use crate::dialect::{self, CallIds, Destination, Egress, Observed, Passthrough, Renamed, Rendering, Signed, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -75,6 +75,8 @@ pub(super) struct Dispatch {
     pub awaited: Instant,
     /// The request decoded, at most once.
     pub decoded: OnceLock<Arc<ChatRequest>>,
+    /// A target has refused what stands signed in the conversation: it is left out from then on.
+    pub unsigned: OnceLock<()>,
 }
 
 impl Dispatch {
@@ -125,9 +127,11 @@ impl Dispatch {
                         let Failed { failure, observed, other_key } = *failed;
                         let failure = self.in_its_words(failure, tried.target);
                         settlement.attempt_failed(&failure, &observed, other_key);
-                        let fail_over = failure.fail_over();
+                        // Another provider of its dialect, or another account, has signed: once more without that.
+                        let unsigned = failure.foreign_thinking && self.unsigned.set(()).is_ok();
+                        let fail_over = failure.fail_over() || unsigned;
                         failures.add(failure);
-                        match (fail_over, other_key && tried.number == number) {
+                        match (fail_over, (other_key || unsigned) && tried.number == number) {
                             (false, _) => break 'targets,
                             (true, true) => {}
                             (true, false) => continue 'targets,
@@ -239,13 +243,18 @@ impl Dispatch {
             let given = |name: &&String| self.call.envelope.members.iter().any(|m| **m == ***name);
             let mut dropped: Vec<String> = wire.quirks.drop.iter().filter(given).cloned().collect();
             let pieces = passes.retarget(&self.call.body, &self.call.envelope, &to);
+            let signed = if self.unsigned.get().is_some() { Signed::Anywhere } else { Signed::Elsewhere };
             let thinks = self.call.envelope.spans.thinks() || wire.quirks.call_id_length.is_some();
-            let moved = thinks.then(|| passes.unmoved(&self.call.body, &pieces, &wire.quirks)).flatten();
+            let thinks = thinks || signed == Signed::Anywhere;
+            let moved = thinks.then(|| passes.unmoved(&self.call.body, &pieces, &wire.quirks, signed)).flatten();
             let Some(moved) = moved else { return Ok((pieces, dropped)) };
             dropped.extend(moved.gone);
             return Ok((vec![moved.body], dropped));
         }
-        let request = self.decoded()?;
+        let mut request = self.decoded()?;
+        if self.unsigned.get().is_some() {
+            Arc::make_mut(&mut request).forget_signatures(wire.egress.transcode().speaks());
+        }
         let encoded = wire.egress.transcode().encode_request(&request, &to);
         let (body, loss) = encoded.map_err(Stop::refused)?;
         Ok((vec![body], self.bearable(loss)?))

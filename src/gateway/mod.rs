@@ -431,9 +431,9 @@ impl Gateway {
         let timeouts = decision.timeouts;
         let deadline = accepted + timeouts.total;
         let awaited = call.awaited(accepted, deadline);
-        let decoded = OnceLock::new();
+        let (decoded, unsigned) = (OnceLock::new(), OnceLock::new());
         let shared = Arc::clone(&self.shared);
-        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, awaited, decoded };
+        let dispatch = Dispatch { shared, snapshot, call, decision, timeouts, deadline, awaited, decoded, unsigned };
         let held = settlement.held();
         Detached::new(answer(dispatch, settlement, lead), held).await
     }

@@ -33,6 +33,7 @@ mod rim;
 mod schemas;
 mod shadow;
 mod shutdown;
+mod signers;
 mod stored;
 mod storm;
 mod stream;

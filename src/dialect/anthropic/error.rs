@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::types::{ErrorBody, WireError};
+use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA, PROMPT_TOO_LONG};
 
 /// The event that ends a stream which broke.
@@ -131,7 +132,8 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };
-    Failure { code, param, ..Failure::new(kind, message) }
+    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    Failure { code, param, foreign_thinking, ..Failure::new(kind, message) }
 }
 
 fn by_type(name: &str) -> Option<FailureKind> {

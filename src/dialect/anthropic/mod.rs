@@ -27,7 +27,7 @@ use std::borrow::Cow;
 
 use super::{
     Batches, Carriage, Counted, DecodeStream, Destination, Egress, Envelope, LimitHeader, Moved, Observed, Passthrough,
-    Quirks, Slot, Tap, Transcode, Watching,
+    Quirks, Signed, Slot, Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -127,8 +127,8 @@ impl Passthrough for Anthropic {
         request::retarget(body, envelope, to)
     }
 
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
-        moved::unmoved(body, pieces)
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks, signed: Signed) -> Option<Moved> {
+        moved::unmoved(body, pieces, signed)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

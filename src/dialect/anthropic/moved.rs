@@ -7,7 +7,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::moved::{Item, Moved, each, within, without};
+use crate::dialect::moved::{Item, Moved, Signed, each, within, without};
 use crate::domain::id::DialectId;
 use crate::domain::signature::Signature;
 
@@ -20,36 +20,40 @@ struct Block<'a> {
 }
 
 /// Signed elsewhere, or by nobody, as thinking is shown that came without a signature.
-fn foreign(block: &Bytes) -> bool {
+fn foreign(block: &Bytes, signed: Signed) -> bool {
     let Ok(block) = serde_json::from_slice::<Block<'_>>(block) else { return false };
     let own = |signature: &str| Signature::read(signature, DialectId::Anthropic).of(DialectId::Anthropic).is_some();
+    if signed == Signed::Anywhere {
+        return matches!(&*block.kind, "thinking" | "redacted_thinking");
+    }
     block.kind == "thinking" && block.signature.is_some_and(|signature| !own(&signature))
 }
 
 /// `pieces`: the body as it would be sent.
-pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
+pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], signed: Signed) -> Option<Moved> {
     let has = |mark: &[u8]| memmem::find(body, mark).is_some();
-    let marked = has(b"\"sw.") || has(b"\"signature\":\"\"") || has(b"\"signature\": \"\"");
+    let marked =
+        signed == Signed::Anywhere || has(b"\"sw.") || has(b"\"signature\":\"\"") || has(b"\"signature\": \"\"");
     let amid = has(b"\"budget_tokens\"") && has(b"\"tool_result\"");
     if !marked && !amid {
         return None;
     }
     let given: Bytes = pieces.concat().into();
     let mut gone = Vec::new();
-    let cleaned = if marked { without_foreign(&given, &mut gone) } else { None };
+    let cleaned = if marked { without_foreign(&given, signed, &mut gone) } else { None };
     // A turn that has no thinking, or none any more, cannot be resumed with a budget of it: as where requests are
     // translated. Another provider has made its calls.
-    let calm = if amid { without_budget(cleaned.as_ref().unwrap_or(&given)) } else { None };
+    let calm = if amid { without_budget(cleaned.as_ref().unwrap_or(&given), signed) } else { None };
     gone.extend(calm.as_ref().map(|_| "thinking".to_owned()));
     calm.or(cleaned).map(|body| Moved { body, gone })
 }
 
-fn without_foreign(body: &Bytes, gone: &mut Vec<String>) -> Option<Bytes> {
+fn without_foreign(body: &Bytes, signed: Signed, gone: &mut Vec<String>) -> Option<Bytes> {
     within(body, "messages", |messages| {
         each(messages, |at, turn| {
             let content = within(turn, "content", |content| {
                 each(content, |part, block| {
-                    if !foreign(block) {
+                    if !foreign(block, signed) {
                         return Item::Stays;
                     }
                     gone.push(format!("messages[{at}].content[{part}]"));
@@ -73,7 +77,7 @@ fn without_foreign(body: &Bytes, gone: &mut Vec<String>) -> Option<Bytes> {
 }
 
 /// Without a budget of thinking, if the conversation ends with results of calls that another provider made without thinking.
-fn without_budget(body: &Bytes) -> Option<Bytes> {
+fn without_budget(body: &Bytes, signed: Signed) -> Option<Bytes> {
     let mut budget = false;
     within(body, "thinking", |thinking| {
         budget = memmem::find(thinking, b"budget_tokens").is_some();
@@ -81,7 +85,7 @@ fn without_budget(body: &Bytes) -> Option<Bytes> {
     });
     let mut thoughtless = false;
     within(body, "messages", |messages| {
-        thoughtless = budget && resumes_without_thinking(messages).unwrap_or(false);
+        thoughtless = budget && resumes_without_thinking(messages, signed).unwrap_or(false);
         None
     });
     without(body, "thinking").filter(|_| thoughtless)
@@ -90,7 +94,7 @@ fn without_budget(body: &Bytes) -> Option<Bytes> {
 /// How names of calls begin that the provider's models made.
 const OWN: &str = "toolu_";
 
-fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
+fn resumes_without_thinking(messages: &[u8], signed: Signed) -> Option<bool> {
     #[derive(Deserialize)]
     struct Turn<'a> {
         #[serde(borrow)]
@@ -112,8 +116,8 @@ fn resumes_without_thinking(messages: &[u8]) -> Option<bool> {
     let results = answered.content.iter().any(|block| block.kind == "tool_result");
     let thought = own.content.first().is_some_and(|block| matches!(&*block.kind, "thinking" | "redacted_thinking"));
     // What the provider has made itself passes as it is, and what it thinks of that is its own business.
-    let moved =
-        |block: &Kind<'_>| block.kind == "tool_use" && !block.id.as_deref().is_some_and(|id| id.starts_with(OWN));
+    let its = |id: &str| signed == Signed::Elsewhere && id.starts_with(OWN);
+    let moved = |block: &Kind<'_>| block.kind == "tool_use" && !block.id.as_deref().is_some_and(its);
     Some(results && own.role == "assistant" && !thought && own.content.iter().any(moved))
 }
 
@@ -124,9 +128,32 @@ mod tests {
     use super::*;
 
     fn unmoved(body: &Value) -> Option<(Value, Vec<String>)> {
+        without(body, Signed::Elsewhere)
+    }
+
+    fn without(body: &Value, signed: Signed) -> Option<(Value, Vec<String>)> {
         let body = Bytes::from(body.to_string());
-        let moved = super::unmoved(&body, &[body.slice(..9), body.slice(9..)])?;
+        let moved = super::unmoved(&body, &[body.slice(..9), body.slice(9..)], signed)?;
         Some((serde_json::from_slice(&moved.body).unwrap(), moved.gone))
+    }
+
+    #[test]
+    fn what_the_provider_has_refused_goes_whoever_signed_it() {
+        let call = json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}});
+        let body = |blocks: Value| {
+            json!({"model": "m", "thinking": {"type": "enabled", "budget_tokens": 2000},
+                "messages": [{"role": "assistant", "content": blocks},
+                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}]}]})
+        };
+        let thought = json!({"type": "thinking", "thinking": "hm", "signature": "RXFy"});
+        let given = body(json!([thought, {"type": "redacted_thinking", "data": "Em"}, call]));
+        let (left, gone) = without(&given, Signed::Anywhere).unwrap();
+        let mut want = body(json!([call]));
+        want.as_object_mut().unwrap().remove("thinking");
+        assert_eq!(
+            (left, gone),
+            (want, ["messages[0].content[0]", "messages[0].content[1]", "thinking"].map(str::to_owned).to_vec())
+        );
     }
 
     #[test]

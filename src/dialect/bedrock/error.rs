@@ -8,6 +8,7 @@
 //! Source: Bedrock Runtime API, errors of Converse and members of `ConverseStreamOutput`.
 
 use super::reply::WireError;
+use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Failure, FailureKind, PROMPT_TOO_LONG};
 
 /// How much of a body that is no JSON is kept.
@@ -78,7 +79,8 @@ fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failur
             param = blamed(&message);
         }
     }
-    Failure { code, param, ..Failure::new(kind, message) }
+    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    Failure { code, param, foreign_thinking, ..Failure::new(kind, message) }
 }
 
 /// The bare name: services put a namespace before it and a link behind it.

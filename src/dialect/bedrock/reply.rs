@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::types::Typed;
+use crate::dialect::common::lenient;
 
 /// A whole answer.
 #[derive(Debug, Deserialize)]
@@ -113,6 +114,9 @@ pub(super) struct TextOnly {
 pub(super) struct Citation {
     #[serde(default)]
     pub(super) title: Option<String>,
+    /// Of a search result that the caller gave: what it called its source.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) source: Option<String>,
     #[serde(default)]
     pub(super) source_content: Vec<TextOnly>,
     #[serde(default)]

@@ -89,9 +89,12 @@ pub(super) fn length(text: &str) -> u32 {
 /// A source and the stretch of the answer that it supports.
 pub(super) fn citation(wire: WireCitation, begin: u32, end: u32) -> Citation {
     let quoted: String = wire.source_content.into_iter().filter_map(|t| t.text).collect();
+    let address = |source: &&String| source.starts_with("https://") || source.starts_with("http://");
+    let source = wire.source.filter(|source| !source.is_empty());
+    let web = wire.location.and_then(|l| l.web).and_then(|w| w.url);
     Citation {
-        url: wire.location.and_then(|l| l.web).and_then(|w| w.url),
-        title: wire.title,
+        url: web.or_else(|| source.as_ref().filter(address).cloned()),
+        title: wire.title.or(source),
         quoted: Some(quoted).filter(|q| !q.is_empty()),
         span: (end > begin).then_some((begin, end)),
     }

@@ -3,9 +3,9 @@
 use super::types::Word;
 use crate::domain::chat::FinishReason;
 
-/// Why it ended, and whether the model called a function badly. Words and their numbers (google.ai.generativelanguage
+/// Why it ended, and by what code nothing useful came of it. Words and their numbers (google.ai.generativelanguage
 /// `Candidate.FinishReason`).
-pub(super) fn finish(reason: &Word) -> (FinishReason, bool) {
+pub(super) fn finish(reason: &Word) -> (FinishReason, Option<&'static str>) {
     let word = match reason {
         Word::Text(text) => text.as_str(),
         Word::Number(2) => "MAX_TOKENS",
@@ -22,7 +22,7 @@ pub(super) fn finish(reason: &Word) -> (FinishReason, bool) {
         Word::Number(_) => "STOP",
     };
     match word {
-        "MAX_TOKENS" => (FinishReason::Length, false),
+        "MAX_TOKENS" => (FinishReason::Length, None),
         "SAFETY"
         | "RECITATION"
         | "BLOCKLIST"
@@ -32,8 +32,12 @@ pub(super) fn finish(reason: &Word) -> (FinishReason, bool) {
         | "LANGUAGE"
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, false),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => (FinishReason::Stop, true),
-        _ => (FinishReason::Stop, false),
+        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, None),
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => {
+            (FinishReason::Stop, Some("malformed_function_call"))
+        }
+        "MALFORMED_RESPONSE" => (FinishReason::Stop, Some("malformed_response")),
+        "MISSING_THOUGHT_SIGNATURE" => (FinishReason::Stop, Some("missing_thought_signature")),
+        _ => (FinishReason::Stop, None),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LONG};
 
 /// How much of a message is kept.
@@ -75,8 +76,9 @@ fn classify(error: WireError, status: u16) -> Failure {
     let message = error.message.unwrap_or_else(|| format!("the provider answered {status}"));
     let too_long = message.contains("exceeds the maximum number of tokens");
     let code = if too_long { Some(PROMPT_TOO_LONG.to_owned()) } else { reason.or(error.status) };
+    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
     let message: String = message.chars().take(MAX_TEXT).collect();
-    Failure { code, param: field, retry_after: retry, ..Failure::new(kind, message) }
+    Failure { code, param: field, retry_after: retry, foreign_thinking, ..Failure::new(kind, message) }
 }
 
 /// `48s`, `1.5s`.

@@ -10,6 +10,7 @@ mod ends;
 mod error;
 mod moved;
 mod params;
+mod pieces;
 mod reply;
 mod request;
 mod response;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 
 use super::{
     Carriage, DecodeStream, Destination, Egress, EmbedProvider, Envelope, Moved, NameRule, Observed, Passthrough,
-    Quirks, Slot, Tap, Transcode, Watching,
+    Quirks, Signed, Slot, Tap, Transcode, Watching,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -109,8 +110,8 @@ impl Passthrough for Gemini {
         splice.apply(body)
     }
 
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks) -> Option<Moved> {
-        moved::unmoved(body, pieces)
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], _: &Quirks, signed: Signed) -> Option<Moved> {
+        moved::unmoved(body, pieces, signed)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

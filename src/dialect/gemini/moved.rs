@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::client::read_signature;
 use super::turns::UNSIGNED;
-use crate::dialect::moved::{Item, Moved, each, within, without};
+use crate::dialect::moved::{Item, Moved, Signed, each, within, without};
 use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
@@ -31,10 +31,11 @@ struct Part<'a> {
 
 /// A call goes on with Google's word for "this call was not made by us", other parts without a signature, and one that
 /// was there for it alone not at all.
-fn judged(part: &Bytes) -> Item {
+fn judged(part: &Bytes, signed: Signed) -> Item {
     let Ok(read) = serde_json::from_slice::<Part<'_>>(part) else { return Item::Stays };
-    let foreign = |signature: &str| read_signature(signature).origin != DialectId::Gemini;
-    if !read.signature.is_some_and(|signature| foreign(&signature)) {
+    let own = |signature: &str| signed == Signed::Elsewhere && read_signature(signature).origin == DialectId::Gemini;
+    // What stands for a signature is refused by nobody.
+    if !read.signature.is_some_and(|signature| signature != UNSIGNED && !own(&signature)) {
         return Item::Stays;
     }
     let mut names = NAMES.into_iter();
@@ -48,15 +49,17 @@ fn judged(part: &Bytes) -> Item {
 }
 
 /// `pieces`: the body as it would be sent.
-pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
-    memmem::find(body, MARK)?;
+pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], signed: Signed) -> Option<Moved> {
+    if signed == Signed::Elsewhere {
+        memmem::find(body, MARK)?;
+    }
     let mut gone = Vec::new();
     let body = within(&pieces.concat().into(), "contents", |contents| {
         each(contents, |at, content| {
             let mut left = false;
             let parts = within(content, "parts", |parts| {
                 each(parts, |part_at, part| {
-                    let item = judged(part);
+                    let item = judged(part, signed);
                     if !matches!(item, Item::Stays) {
                         gone.push(format!("contents[{at}].parts[{part_at}].thoughtSignature"));
                     }
@@ -75,6 +78,20 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn unmoved(body: &Bytes, pieces: &[Bytes]) -> Option<Moved> {
+        super::unmoved(body, pieces, Signed::Elsewhere)
+    }
+
+    #[test]
+    fn what_the_provider_has_refused_goes_whoever_signed_it() {
+        let body = |parts: Value| Bytes::from(json!({"contents": [{"role": "model", "parts": parts}]}).to_string());
+        let call = |signature: &str| json!({"functionCall": {"name": "f"}, "thoughtSignature": signature});
+        let given = body(json!([{"text": "a", "thoughtSignature": "Z2Vt"}, call("Z2Vt"), call(UNSIGNED)]));
+        let moved = super::unmoved(&given, std::slice::from_ref(&given), Signed::Anywhere).unwrap();
+        let want = body(json!([{"text": "a"}, call(UNSIGNED), call(UNSIGNED)]));
+        assert_eq!((moved.body, moved.gone.len()), (want, 2));
+    }
 
     #[test]
     fn signatures_of_others_go_and_all_else_stays() {

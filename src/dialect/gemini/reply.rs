@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::DIALECT;
 use super::ends::finish;
 use super::error::{self, WireError};
+use super::pieces::Growing;
 use super::types::{
-    Answer, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, PartialArg, Repeated, Repeats, Segment,
+    Answer, Blob, Candidate, FunctionCall, Grounding, LogprobsResult, Modality, Repeated, Repeats, Segment,
     TokenCandidate, WirePart, WireUsage, Word,
 };
 use crate::dialect::{Observed, spans};
@@ -17,7 +18,6 @@ use crate::domain::error::{Failure, FailureKind};
 use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
 use crate::domain::usage::{Bucket, Usage};
-use crate::wire::splice::quote;
 
 /// What is known of an answer that is arriving.
 #[derive(Default)]
@@ -38,25 +38,14 @@ struct OpenChoice {
     calls: u32,
     /// A call whose arguments come piece by piece.
     growing: Option<Growing>,
-    /// The provider says that the model called badly.
-    misfired: bool,
+    /// The provider says that the model called badly, or the like: its code.
+    misfired: Option<&'static str>,
     said: bool,
     cited: Vec<Citation>,
     /// Text so far, and where in it each text of the last answer or event began, by its number among the parts: sources
     /// name stretches of it.
     text: String,
     begins: Vec<(usize, usize)>,
-}
-
-struct Growing {
-    index: u32,
-    /// Pieces in order: path and JSON text; texts of one path are joined.
-    pieces: Vec<(String, Piece)>,
-}
-
-enum Piece {
-    Text(String),
-    Json(String),
 }
 
 impl State {
@@ -128,11 +117,11 @@ impl State {
             let open = self.choices.entry(choice).or_default();
             let (finish, misfired) = finish(&reason);
             open.finish = Some(finish);
-            open.misfired |= misfired;
-            if open.misfired && !open.said && open.calls == 0 {
+            open.misfired = misfired.or(open.misfired);
+            if let Some(code) = open.misfired.filter(|_| !open.said && open.calls == 0) {
                 // Nothing useful came: another try, or another target, may do better.
-                let failure = Failure::new(FailureKind::Upstream, "the model called a function badly");
-                return Err(Failure { code: Some("malformed_function_call".to_owned()), ..failure });
+                let failure = Failure::new(FailureKind::Upstream, "the model's output was malformed");
+                return Err(Failure { code: Some(code.to_owned()), ..failure });
             }
         }
         Ok(())
@@ -162,11 +151,10 @@ impl State {
         }
         if let Some(blob) = part.inline_data {
             self.begin(choice, blob.data.len(), out);
-            let audio = blob.mime_type.starts_with("audio/");
-            let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
-            let media = Media { source, media_type: None, detail: None, name: None };
-            let part = if audio { Part::Audio(media) } else { Part::Image(media) };
-            out.push(ChatEvent::Media { choice, part });
+            // A draft of an image is thinking, which has no images elsewhere.
+            if part.thought != Some(true) {
+                out.push(ChatEvent::Media { choice, part: media(blob) });
+            }
         }
         // Also on an empty text at the end of a stream.
         if let Some(signature) = signature {
@@ -190,7 +178,7 @@ impl State {
         open.calls += 1;
         let id = call.id.unwrap_or_default();
         if continues || !pieces.is_empty() {
-            let mut growing = Growing { index, pieces: Vec::new() };
+            let mut growing = Growing::new(index);
             pieces.into_iter().for_each(|piece| growing.take(piece));
             open.growing = Some(growing);
         }
@@ -315,7 +303,7 @@ impl State {
                 // `STOP` is said of calls as well.
                 Some(FinishReason::Stop) | None if open.calls > 0 => FinishReason::ToolCalls,
                 // The text before a call that failed is not the whole answer: it must not look like one.
-                Some(FinishReason::Stop) if open.misfired => FinishReason::ContentFilter,
+                Some(FinishReason::Stop) if open.misfired.is_some() => FinishReason::ContentFilter,
                 Some(reason) => reason,
                 None => FinishReason::Stop,
             };
@@ -351,140 +339,11 @@ impl OpenChoice {
     }
 }
 
-impl Growing {
-    fn take(&mut self, piece: PartialArg) {
-        let path = piece.json_path.trim_start_matches('$').trim_start_matches('.').to_owned();
-        let value = match (piece.string_value, piece.number_value, piece.bool_value) {
-            (Some(text), ..) => Piece::Text(text),
-            (None, Some(number), _) => Piece::Json(number.to_string()),
-            (None, None, Some(flag)) => Piece::Json(flag.to_string()),
-            (None, None, None) if piece.null_value.is_some() => Piece::Json("null".to_owned()),
-            (None, None, None) => Piece::Text(String::new()),
-        };
-        match (self.pieces.iter_mut().find(|(known, _)| *known == path), value) {
-            (Some((_, Piece::Text(so_far))), Piece::Text(more)) => so_far.push_str(&more),
-            (Some((_, known)), value) => *known = value,
-            (None, value) => self.pieces.push((path, value)),
-        }
-    }
-
-    /// The object that the pieces describe.
-    fn json(self) -> String {
-        let mut root = Node::Object(Vec::new());
-        for (path, piece) in self.pieces {
-            let leaf = match piece {
-                Piece::Text(text) => quote(&text),
-                Piece::Json(json) => json,
-            };
-            root.set(&steps(&path), leaf);
-        }
-        let mut out = String::new();
-        root.write(&mut out);
-        out
-    }
-}
-
-/// A step of a path: a member or a place in a list.
-enum Step {
-    Member(String),
-    Place(usize),
-}
-
-/// `a.b[0]['c d']`.
-fn steps(path: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        if let Some(inner) = rest.strip_prefix('[') {
-            let (place, after) = inner.split_once(']').unwrap_or((inner, ""));
-            steps.push(match place.parse() {
-                Ok(number) => Step::Place(number),
-                Err(_) => Step::Member(place.trim_matches(['\'', '"']).to_owned()),
-            });
-            rest = after;
-        } else {
-            let rest_of = rest.strip_prefix('.').unwrap_or(rest);
-            let end = rest_of.find(['.', '[']).unwrap_or(rest_of.len());
-            if end > 0 {
-                steps.push(Step::Member(rest_of[..end].to_owned()));
-            }
-            rest = &rest_of[end..];
-            if end == 0 && rest.starts_with('.') {
-                rest = &rest[1..];
-            }
-        }
-    }
-    steps
-}
-
-/// JSON that is being put together.
-enum Node {
-    Leaf(String),
-    Object(Vec<(String, Node)>),
-    List(Vec<Node>),
-}
-
-/// Longest list that pieces may build: a place beyond it is an error of the provider.
-const MAX_PLACES: usize = 10_000;
-
-impl Node {
-    fn set(&mut self, steps: &[Step], leaf: String) {
-        match steps {
-            [] => *self = Self::Leaf(leaf),
-            [Step::Member(name), rest @ ..] => {
-                if !matches!(self, Self::Object(_)) {
-                    *self = Self::Object(Vec::new());
-                }
-                let Self::Object(members) = self else { return };
-                let at = members.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                    members.push((name.clone(), Self::Leaf("null".to_owned())));
-                    members.len() - 1
-                });
-                members[at].1.set(rest, leaf);
-            }
-            [Step::Place(place), rest @ ..] => {
-                if !matches!(self, Self::List(_)) {
-                    *self = Self::List(Vec::new());
-                }
-                let Self::List(items) = self else { return };
-                if *place >= MAX_PLACES {
-                    return;
-                }
-                while items.len() <= *place {
-                    items.push(Self::Leaf("null".to_owned()));
-                }
-                items[*place].set(rest, leaf);
-            }
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        match self {
-            Self::Leaf(json) => out.push_str(json),
-            Self::Object(members) => {
-                out.push('{');
-                for (number, (name, node)) in members.iter().enumerate() {
-                    if number > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(&quote(name));
-                    out.push(':');
-                    node.write(out);
-                }
-                out.push('}');
-            }
-            Self::List(items) => {
-                out.push('[');
-                for (number, node) in items.iter().enumerate() {
-                    if number > 0 {
-                        out.push(',');
-                    }
-                    node.write(out);
-                }
-                out.push(']');
-            }
-        }
-    }
+fn media(blob: Blob) -> Part {
+    let audio = blob.mime_type.starts_with("audio/");
+    let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
+    let media = Media { source, media_type: None, detail: None, name: None };
+    if audio { Part::Audio(media) } else { Part::Image(media) }
 }
 
 impl WireUsage {

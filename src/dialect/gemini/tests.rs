@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::corpus;
-use crate::domain::chat::{ChatEvent, FinishReason, Message, Part, ReasoningSettings, Role, Signature, ToolCall};
+use crate::domain::chat::{
+    ChatEvent, FinishReason, Media, MediaSource, Message, Part, ReasoningSettings, Role, Signature, ToolCall,
+};
 use crate::domain::error::FailureKind;
 use crate::domain::id::DialectId;
 
@@ -284,6 +286,37 @@ fn text_before_a_call_that_failed_is_no_whole_answer() {
         assert_eq!(ends(reason, call), Some(FinishReason::ToolCalls), "{reason}: the client is told of the call");
     }
     assert_eq!(ends("\"STOP\"", text), Some(FinishReason::Stop));
+}
+
+#[test]
+fn drafts_of_an_image_are_no_part_of_the_answer() {
+    let image =
+        |data: &str, thought: bool| json!({"inlineData": {"mimeType": "image/png", "data": data}, "thought": thought});
+    let parts =
+        json!([{"text": "A sketch first.", "thought": true}, image("ZHJhZnQ=", true), image("ZmluYWw=", false)]);
+    let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).to_string();
+    let answer = Gemini.decode_response(body.as_bytes(), quirks()).unwrap();
+    let images: Vec<&Part> = answer.choices[0].content.iter().filter(|part| matches!(part, Part::Image(_))).collect();
+    let [Part::Image(Media { source: MediaSource::Base64 { data, .. }, .. })] = images.as_slice() else {
+        panic!("{images:?}")
+    };
+    assert_eq!(data, "ZmluYWw=");
+}
+
+#[test]
+fn an_end_that_says_that_nothing_useful_came_is_no_empty_answer() {
+    for (word, code) in [
+        ("MALFORMED_RESPONSE", "malformed_response"),
+        ("MISSING_THOUGHT_SIGNATURE", "missing_thought_signature"),
+        ("UNEXPECTED_TOOL_CALL", "malformed_function_call"),
+    ] {
+        let body =
+            |parts: Value| json!({"candidates": [{"content": {"parts": parts}, "finishReason": word}]}).to_string();
+        let failure = Gemini.decode_response(body(json!([])).as_bytes(), quirks()).unwrap_err();
+        assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Upstream, Some(code)));
+        let said = Gemini.decode_response(body(json!([{"text": "a"}])).as_bytes(), quirks()).unwrap();
+        assert_eq!(said.choices[0].finish, FinishReason::ContentFilter, "{word}: not the whole answer");
+    }
 }
 
 #[test]

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::said::{Answer, Audio, Lenient, Said, SearchResult, WireCall, WireChoice, WireLogprob};
+use super::details::Details;
+use super::finish;
+use super::said::{Answer, Audio, ImageUrl, Lenient, Said, SearchResult, WireCall, WireChoice, WireLogprob};
+use crate::dialect::common::lenient;
 use crate::dialect::{DecodeStream, Observed, Quirks};
-use crate::domain::chat::{
-    ChatEvent, ChatResponse, Choice, Citation, FinishReason, Media, MediaSource, Part, Signature, TokenLogprob,
-};
+use crate::domain::chat::{ChatEvent, ChatResponse, Choice, Citation, Media, MediaSource, Part, TokenLogprob};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Failure, FailureKind};
-use crate::domain::id::DialectId;
 use crate::domain::price::ServiceTier;
 use crate::domain::usage::Usage;
 use crate::wire::sse::{SseDecoder, SseEvent};
@@ -84,14 +84,27 @@ struct OpenChoice {
     finish: Option<String>,
     calls: Vec<OpenCall>,
     splitter: Option<ThinkSplitter>,
-    /// Opaque details of the thinking, as they came.
-    details: Vec<String>,
+    /// Opaque details of the thinking.
+    details: Details,
 }
 
 struct OpenCall {
     /// The provider's number of it, where it gave one.
     index: Option<u32>,
     id: String,
+    /// Whether the provider gave the id.
+    named: bool,
+    /// Its arguments so far.
+    arguments: String,
+}
+
+impl OpenCall {
+    /// Whether a piece with another id and a name begins another call, although it has this one's number, as some give all
+    /// calls the same one. Others change the id with every piece: those have not said all.
+    fn is_over(&self, id: Option<&String>, named: bool) -> bool {
+        let whole = || serde_json::from_str::<serde::de::IgnoredAny>(&self.arguments).is_ok();
+        named && self.named && id.is_some_and(|id| *id != self.id) && whole()
+    }
 }
 
 impl Decoder {
@@ -214,14 +227,22 @@ impl State {
         match said {
             Some(said) if self.streamed || said.has_place() => self.said(number, said, out)?,
             None if self.streamed => {}
-            Some(_) | None if filtered(choice.finish_reason.as_deref()) => {}
+            Some(_) | None if finish::filtered(choice.finish_reason.as_deref()) || choice.error.is_some() => {}
             Some(_) | None => return Err(no_message()),
         }
         if let Some(tokens) = choice.logprobs.and_then(|l| l.content).filter(|tokens| !tokens.is_empty()) {
             self.begin(0, out);
             out.push(ChatEvent::Logprobs { choice: number, tokens: tokens.into_iter().map(logprob).collect() });
         }
+        let ended = |open: &OpenChoice| open.finish.is_some();
+        let over = self.choices.get(&number).is_some_and(ended);
+        if let Some(error) = choice.error.filter(|_| !over) {
+            return Err(error.failure());
+        }
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+            if let Some(failure) = finish::broken(&reason, self.observed.output_bytes == 0).filter(|_| !over) {
+                return Err(failure);
+            }
             self.observed.began = true;
             let open = self.choices.entry(number).or_default();
             open.finish.get_or_insert_with(|| reason.into_owned());
@@ -231,13 +252,15 @@ impl State {
     }
 
     fn said(&mut self, choice: u32, said: Said<'_>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
-        let thinking = said.reasoning_content.or(said.reasoning).and_then(text);
-        if let Some(text) = thinking.filter(|text| !text.is_empty()) {
+        // Some fill in both, one with nothing.
+        let thoughts = [said.reasoning_content, said.reasoning].into_iter().flatten().filter_map(text);
+        if let Some(text) = thoughts.into_iter().find(|text| !text.is_empty()) {
             self.begin(text.len(), out);
             out.push(ChatEvent::Reasoning { choice, text });
         }
         if let Some(details) = said.reasoning_details {
-            self.choices.entry(choice).or_default().details.extend(details.iter().map(|d| d.get().to_owned()));
+            let streamed = self.streamed;
+            self.choices.entry(choice).or_default().details.take(&details, streamed);
         }
         if let Some(content) = said.content.filter(|content| content.get() != "null") {
             self.content(choice, content, out)?;
@@ -247,8 +270,7 @@ impl State {
             out.push(ChatEvent::Refusal { choice, text });
         }
         for image in said.images.and_then(Lenient::good).unwrap_or_default() {
-            self.begin(image.image_url.url.len(), out);
-            out.push(ChatEvent::Media { choice, part: Part::Image(media(image.image_url.url)) });
+            self.image(choice, Some(image.image_url), out);
         }
         match said.audio {
             Some(Lenient::Good(audio)) => self.audio(choice, audio, out),
@@ -271,6 +293,13 @@ impl State {
             self.call(choice, WireCall { index: Some(0), id: None, function: Some(function), custom: None }, out);
         }
         Ok(())
+    }
+
+    fn image(&mut self, choice: u32, image: Option<ImageUrl>, out: &mut Vec<ChatEvent>) {
+        if let Some(ImageUrl { url }) = image.filter(|image| !image.url.is_empty()) {
+            self.begin(url.len(), out);
+            out.push(ChatEvent::Media { choice, part: Part::Image(media(url)) });
+        }
     }
 
     fn audio(&mut self, choice: u32, audio: Audio, out: &mut Vec<ChatEvent>) {
@@ -296,6 +325,8 @@ impl State {
             text: Option<String>,
             #[serde(borrow, default)]
             thinking: Option<&'a RawValue>,
+            #[serde(default, deserialize_with = "lenient")]
+            image_url: Option<ImageUrl>,
         }
         if raw.get().starts_with('[') {
             let parts: Vec<Typed<'_>> = serde_json::from_str(raw.get()).map_err(|_| unreadable())?;
@@ -309,6 +340,7 @@ impl State {
                         }
                     }
                     (_, _, Some(text)) => self.text(choice, text, out),
+                    ("image_url", ..) => self.image(choice, part.image_url, out),
                     ("text", _, None) => return Err(unreadable()),
                     _ => {}
                 }
@@ -347,7 +379,10 @@ impl State {
         let open = self.choices.entry(choice).or_default();
         // By number, else by id, else a delta without either belongs to the last call unless it names a function.
         let known = match (call.index, &id) {
-            (Some(index), _) => open.calls.iter().position(|c| c.index == Some(index)),
+            (Some(index), _) => {
+                let last = open.calls.iter().rposition(|c| c.index == Some(index));
+                last.filter(|at| !open.calls[*at].is_over(id.as_ref(), name.is_some()))
+            }
             (None, Some(id)) => open.calls.iter().position(|c| c.id == *id),
             (None, None) if name.is_none() => open.calls.len().checked_sub(1),
             (None, None) => None,
@@ -359,8 +394,10 @@ impl State {
         let at = known.unwrap_or(open.calls.len());
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if known.is_none() {
+            let named = id.is_some();
             let id = id.unwrap_or_default();
-            self.choices.entry(choice).or_default().calls.push(OpenCall { index: call.index, id: id.clone() });
+            let known = OpenCall { index: call.index, id: id.clone(), named, arguments: String::new() };
+            self.choices.entry(choice).or_default().calls.push(known);
             self.begin(0, out);
             let name = name.unwrap_or_default();
             out.push(ChatEvent::ToolStart { choice, index, id, name, custom, signature: None });
@@ -368,6 +405,9 @@ impl State {
         let fragment = arguments.map(|raw| text(raw).unwrap_or_else(|| raw.get().to_owned()));
         if let Some(fragment) = fragment.filter(|f| !f.is_empty() && f != "null") {
             self.begin(fragment.len(), out);
+            if let Some(open) = self.choices.entry(choice).or_default().calls.get_mut(at) {
+                open.arguments.push_str(&fragment);
+            }
             out.push(ChatEvent::ToolArguments { choice, index, fragment });
         }
     }
@@ -422,21 +462,15 @@ impl State {
             if let Some(mut splitter) = choice.splitter {
                 splitter.finish(&mut |piece| out.push(piece_event(number, piece)));
             }
-            if !choice.details.is_empty() {
-                let signature = Signature::new(DialectId::OpenAiChat, choice.details.join(","));
+            if let Some(signature) = choice.details.signature() {
                 out.push(ChatEvent::ReasoningSignature { choice: number, signature });
             }
-            let reason = reason(choice.finish.as_deref(), !choice.calls.is_empty());
+            let reason = finish::reason(choice.finish.as_deref(), !choice.calls.is_empty());
             out.push(ChatEvent::Finish { choice: number, reason, stop_sequence: None });
         }
         out.extend(self.usage.map(ChatEvent::Usage));
         out.push(ChatEvent::End);
     }
-}
-
-/// Whether a provider kept the answer back. Azure then sends a choice without a message.
-pub(super) fn filtered(finish: Option<&str>) -> bool {
-    finish == Some("content_filter")
 }
 
 /// A choice that has nothing in which an answer could stand is no empty answer.
@@ -446,16 +480,6 @@ pub(super) fn no_message() -> Failure {
 
 fn unreadable() -> Failure {
     Failure::new(FailureKind::Malformed, "the content of the provider's answer is neither text nor parts")
-}
-
-/// Why an answer ended. With calls, a natural end is one for their sake; words nobody knows read as a natural end.
-fn reason(word: Option<&str>, has_calls: bool) -> FinishReason {
-    match word {
-        Some("length" | "max_tokens" | "model_length") => FinishReason::Length,
-        Some("content_filter" | "refusal" | "safety") => FinishReason::ContentFilter,
-        _ if has_calls => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
-    }
 }
 
 fn piece_event(choice: u32, piece: Piece<'_>) -> ChatEvent {

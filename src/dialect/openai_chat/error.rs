@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, NO_QUOTA};
 
 /// `{"error": {…}}` with all four members, null where there is nothing: SDKs read each of them.
@@ -230,6 +231,22 @@ const TOO_LONG: [&str; 5] = [
 const BAD_KEY: [&str; 3] = ["Incorrect API key provided", "API key not valid", "Invalid API key"];
 
 impl Members {
+    /// Whether there is no word and no code of an error in them.
+    pub(super) fn say_nothing(&self) -> bool {
+        let empty = |text: &Option<Text>| match text {
+            Some(Text::Words(text)) => text.is_empty(),
+            Some(Text::Number(number)) => *number == 0,
+            Some(Text::Other(_)) | None => true,
+        };
+        let silent = match &self.message {
+            Some(Words::Text(text)) => text.is_empty(),
+            Some(Words::Found(found)) => found.is_empty(),
+            Some(Words::Detail { .. }) => false,
+            Some(Words::Other(_)) | None => true,
+        };
+        silent && [&self.r#type, &self.code, &self.status].into_iter().all(empty)
+    }
+
     /// Classifies by status, then by what the provider calls it.
     pub(super) fn failure(self, status: u16) -> Failure {
         self.told().classified(status)
@@ -277,7 +294,8 @@ impl Members {
             if empty && kind == FailureKind::Credentials { Some(NO_QUOTA.to_owned()) } else { code.or(kind_text) };
         let shown: String = message.chars().take(512).collect();
         let param = text(self.param).or(about);
-        let failure = Failure { status: Some(status), code, param, ..Failure::new(kind, shown) };
+        let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(code.as_deref(), &message);
+        let failure = Failure { status: Some(status), code, param, foreign_thinking, ..Failure::new(kind, shown) };
         if too_long { failure.too_long_prompt() } else { failure }
     }
 

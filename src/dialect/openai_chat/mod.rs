@@ -6,11 +6,13 @@
 mod batch;
 mod crossed;
 mod decode;
+mod details;
 mod embeddings;
 mod encode;
 mod envelope;
 mod error;
 mod extras;
+mod finish;
 mod functions;
 mod known;
 mod media;
@@ -33,7 +35,7 @@ use bytes::Bytes;
 
 use super::{
     Batches, Carriage, ClientWords, DecodeStream, Destination, Egress, EmbedClient, EmbedProvider, EncodeStream,
-    Envelope, Ingress, LimitHeader, Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Slot,
+    Envelope, Ingress, LimitHeader, Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Signed, Slot,
     StreamUsage, Tap, Transcode, Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
@@ -222,8 +224,8 @@ impl Passthrough for OpenAiChat {
         splice.apply(body)
     }
 
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
-        moved::unmoved(body, pieces, quirks)
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks, signed: Signed) -> Option<Moved> {
+        moved::unmoved(body, pieces, quirks, signed)
     }
 
     fn observe_response(&self, body: &[u8], quirks: &Quirks) -> Result<Observed, Failure> {

@@ -8,14 +8,14 @@ use memchr::memmem;
 
 use crate::dialect::Quirks;
 use crate::dialect::ids::chat_id;
-use crate::dialect::moved::{Item, Moved, each, within, without};
+use crate::dialect::moved::{Item, Moved, Signed, each, within, without};
 use crate::wire::splice::quote;
 
 /// Where signatures of thinking are shown to clients of this dialect.
 const DETAILS: &str = "reasoning_details";
 
 /// `pieces`: the body as it would be sent.
-pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
+pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks, signed: Signed) -> Option<Moved> {
     let refused: Vec<&str> = quirks.drop.iter().filter_map(|name| name.strip_prefix("messages.")).collect();
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let there = |name: &str| memmem::find(body, format!("\"{name}\"").as_bytes()).is_some();
@@ -27,7 +27,8 @@ pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option
     let body = within(&pieces.concat().into(), "messages", |messages| {
         each(messages, |at, message| {
             let mut left = None;
-            let marked = memmem::find(message, b"\"sw.").is_some().then_some(DETAILS);
+            let marked = signed == Signed::Anywhere || memmem::find(message, b"\"sw.").is_some();
+            let marked = marked.then_some(DETAILS);
             for path in refused.iter().copied().chain(marked) {
                 let now = left.as_ref().unwrap_or(message);
                 let Some(less) = taken(now, path) else { continue };
@@ -69,7 +70,7 @@ mod tests {
     fn unmoved(messages: &Value, drop: &[&str]) -> Option<(Value, Vec<String>)> {
         let quirks = Quirks { drop: drop.iter().map(ToString::to_string).collect(), ..Quirks::default() };
         let body = Bytes::from(json!({"messages": messages, "x": 1}).to_string());
-        let moved = super::unmoved(&body, std::slice::from_ref(&body), &quirks)?;
+        let moved = super::unmoved(&body, std::slice::from_ref(&body), &quirks, Signed::Elsewhere)?;
         let left: Value = serde_json::from_slice(&moved.body).unwrap();
         assert_eq!(left["x"], 1);
         Some((left["messages"].clone(), moved.gone))
@@ -91,6 +92,9 @@ mod tests {
         let routers = json!([{"role": "assistant", "content": "a", "reasoning_details": [{"data": "gAAA"}]}]);
         assert_eq!(unmoved(&routers, &[]), None, "a provider's own passes");
         assert_eq!(unmoved(&json!([{"role": "user", "content": "reasoning_content"}]), &refused), None);
+        let body = Bytes::from(json!({"messages": routers}).to_string());
+        let moved = super::unmoved(&body, std::slice::from_ref(&body), &Quirks::default(), Signed::Anywhere).unwrap();
+        assert_eq!(moved.gone, ["messages[0].reasoning_details"], "what the provider has refused goes");
     }
 
     #[test]
@@ -101,12 +105,12 @@ mod tests {
                 {"role": "tool", "tool_call_id": "call_abc", "content": "1"}, {"role": "tool", "tool_call_id": "D681PevKs"}]})
             .to_string(),
         );
-        let moved = super::unmoved(&body, std::slice::from_ref(&body), &quirks).unwrap();
+        let moved = super::unmoved(&body, std::slice::from_ref(&body), &quirks, Signed::Elsewhere).unwrap();
         let left: Value = serde_json::from_slice(&moved.body).unwrap();
         let id = left["messages"][0]["tool_calls"][0]["id"].as_str().unwrap();
         assert!(id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
         assert_eq!((&left["messages"][1]["tool_call_id"], moved.gone.len()), (&json!(id), 0));
         assert_eq!(left["messages"][0]["tool_calls"][1], json!({"id": "D681PevKs"}));
-        assert_eq!(super::unmoved(&body, std::slice::from_ref(&body), &Quirks::default()), None);
+        assert_eq!(super::unmoved(&body, std::slice::from_ref(&body), &Quirks::default(), Signed::Elsewhere), None);
     }
 }

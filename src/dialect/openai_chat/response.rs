@@ -8,9 +8,11 @@ use serde_json::value::RawValue;
 
 use super::decode;
 use super::extras::{self, Annotation, Call, Executed, Image, Logprobs};
+use super::finish as why;
 use super::functions::FunctionCall;
-use super::types::{Content, Delta, InsideError};
+use super::types::{Content, Delta, InsideError, told};
 use super::usage::WireUsage;
+use crate::dialect::common::{lenient, readable};
 use crate::dialect::{Observed, Quirks, Rendering};
 use crate::domain::chat::{ChatResponse, Choice, FinishReason, Part};
 use crate::domain::error::{Failure, FailureKind};
@@ -23,9 +25,11 @@ struct Answer<'a> {
     model: Option<Cow<'a, str>>,
     #[serde(borrow)]
     choices: Option<Vec<AnswerChoice<'a>>>,
+    #[serde(default, deserialize_with = "readable")]
     usage: Option<WireUsage>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     service_tier: Option<String>,
+    #[serde(default, deserialize_with = "told")]
     error: Option<InsideError>,
 }
 
@@ -52,7 +56,7 @@ pub(super) fn observe(body: &[u8], quirks: &Quirks) -> Result<Observed, Failure>
         (None, _) => return Err(Failure::new(FailureKind::Malformed, "the provider's answer has no choices")),
     };
     let silent = |choice: &AnswerChoice<'_>| choice.message.is_none() && choice.text.is_none();
-    if choices.is_empty() || choices.iter().any(|c| silent(c) && !decode::filtered(c.finish_reason.as_deref())) {
+    if choices.is_empty() || choices.iter().any(|c| silent(c) && !why::filtered(c.finish_reason.as_deref())) {
         return Err(decode::no_message());
     }
     let said = |choice: &AnswerChoice<'_>| {

@@ -6,8 +6,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::types::InsideError;
+use super::types::{InsideError, told};
 use super::usage::WireUsage;
+use crate::dialect::common::{lenient, readable};
 
 #[derive(Deserialize)]
 pub(super) struct Answer<'a> {
@@ -15,22 +16,22 @@ pub(super) struct Answer<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) model: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) created: Option<f64>,
     #[serde(borrow, default)]
     pub(super) choices: Option<Vec<WireChoice<'a>>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub(super) usage: Option<WireUsage>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub(super) x_groq: Option<Groq>,
     /// Perplexity's sources: addresses, and the same with titles.
     #[serde(default)]
     pub(super) citations: Option<Lenient<Vec<String>>>,
     #[serde(default)]
     pub(super) search_results: Option<Lenient<Vec<SearchResult>>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) service_tier: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "told")]
     pub(super) error: Option<InsideError>,
 }
 
@@ -72,8 +73,11 @@ pub(super) struct WireChoice<'a> {
     pub(super) message: Option<Said<'a>>,
     #[serde(borrow, default)]
     pub(super) delta: Option<Said<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub(super) logprobs: Option<Logprobs>,
+    /// Of a router: what broke the answer off.
+    #[serde(default, deserialize_with = "told")]
+    pub(super) error: Option<InsideError>,
 }
 
 /// A message or a delta.
@@ -86,7 +90,7 @@ pub(super) struct Said<'a> {
     pub(super) reasoning_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "readable")]
     pub(super) reasoning_details: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pub(super) refusal: Option<String>,

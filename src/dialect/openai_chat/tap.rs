@@ -70,7 +70,7 @@ fn only_shows(data: &str) -> Option<u64> {
         b"delta" => cursor.members(&mut delta),
         // Of others the parse must know that they have begun.
         b"index" => cursor.zero(),
-        b"finish_reason" | b"text" => cursor.null(),
+        b"finish_reason" | b"text" | b"error" => cursor.null(),
         _ => skip(cursor, name),
     };
     let mut cursor = Cursor::new(data);
@@ -206,7 +206,10 @@ impl Watch {
         }
         // The last word counts: the first chunk may repeat what was asked.
         self.observed.service = chunk.service_tier.as_deref().and_then(ServiceTier::read).or(self.observed.service);
-        let choices = chunk.choices.unwrap_or_default();
+        let mut choices = chunk.choices.unwrap_or_default();
+        if let Some(error) = choices.iter_mut().find_map(|choice| choice.error.take()).filter(|_| !over) {
+            return Err(error.failure());
+        }
         for choice in &choices {
             let ended = choice.finish_reason.as_deref().is_some_and(|reason| !reason.is_empty());
             // Where there is another there is the first, whose words are not parsed.

@@ -2,23 +2,27 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::error::Members;
 use super::usage::WireUsage;
+use crate::dialect::common::{lenient, readable};
 
 /// A stream chunk, as far as metering needs it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk<'a> {
     #[serde(borrow)]
     pub model: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    pub service_tier: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub service_tier: Option<String>,
     #[serde(default, borrow)]
     pub choices: Option<Vec<ChunkChoice<'a>>>,
+    #[serde(default, deserialize_with = "readable")]
     pub usage: Option<WireUsage>,
     /// Groq's second place for usage.
+    #[serde(default, deserialize_with = "readable")]
     pub x_groq: Option<Groq>,
+    #[serde(default, deserialize_with = "told")]
     pub error: Option<InsideError>,
 }
 
@@ -37,6 +41,9 @@ pub(super) struct ChunkChoice<'a> {
     /// Of a legacy completion.
     #[serde(default, borrow)]
     pub text: Option<Content<'a>>,
+    /// Of a router: what broke the answer off.
+    #[serde(default, deserialize_with = "told")]
+    pub error: Option<InsideError>,
 }
 
 /// What a client would show.
@@ -91,6 +98,14 @@ pub(super) struct FunctionDelta<'a> {
 pub(super) enum InsideError {
     Object(Members),
     Text(String),
+}
+
+/// An error, if it tells of one: some fill in every member, with nothing.
+pub(super) fn told<'de, D: Deserializer<'de>>(from: D) -> Result<Option<InsideError>, D::Error> {
+    Ok(lenient(from)?.filter(|error: &InsideError| match error {
+        InsideError::Object(members) => !members.say_nothing(),
+        InsideError::Text(text) => !text.is_empty(),
+    }))
 }
 
 impl InsideError {

@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::dialect::Quirks;
+use crate::dialect::common::lenient;
 use crate::domain::usage::{Bucket, Usage};
 
 /// A count as it comes: some write `12.0`. What is no count spoils the report, not the answer.
@@ -85,6 +86,34 @@ pub(super) struct WireUsage {
     prompt_cache_hit_tokens: Option<Count>,
     /// Together's place for them.
     cached_tokens: Option<Count>,
+    /// Mistral's older one.
+    num_cached_tokens: Option<Count>,
+    /// Written to the cache, as relays with Claude behind them say it.
+    cache_creation_input_tokens: Option<Count>,
+    #[serde(deserialize_with = "lenient")]
+    cache_creation: Option<Lifetimes>,
+    /// Thinking where there are no details: within the completion, unless the numbers say otherwise.
+    reasoning_tokens: Option<Count>,
+    /// What Perplexity's research read: input beside the prompt.
+    citation_tokens: Option<Count>,
+    /// How often it searched.
+    num_search_queries: Option<Count>,
+    /// The same of a router.
+    #[serde(deserialize_with = "lenient")]
+    server_tool_use_details: Option<ServerTools>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ServerTools {
+    web_search_requests: Option<Count>,
+}
+
+/// Tokens written to the cache by how long it keeps them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Lifetimes {
+    ephemeral_1h_input_tokens: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +121,12 @@ pub(super) struct WireUsage {
 struct PromptDetails {
     cached_tokens: Option<Count>,
     cache_write_tokens: Option<Count>,
+    /// What LiteLLM calls them.
+    cache_creation_tokens: Option<Count>,
+    /// What Alibaba calls them.
+    cache_creation_input_tokens: Option<Count>,
+    #[serde(deserialize_with = "lenient")]
+    cache_creation: Option<Lifetimes>,
     audio_tokens: Option<Count>,
 }
 
@@ -100,6 +135,7 @@ struct PromptDetails {
 struct CompletionDetails {
     reasoning_tokens: Option<Count>,
     audio_tokens: Option<Count>,
+    image_tokens: Option<Count>,
 }
 
 /// More tokens than any request can have.
@@ -108,12 +144,30 @@ const ABSURD: i64 = 1 << 40;
 impl WireUsage {
     /// The buckets; none if the report makes no sense.
     pub(super) fn buckets(&self, quirks: &Quirks) -> Option<Usage> {
-        let prompt_details = self.prompt_tokens_details.as_ref();
-        let completion_details = self.completion_tokens_details.as_ref();
         let prompt = sane(Some(self.prompt_tokens?))?;
         let completion = sane(self.completion_tokens)?;
-        let cached =
-            prompt_details.and_then(|d| d.cached_tokens).or(self.prompt_cache_hit_tokens).or(self.cached_tokens);
+        let total = sane(self.total_tokens)?;
+        let beside = total.saturating_sub(prompt.saturating_add(completion));
+        let sounded = self.prompt_audio_seconds.is_some_and(|seconds| seconds.0 > 0);
+        let usage = self.answer(completion, beside, sounded, quirks, self.prompt(prompt)?)?;
+        let heard = usage.get(Bucket::InputAudio).saturating_add(if sounded { beside } else { 0 });
+        let read = usage.get(Bucket::Input).saturating_add(sane(self.citation_tokens)?);
+        let router = self.server_tool_use_details.as_ref().and_then(|tools| tools.web_search_requests);
+        let searches = sane(self.num_search_queries.or(router))?;
+        Some(usage.with(Bucket::InputAudio, heard).with(Bucket::Input, read).with(Bucket::Search, searches))
+    }
+
+    fn prompt(&self, prompt: u64) -> Option<Usage> {
+        let details = self.prompt_tokens_details.as_ref();
+        let cached = details
+            .and_then(|d| d.cached_tokens)
+            .or(self.prompt_cache_hit_tokens)
+            .or(self.cached_tokens)
+            .or(self.num_cached_tokens);
+        let written = details
+            .and_then(|d| d.cache_write_tokens.or(d.cache_creation_tokens).or(d.cache_creation_input_tokens))
+            .or(self.cache_creation_input_tokens);
+        let lifetimes = details.and_then(|d| d.cache_creation.as_ref()).or(self.cache_creation.as_ref());
         let mut rest = prompt;
         let mut take = |count: Option<Count>| -> Option<u64> {
             let part = sane(count)?.min(rest);
@@ -121,36 +175,44 @@ impl WireUsage {
             Some(part)
         };
         let cache_read = take(cached)?;
-        let cache_write = take(prompt_details.and_then(|d| d.cache_write_tokens))?;
-        let input_audio = take(prompt_details.and_then(|d| d.audio_tokens))?;
-        let input = rest;
-        let total = sane(self.total_tokens)?;
+        let cache_write = take(written)?;
+        let input_audio = take(details.and_then(|d| d.audio_tokens))?;
+        let long = sane(lifetimes.and_then(|l| l.ephemeral_1h_input_tokens))?.min(cache_write);
+        Some(
+            Usage::ZERO
+                .with(Bucket::Input, rest)
+                .with(Bucket::CacheRead, cache_read)
+                .with(Bucket::CacheWrite, cache_write - long)
+                .with(Bucket::CacheWrite1h, long)
+                .with(Bucket::InputAudio, input_audio),
+        )
+    }
 
-        let reasoning = sane(completion_details.and_then(|d| d.reasoning_tokens))?;
-        let beside = total.saturating_sub(prompt.saturating_add(completion));
-        let sounded = self.prompt_audio_seconds.is_some_and(|seconds| seconds.0 > 0);
-        let unsaid = completion_details.is_none_or(|d| d.reasoning_tokens.is_none());
+    /// `beside`: what the total holds beyond prompt and completion.
+    fn answer(&self, completion: u64, beside: u64, sounded: bool, quirks: &Quirks, usage: Usage) -> Option<Usage> {
+        let details = self.completion_tokens_details.as_ref();
+        let detailed = details.and_then(|d| d.reasoning_tokens);
+        let reasoning = sane(detailed.or(self.reasoning_tokens))?;
+        let unsaid = detailed.is_none() && reasoning == 0;
         // The sum gives it away where thinking is not part of the completion, named or not.
         let outside = quirks.reasoning_outside_output
             || (reasoning > 0 && beside == reasoning)
+            || (detailed.is_none() && reasoning > completion)
             || (unsaid && beside > 0 && !sounded);
-        let input_audio = if sounded { input_audio.saturating_add(beside) } else { input_audio };
         let (reasoning, answer) = if outside {
             // Some hide the thinking in the total only.
             (reasoning.max(beside), completion)
         } else {
             (reasoning.min(completion), completion - reasoning.min(completion))
         };
-        let output_audio = sane(completion_details.and_then(|d| d.audio_tokens))?.min(answer);
+        let output_audio = sane(details.and_then(|d| d.audio_tokens))?.min(answer);
+        let output_image = sane(details.and_then(|d| d.image_tokens))?.min(answer - output_audio);
         Some(
-            Usage::ZERO
-                .with(Bucket::Input, input)
-                .with(Bucket::CacheRead, cache_read)
-                .with(Bucket::CacheWrite, cache_write)
-                .with(Bucket::InputAudio, input_audio)
-                .with(Bucket::Output, answer - output_audio)
+            usage
+                .with(Bucket::Output, answer - output_audio - output_image)
                 .with(Bucket::Reasoning, reasoning)
-                .with(Bucket::OutputAudio, output_audio),
+                .with(Bucket::OutputAudio, output_audio)
+                .with(Bucket::OutputImage, output_image),
         )
     }
 }

@@ -17,7 +17,7 @@ use super::openai_chat::{Family, with_usage};
 use super::params::{Parameter, Slot, Weight, row, row_unless};
 use super::{
     Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, LimitHeader, Located,
-    Moved, Observed, Passthrough, Quirks, Rendering, StreamUsage, Tap, Transcode, Watching, limits,
+    Moved, Observed, Passthrough, Quirks, Rendering, Signed, StreamUsage, Tap, Transcode, Watching, limits,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -130,7 +130,7 @@ impl Passthrough for OpenAiCompletions {
         splice.apply(body)
     }
 
-    fn unmoved(&self, _: &Bytes, _: &[Bytes], _: &Quirks) -> Option<Moved> {
+    fn unmoved(&self, _: &Bytes, _: &[Bytes], _: &Quirks, _: Signed) -> Option<Moved> {
         None
     }
 

@@ -254,6 +254,8 @@ impl State {
             "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
                 let answer = event.response.unwrap_or_default();
                 let failed = matches!(&*event.r#type, "response.failed" | "response.cancelled");
+                // What was used until then is paid for.
+                self.observed.usage = answer.usage.as_ref().and_then(|usage| usage.buckets(self.searches));
                 if let Some(failure) = broken(&answer, data) {
                     return Err(failure);
                 }

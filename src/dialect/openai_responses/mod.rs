@@ -34,8 +34,8 @@ use super::openai_chat::Family;
 use super::paths::Does;
 use super::{
     Carriage, ClientWords, DecodeStream, Destination, Egress, EncodeStream, Envelope, Ingress, Kept, LimitHeader,
-    Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Slot, Stored, Tap, Transcode, Watching,
-    Weight, limits, unread,
+    Located, Moved, Observed, Parameter, Passthrough, Quirks, Rendering, Signed, Slot, Stored, Tap, Transcode,
+    Watching, Weight, limits, unread,
 };
 use crate::domain::chat::{ChatRequest, ChatResponse, Loss};
 use crate::domain::error::{Error, Failure};
@@ -163,8 +163,8 @@ impl Passthrough for OpenAiResponses {
         splice.apply(body)
     }
 
-    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
-        moved::unmoved(body, pieces, quirks)
+    fn unmoved(&self, body: &Bytes, pieces: &[Bytes], quirks: &Quirks, signed: Signed) -> Option<Moved> {
+        moved::unmoved(body, pieces, quirks, signed)
     }
 
     fn observe_response(&self, body: &[u8], _: &Quirks) -> Result<Observed, Failure> {

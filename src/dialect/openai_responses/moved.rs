@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::output::FOREIGN_THOUGHT;
 use crate::dialect::Quirks;
-use crate::dialect::moved::{Item, Moved, each, within};
+use crate::dialect::moved::{Item, Moved, Signed, each, within};
 use crate::domain::id::DialectId;
 use crate::domain::signature::Signature;
 
@@ -24,23 +24,26 @@ struct Thought<'a> {
 
 /// Signed elsewhere, or not at all: the provider would look for an item of that id. One that reads thinking in the clear
 /// (`quirks.reasoning_member`) looks for none.
-fn foreign(item: &Bytes, quirks: &Quirks) -> bool {
+fn foreign(item: &Bytes, quirks: &Quirks, signed: Signed) -> bool {
     let Ok(item) = serde_json::from_slice::<Thought<'_>>(item) else { return false };
-    let own = |data: &str| Signature::read(data, DialectId::OpenAiResponses).origin == DialectId::OpenAiResponses;
+    let own = |data: &str| {
+        signed == Signed::Elsewhere
+            && Signature::read(data, DialectId::OpenAiResponses).origin == DialectId::OpenAiResponses
+    };
     let unknown = || item.id.is_some_and(|id| id.starts_with(FOREIGN_THOUGHT)) && quirks.reasoning_member.is_none();
     item.kind == "reasoning" && item.encrypted_content.map_or_else(unknown, |data| !own(&data))
 }
 
 /// `pieces`: the body as it would be sent.
-pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
+pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks, signed: Signed) -> Option<Moved> {
     let marks: [&[u8]; 2] = [b"\"sw.", b"\"rs_sw"];
-    if !marks.iter().any(|mark| memmem::find(body, mark).is_some()) {
+    if signed == Signed::Elsewhere && !marks.iter().any(|mark| memmem::find(body, mark).is_some()) {
         return None;
     }
     let mut gone = Vec::new();
     let body = within(&pieces.concat().into(), "input", |input| {
         each(input, |at, item| {
-            if !foreign(item, quirks) {
+            if !foreign(item, quirks, signed) {
                 return Item::Stays;
             }
             gone.push(format!("input[{at}]"));
@@ -55,6 +58,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn unmoved(body: &Bytes, pieces: &[Bytes], quirks: &Quirks) -> Option<Moved> {
+        super::unmoved(body, pieces, quirks, Signed::Elsewhere)
+    }
+
+    #[test]
+    fn what_the_provider_has_refused_goes_whoever_signed_it() {
+        let thought =
+            |data: Value| json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": data});
+        let body = |items: Value| Bytes::from(json!({"input": items}).to_string());
+        let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+        let given = body(json!([thought(json!("gAAA")), call, thought(json!(null))]));
+        let moved = super::unmoved(&given, std::slice::from_ref(&given), &Quirks::default(), Signed::Anywhere).unwrap();
+        assert_eq!((moved.body, moved.gone), (body(json!([call, thought(json!(null))])), vec!["input[0]".to_owned()]));
+    }
 
     #[test]
     fn thinking_of_others_goes_and_all_else_stays() {

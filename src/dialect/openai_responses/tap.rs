@@ -103,6 +103,9 @@ impl Meter {
                 }
             }
             "response.failed" | "response.cancelled" => {
+                // What was used until then is paid for.
+                let told = event.response.as_ref().and_then(|response| response.usage.as_ref());
+                self.observed.usage = told.and_then(|usage| usage.buckets(self.searches));
                 let error = event.response.and_then(|response| response.error);
                 let unnamed = || Failure::new(FailureKind::Upstream, "the provider gave up");
                 return Err(error.map_or_else(unnamed, |error| Family::inside(error.get())));

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::usage::WireUsage;
+use crate::dialect::common::{lenient, readable};
 use crate::domain::chat::{Citation, TokenLogprob};
 
 /// What is read if it has the form that is expected, and ignored otherwise: decoration must not break an answer.
@@ -58,7 +59,7 @@ pub(super) struct WireResponse<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) model: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) created_at: Option<f64>,
     #[serde(borrow, default)]
     pub(super) status: Option<Cow<'a, str>>,
@@ -69,9 +70,9 @@ pub(super) struct WireResponse<'a> {
     pub(super) incomplete_details: Option<Lenient<Incomplete>>,
     #[serde(borrow, default)]
     pub(super) output: Option<Vec<Item<'a>>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub(super) usage: Option<WireUsage>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) service_tier: Option<String>,
 }
 
@@ -253,14 +254,14 @@ pub(super) struct TapResponse<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) model: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) created_at: Option<f64>,
     #[serde(borrow, default)]
     pub(super) error: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub(super) usage: Option<WireUsage>,
-    #[serde(borrow, default)]
-    pub(super) service_tier: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) service_tier: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,7 +14,7 @@ fn decode(content: &str, rest: &str) -> Result<ChatResponse, Failure> {
 #[test]
 fn all_kinds_of_blocks() {
     let content = r#"{"reasoningContent":{"reasoningText":{"text":"Hm","signature":"s"}}},{"reasoningContent":{"redactedContent":"Zm9v"}},
-        {"text":"ä "},{"citationsContent":{"content":[{"text":"20"}],"citations":[{"title":"t","location":{"web":{"url":"u"}}},{"source":"x"}]}},
+        {"text":"ä "},{"citationsContent":{"content":[{"text":"20"}],"citations":[{"title":"t","location":{"web":{"url":"u"}}},{"source":"https://s"}]}},
         {"toolUse":{"toolUseId":"a","name":"f","input":{"x": 1},"type":"tool_use"}},{"toolUse":{"toolUseId":"b","name":"own","input":{},"type":"server_tool_use"}},
         {"image":{"format":"png","source":{"bytes":"QUJD"}}}"#;
     let answer = decode(
@@ -39,7 +39,13 @@ fn all_kinds_of_blocks() {
     );
     assert_eq!((&*choice.tool_calls[0].arguments, choice.tool_calls.len()), ("{\"x\": 1}", 1));
     let named = Citation { url: Some("u".into()), title: Some("t".into()), span: Some((2, 4)), ..Citation::default() };
-    assert_eq!(choice.citations, [named, Citation { span: Some((2, 4)), ..Citation::default() }]);
+    let found = Citation {
+        url: Some("https://s".into()),
+        title: Some("https://s".into()),
+        span: Some((2, 4)),
+        ..Citation::default()
+    };
+    assert_eq!(choice.citations, [named, found]);
     assert_eq!((&*answer.model, answer.service_tier.as_deref()), ("m", Some("flex")));
     assert_eq!(choice.finish, FinishReason::ToolCalls);
 }

@@ -192,3 +192,169 @@ fn a_stream_of_two_answers_of_which_one_is_cut_is_cut() {
     assert_eq!(ends(events(&both)), Err(FailureKind::Truncated));
     assert_eq!(ends(events(&both) + "data: [DONE]\n\n"), Ok(()), "some end without a reason");
 }
+
+#[test]
+fn openrouters_pieces_of_signed_thinking_go_back_as_one() {
+    let stream = events(&[
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"reasoning":"Let","reasoning_details":[{"type":"reasoning.text","text":"Let","format":"anthropic-claude-v1","index":0}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"reasoning":" me","reasoning_details":[{"type":"reasoning.text","text":" me","format":"anthropic-claude-v1","index":0}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","signature":"Et8B","format":"anthropic-claude-v1","index":0}]}}]}"#,
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ]);
+    let mut decoder = OpenAiChat.decode_stream(&Quirks::default());
+    let mut out = Vec::new();
+    decoder.chunk(stream.as_bytes(), &mut out).unwrap();
+    decoder.end(&mut out).unwrap();
+    let signed = out.iter().find_map(|event| match event {
+        ChatEvent::ReasoningSignature { signature, .. } => Some(signature.data.as_str()),
+        _ => None,
+    });
+    let want =
+        r#"{"type":"reasoning.text","text":"Let me","format":"anthropic-claude-v1","index":0,"signature":"Et8B"}"#;
+    assert_eq!(signed, Some(want));
+}
+
+#[test]
+fn what_a_router_or_a_provider_broke_off_is_no_answer() {
+    let whole = |choice: &str| {
+        let body = format!(r#"{{"id":"c","model":"m","choices":[{choice}]}}"#);
+        OpenAiChat.decode_response(body.as_bytes(), &Quirks::default())
+    };
+    let routed = r#"{"index":0,"message":{"content":"ha"},"finish_reason":"error","error":{"code":502,"message":"upstream gone"}}"#;
+    let failure = whole(routed).unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.status, failure.message.as_str()),
+        (FailureKind::Upstream, Some(502), "upstream gone")
+    );
+    for word in ["error", "insufficient_system_resource", "network_error"] {
+        let failure =
+            whole(&format!(r#"{{"index":0,"message":{{"content":"ha"}},"finish_reason":"{word}"}}"#)).unwrap_err();
+        assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Upstream, Some(word)));
+    }
+    let sensitive = whole(r#"{"index":0,"message":{"content":""},"finish_reason":"sensitive"}"#).unwrap();
+    assert_eq!(sensitive.choices[0].finish, FinishReason::ContentFilter);
+    // The same in a stream that passes: no good end.
+    let stream = events(&[
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"ha"}}]}"#,
+        &format!(
+            r#"{{"id":"c","model":"m","choices":[{}]}}"#,
+            routed.replace("message\":{\"content", "delta\":{\"content")
+        ),
+        "[DONE]",
+    ]);
+    let mut tap = OpenAiChat.tap(&Quirks::default(), Watching::default());
+    let told = tap.chunk(Bytes::from(stream), &mut Vec::new()).unwrap_err();
+    assert_eq!((told.kind, told.status), (FailureKind::Upstream, Some(502)));
+}
+
+#[test]
+fn thinking_in_the_one_of_two_members_that_says_something() {
+    let body = r#"{"id":"c","model":"m","choices":[{"index":0,"message":{"content":"hi","reasoning_content":"","reasoning":"hm"},"finish_reason":"stop"}]}"#;
+    let answer = OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap();
+    assert_eq!(answer.choices[0].content[0], Part::Reasoning { text: "hm".into(), signature: None });
+}
+
+#[test]
+fn usage_that_some_tell_in_members_of_their_own() {
+    let told = |usage: &str| {
+        let body = format!(
+            r#"{{"id":"c","model":"m","choices":[{{"index":0,"message":{{"content":"a"}},"finish_reason":"stop"}}],"usage":{usage}}}"#
+        );
+        OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap().usage.unwrap()
+    };
+    let parts = |usage: &str| told(usage).parts().collect::<Vec<_>>();
+    use Bucket::{CacheRead, CacheWrite, CacheWrite1h, Input, Output, OutputImage, Reasoning, Search};
+    // Perplexity's research: what it read and thought stands beside the totals.
+    let research = r#"{"prompt_tokens":33,"completion_tokens":7163,"total_tokens":7196,"citation_tokens":20016,"num_search_queries":18,"reasoning_tokens":73997}"#;
+    assert_eq!(parts(research), [(Input, 20049), (Output, 7163), (Reasoning, 73997), (Search, 18)]);
+    // Within the completion, where the numbers allow it; beside it, where the sum says so.
+    let within = r#"{"prompt_tokens":3,"completion_tokens":9,"total_tokens":12,"reasoning_tokens":4}"#;
+    assert_eq!(parts(within), [(Input, 3), (Output, 5), (Reasoning, 4)]);
+    let beside = r#"{"prompt_tokens":3,"completion_tokens":9,"total_tokens":16,"reasoning_tokens":4}"#;
+    assert_eq!(parts(beside), [(Input, 3), (Output, 9), (Reasoning, 4)]);
+    let hidden = r#"{"prompt_tokens":3,"completion_tokens":9,"total_tokens":16,"reasoning_tokens":0}"#;
+    assert_eq!(parts(hidden), [(Input, 3), (Output, 9), (Reasoning, 4)]);
+    // Mistral's older name; Alibaba's, LiteLLM's and relays' of Claude for what is written to the cache.
+    assert_eq!(
+        parts(r#"{"prompt_tokens":9,"completion_tokens":1,"num_cached_tokens":4}"#),
+        [(Input, 5), (CacheRead, 4), (Output, 1)]
+    );
+    let alibaba = r#"{"prompt_tokens":20,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":0,"cache_creation_input_tokens":16,"cache_creation":{"ephemeral_5m_input_tokens":16}}}"#;
+    assert_eq!(parts(alibaba), [(Input, 4), (CacheWrite, 16), (Output, 1)]);
+    let litellm = r#"{"prompt_tokens":20,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":3,"cache_creation_tokens":12},"cache_creation_input_tokens":12,"cache_read_input_tokens":3}"#;
+    assert_eq!(parts(litellm), [(Input, 5), (CacheRead, 3), (CacheWrite, 12), (Output, 1)]);
+    let relayed = r#"{"prompt_tokens":20,"completion_tokens":1,"cache_creation_input_tokens":12,"cache_creation":{"ephemeral_5m_input_tokens":4,"ephemeral_1h_input_tokens":8}}"#;
+    assert_eq!(parts(relayed), [(Input, 8), (CacheWrite, 4), (CacheWrite1h, 8), (Output, 1)]);
+    // A router's images and searches.
+    let routed = r#"{"prompt_tokens":5,"completion_tokens":1300,"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":1290},"server_tool_use_details":{"web_search_requests":3}}"#;
+    assert_eq!(parts(routed), [(Input, 5), (Output, 10), (OutputImage, 1290), (Search, 3)]);
+    assert_eq!(
+        parts(r#"{"prompt_tokens":5,"completion_tokens":1,"cache_creation":0,"server_tool_use_details":[]}"#),
+        [(Input, 5), (Output, 1)],
+        "what has another form spoils nothing"
+    );
+}
+
+#[test]
+fn decoration_of_another_form_breaks_no_answer() {
+    let choice = r#""choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop""#;
+    for odd in [
+        r#"}],"usage":7"#,
+        r#"}],"usage":{"prompt_tokens":1,"prompt_tokens_details":[]}"#,
+        r#"}],"created":"2026-01-01""#,
+        r#"}],"service_tier":{"a":1}"#,
+        r#"}],"x_groq":"a""#,
+        r#"}],"error":"""#,
+        r#"}],"error":{}"#,
+        r#"}],"error":{"code":0,"message":"","type":""}"#,
+        r#"}],"error":false"#,
+        r#","logprobs":[-0.1]}]"#,
+        r#","logprobs":{"content":[{"token":"hi","logprob":null}]}}]"#,
+        r#","error":{"message":""}}]"#,
+    ] {
+        let body = format!(r#"{{"id":"c","model":"m",{choice}{odd}}}"#);
+        let quirks = Quirks::default();
+        assert!(OpenAiChat.observe_response(body.as_bytes(), &quirks).is_ok(), "{body}");
+        let answer = OpenAiChat.decode_response(body.as_bytes(), &quirks).unwrap_or_else(|e| panic!("{body}: {e:?}"));
+        assert_eq!(answer.choices[0].content, [Part::Text("hi".into())], "{body}");
+        let event = events(&[&body.replace("\"message\":{", "\"delta\":{"), "[DONE]"]);
+        assert_eq!(hear(&event, &quirks).text, "hi", "{body}");
+        let mut tap = OpenAiChat.tap(&quirks, Watching::default());
+        let passed = tap.chunk(Bytes::from(event), &mut Vec::new()).and_then(|()| tap.end(&mut Vec::new()));
+        assert!(passed.is_ok(), "{body}: {passed:?}");
+    }
+    let told = r#"{"id":"c","model":"m","choices":[],"error":{"code":502,"message":""}}"#;
+    assert!(OpenAiChat.observe_response(told.as_bytes(), &Quirks::default()).is_err(), "a code is a word");
+}
+
+#[test]
+fn calls_that_all_have_the_same_number_are_told_apart_by_their_ids() {
+    let piece = |id: &str, name: &str, arguments: &str| {
+        let call =
+            json!([{"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}}]);
+        json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": call}}]}).to_string()
+    };
+    let end = r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#;
+    let calls = |pieces: &[String]| {
+        let mut all: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        all.extend([end, "[DONE]"]);
+        hear(&events(&all), &Quirks::default()).calls
+    };
+    let call = |id: &str, name: &str, arguments: &str| (id.to_owned(), name.to_owned(), arguments.to_owned());
+    let two = [piece("a", "f", r#"{"x":1}"#), piece("b", "f", r#"{"x":2}"#)];
+    assert_eq!(calls(&two), [call("a", "f", r#"{"x":1}"#), call("b", "f", r#"{"x":2}"#)]);
+    // One call whose every piece has an id of its own.
+    let one = [piece("a", "f", r#"{"x""#), piece("b", "f", ":1}")];
+    assert_eq!(calls(&one), [call("a", "f", r#"{"x":1}"#)]);
+    // Its id comes late.
+    let late = [piece("", "f", r#"{"x":1}"#), piece("b", "f", "")];
+    assert_eq!(calls(&late).len(), 1);
+}
+
+#[test]
+fn images_among_the_parts_of_an_answer_are_shown() {
+    let body = r#"{"id":"c","model":"m","choices":[{"index":0,"message":{"content":[{"type":"text","text":"here"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},"finish_reason":"stop"}]}"#;
+    let answer = OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap();
+    assert!(matches!(answer.choices[0].content.as_slice(), [Part::Text(_), Part::Image(_)]), "{answer:?}");
+}

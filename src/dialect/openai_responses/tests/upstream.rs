@@ -181,3 +181,41 @@ proptest! {
         prop_assert_eq!(tap.observed().usage, observed.usage);
     }
 }
+
+#[test]
+fn decoration_of_another_form_breaks_no_answer() {
+    let output =
+        r#""output":[{"type":"message","id":"m","role":"assistant","content":[{"type":"output_text","text":"hi"}]}]"#;
+    for odd in [
+        r#""usage":7"#,
+        r#""usage":{"input_tokens":5.5}"#,
+        r#""usage":{"input_tokens":5,"input_tokens_details":[1]}"#,
+        r#""created_at":"now""#,
+        r#""service_tier":1"#,
+    ] {
+        let body = format!(r#"{{"id":"resp_1","status":"completed","model":"m",{output},{odd}}}"#);
+        assert!(OpenAiResponses.observe_response(body.as_bytes(), quirks()).is_ok(), "{body}");
+        let answer =
+            OpenAiResponses.decode_response(body.as_bytes(), quirks()).unwrap_or_else(|e| panic!("{body}: {e:?}"));
+        assert_eq!(answer.choices[0].content, [Part::Text("hi".into())], "{body}");
+        let event = format!("data: {{\"type\":\"response.completed\",\"response\":{body}}}\n\n");
+        let mut tap = OpenAiResponses.tap(quirks(), crate::dialect::Watching::default());
+        let passed = tap.chunk(Bytes::from(event), &mut Vec::new()).and_then(|()| tap.end(&mut Vec::new()));
+        assert!(passed.is_ok(), "{body}: {passed:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_failed_tells_what_it_used() {
+    let stream = concat!(
+        "data: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\"}}\n\n",
+        "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"m\"},\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}}\n\n",
+    );
+    let mut tap = OpenAiResponses.tap(quirks(), crate::dialect::Watching::default());
+    assert!(tap.chunk(Bytes::from(stream), &mut Vec::new()).is_err());
+    let (_, result, observed) = decode_stream([stream.as_bytes()]);
+    assert!(result.is_err());
+    for usage in [tap.observed().usage, observed.usage] {
+        assert_eq!(usage.map(|usage| (usage.input_tokens(), usage.output_tokens())), Some((5, 2)));
+    }
+}
