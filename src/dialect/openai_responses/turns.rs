@@ -88,6 +88,7 @@ struct Breakpoint {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the dialect's own names")]
 enum Kind<'a> {
     InputText {
         text: &'a str,
