@@ -132,7 +132,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };
-    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    let foreign_thinking = about_foreign_thinking(None, &message);
     Failure { code, param, foreign_thinking, ..Failure::new(kind, message) }
 }
 
