@@ -1,6 +1,8 @@
 //! The shipped files compile; bad files are told with all their problems.
 
 use super::*;
+use crate::domain::money::Rate;
+use crate::domain::usage::Bucket;
 
 fn around() -> Surroundings<'static> {
     Surroundings { env: &|_| None, served: &[] }
@@ -32,6 +34,23 @@ fn every_shipped_file_is_compiled_in_and_compiles() {
         assert!(catalogue.providers().iter().any(|p| &*p.name == name), "{name}");
     }
     assert!(catalogue.targets().iter().enumerate().all(|(i, t)| t.id.index() == i));
+}
+
+/// A search that a provider makes is no token: without a price of its own the whole request has none.
+#[test]
+fn searches_of_providers_that_search_have_a_price() {
+    let catalogue = Catalogue::compile(&[], &around()).unwrap();
+    for (provider, model, rate) in [
+        ("openai", "gpt-5", "10000"),
+        ("anthropic", "claude-sonnet-5-5", "10000"),
+        ("gemini", "gemini-3.8-flash", "14000"),
+        ("perplexity", "sonar-deep-research", "5000"),
+    ] {
+        let target = catalogue.targets().iter().find(|t| &*t.provider == provider && &*t.model == model).unwrap();
+        let rates = target.prices.periods.iter().map(|period| period.rates[Bucket::Search as usize]);
+        let want = Some(Rate::parse(rate).unwrap());
+        assert!(rates.clone().count() > 0 && rates.into_iter().all(|found| found == want), "{provider}/{model}");
+    }
 }
 
 #[test]
@@ -124,6 +143,13 @@ fn names_with_and_without_endpoint_and_wildcards() {
     assert_eq!(catalogue.named("o1").len(), 0, "two providers have it");
     assert_eq!(catalogue.named("deepseek-flash").len(), 1, "one provider has it");
     assert_eq!(catalogue.named("openai-compatible/llama3").len(), 1);
+}
+
+#[test]
+fn a_server_of_which_nothing_is_known_has_its_streams_put_right() {
+    let catalogue = Catalogue::compile(&[], &around()).unwrap();
+    let of = |name: &str| catalogue.endpoint(catalogue.target(catalogue.named(name)[0])).quirks.mends.len();
+    assert_eq!((of("openai-compatible/llama3"), of("openai/gpt-5-mini")), (6, 0));
 }
 
 #[test]

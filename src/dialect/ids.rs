@@ -6,6 +6,45 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::Quirks;
+use crate::domain::chat::{ChatEvent, ChatResponse};
+
+/// Ids for calls that their provider gave none. No other answer has them, since many providers say the same of each
+/// answer, or nothing: clients tell calls apart by them, and some providers refuse a conversation that has one twice.
+#[derive(Clone, Debug)]
+pub struct CallIds(Box<str>);
+
+impl CallIds {
+    /// Those of one answer. `unique`: letters and digits that no other answer has, the last of them by chance
+    /// ([`Rendering::id`](super::Rendering)).
+    #[must_use]
+    pub fn new(unique: &str) -> Self {
+        // With what stands around them, fewer than OpenAI takes.
+        const MOST: usize = 24;
+        Self(unique.get(unique.len().saturating_sub(MOST)..).unwrap_or(unique).into())
+    }
+
+    fn fill(&self, id: &mut String, choice: u32, index: u32) {
+        if id.is_empty() {
+            *id = format!("call_{}_{choice}_{index}", self.0);
+        }
+    }
+
+    /// The calls of a whole answer.
+    pub fn fill_all(&self, response: &mut ChatResponse) {
+        for choice in &mut response.choices {
+            for (index, call) in (0..).zip(&mut choice.tool_calls) {
+                self.fill(&mut call.id, choice.index, index);
+            }
+        }
+    }
+
+    /// A call of a stream.
+    pub fn fill_event(&self, event: &mut ChatEvent) {
+        if let ChatEvent::ToolStart { choice, index, id, .. } = event {
+            self.fill(id, *choice, *index);
+        }
+    }
+}
 
 /// Begins every id that had to be rewritten, and no other.
 const REWRITTEN: &str = "enc-";
@@ -69,6 +108,34 @@ mod tests {
 
     fn fit(safe: &str) -> bool {
         !safe.is_empty() && safe.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    }
+
+    #[test]
+    fn calls_without_an_id_get_one_that_no_other_answer_has() {
+        use crate::domain::chat::{Choice, ToolCall};
+        let call = |id: &str| ToolCall::new(id, "f", "{}");
+        let answer = |unique: &str| {
+            let calls = || vec![call(""), call("own"), call("")];
+            let choice = |index| Choice { tool_calls: calls(), ..Choice::new(index) };
+            let mut response = ChatResponse { choices: vec![choice(0), choice(1)], ..ChatResponse::default() };
+            CallIds::new(unique).fill_all(&mut response);
+            let calls = response.choices.into_iter().flat_map(|choice| choice.tool_calls);
+            calls.map(|call| call.id).collect::<Vec<_>>()
+        };
+        let (one, other) = (answer(&"1".repeat(32)), answer(&format!("{}2", "1".repeat(31))));
+        let all: BTreeSet<&String> = one.iter().chain(&other).filter(|id| *id != "own").collect();
+        assert_eq!(all.len(), 8);
+        assert!(all.iter().all(|id| fit(id) && id.len() <= OPENAI_MOST), "{all:?}");
+        let mut event = ChatEvent::ToolStart {
+            choice: 1,
+            index: 2,
+            id: String::new(),
+            name: "f".into(),
+            custom: false,
+            signature: None,
+        };
+        CallIds::new(&"1".repeat(32)).fill_event(&mut event);
+        assert!(matches!(event, ChatEvent::ToolStart { id, .. } if id == one[5]), "as in the whole answer");
     }
 
     #[test]

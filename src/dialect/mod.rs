@@ -40,6 +40,7 @@ mod words;
 
 pub use batch::Batches;
 pub use embed::{EmbedClient, EmbedProvider};
+pub use ids::CallIds;
 pub use limits::{Counted, LimitHeader, Refill, Told};
 pub use models::ModelInfo;
 pub use moved::{Moved, Signed};

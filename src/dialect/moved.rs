@@ -74,6 +74,14 @@ pub(super) fn within(object: &Bytes, name: &str, look: impl FnOnce(&Bytes) -> Op
     Some(splice.apply(object).concat().into())
 }
 
+/// Sets a member of an object.
+pub(super) fn with(object: &Bytes, name: &str, json: String) -> Option<Bytes> {
+    let members = Members::scan(object).ok()?;
+    let mut splice = members.splice();
+    splice.set(name, json);
+    Some(splice.apply(object).concat().into())
+}
+
 /// Takes a member out of an object; none = it is not there.
 pub(super) fn without(object: &Bytes, name: &str) -> Option<Bytes> {
     let members = Members::scan(object).ok()?;

@@ -286,9 +286,9 @@ const MODERATOR: &str = "omni-moderation-latest";
 
 /// The deployment that Azure's clients name in the path.
 fn deployment(path: &str) -> Option<String> {
-    let mut parts = path.split('/').filter(|part| !part.is_empty());
-    parts.find(|part| *part == "deployments")?;
-    parts.next().map(decode)
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
+    let named = parts.get(parts.iter().position(|part| part == "deployments")? + 1..)?;
+    named.get(..deployed(named)).map(|name| name.join("/"))
 }
 
 /// Clients configure the base URL with and without the version, and join it with one slash or two.
@@ -307,13 +307,19 @@ fn normal(path: &str) -> String {
     {
         parts = rest;
     }
-    // Azure's client names the deployment in the path, and mostly in the body as well.
-    if let [first, _, rest @ ..] = parts
+    // Azure's client names the deployment in the path, and mostly in the body as well. It may have slashes.
+    if let [first, named @ ..] = parts
         && first == "deployments"
     {
-        parts = rest;
+        parts = named.get(deployed(named)..).unwrap_or_default();
     }
     parts.join("/")
+}
+
+/// How many parts after `deployments` are the deployment's name: what is left is a path that is known.
+fn deployed(named: &[String]) -> usize {
+    let work = |path: String| WORK.iter().any(|(known, ..)| *known == path);
+    (1..named.len()).find(|end| work(named[*end..].join("/"))).unwrap_or(1)
 }
 
 /// `models/{model}:{method}`: the model may have slashes and colons of its own. Vercel's client leaves `models/` out
@@ -410,6 +416,9 @@ mod tests {
             _ => panic!("{path}"),
         };
         assert_eq!(unnamed("/openai/deployments/my%2Dgpt/chat/completions").as_deref(), Some("my-gpt"));
+        let slashed = "/openai/deployments/alpha/m-1/audio/speech";
+        assert_eq!((post(slashed).1, unnamed(slashed).as_deref()), (Operation::Speech, Some("alpha/m-1")));
+        assert_eq!(asked(POST, "/openai/deployments").1, Err(ErrorKind::UnknownPath));
         assert_eq!(unnamed("/v1/moderations").as_deref(), Some(MODERATOR));
         assert_eq!((unnamed("/v1/chat/completions"), unnamed("/v1/images/generations")), (None, None));
         assert_eq!(post("/v1/v1/messages").1, Operation::Chat);

@@ -254,6 +254,47 @@ fn what_the_responses_api_has_no_word_for_is_refused_mapped_or_listed() {
 }
 
 #[test]
+fn a_grammar_that_a_target_does_not_keep_is_listed() {
+    let grammar = json!({"type": "grammar", "syntax": "lark", "definition": "start: \"x\""});
+    let others = [DialectId::Anthropic, DialectId::Gemini, DialectId::Bedrock, DialectId::Cohere, DialectId::Ollama];
+    let clients = |format: &Value| {
+        let user = json!([{"role": "user", "content": "go"}]);
+        let own = if format["type"] == "text" { format.clone() } else { json!({"type": "grammar", "grammar": format}) };
+        [
+            (
+                RESPONSES,
+                json!({"model": "m", "input": user, "tools": [{"type": "custom", "name": "c", "format": format}]}),
+            ),
+            (
+                CHAT,
+                json!({"model": "m", "messages": user, "tools": [{"type": "custom", "custom": {"name": "c", "format": own}}]}),
+            ),
+        ]
+    };
+    for to in others {
+        for (from, body) in clients(&grammar) {
+            let (_, loss) = crossed(from, &body, to).unwrap();
+            assert!(loss.advisory.iter().any(|name| name.ends_with("format")), "{from:?} {to:?}: {loss:?}");
+        }
+        for (from, body) in clients(&json!({"type": "text"})) {
+            let (_, loss) = crossed(from, &body, to).unwrap();
+            assert!(loss.advisory.is_empty(), "any text is what happens anyway: {from:?} {to:?}: {loss:?}");
+        }
+    }
+}
+
+#[test]
+fn no_other_tokens_beside_each_is_no_number() {
+    let body =
+        json!({"model": "m", "messages": [{"role": "user", "content": "go"}], "logprobs": false, "top_logprobs": 0});
+    let (sent, _) = crossed(CHAT, &body, DialectId::Gemini).unwrap();
+    assert!(sent.pointer("/generationConfig/logprobs").is_none(), "{sent}");
+    let body = json!({"contents": [{"parts": [{"text": "go"}]}], "generationConfig": {"responseLogprobs": false, "logprobs": 0}});
+    let (sent, _) = crossed(DialectId::Gemini, &body, CHAT).unwrap();
+    assert!(sent.get("top_logprobs").is_none(), "{sent}");
+}
+
+#[test]
 fn what_is_repeated_of_a_request_that_stands_on_many_lines_stays_on_one_in_a_stream() {
     let parameters = "{\n  \"type\": \"object\",\r\n  \"properties\": {}\n}";
     let body = Bytes::from(format!(

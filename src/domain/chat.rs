@@ -525,7 +525,7 @@ pub enum ChatEvent {
         choice: u32,
         /// The call's number within the answer, from 0, dense.
         index: u32,
-        /// The call's id.
+        /// The call's id; empty where the provider gave none.
         id: String,
         /// The function.
         name: String,

@@ -21,7 +21,7 @@ use super::told::Failures;
 use super::turns::Turns;
 use crate::cache::Items;
 use crate::catalogue::Target;
-use crate::dialect::{self, Destination, Egress, Observed, Passthrough, Renamed, Rendering, Signed, Watching};
+use crate::dialect::{self, CallIds, Destination, Egress, Observed, Passthrough, Renamed, Rendering, Signed, Watching};
 use crate::domain::chat::{ChatRequest, ChatResponse, Choice, Loss};
 use crate::domain::collect::Collector;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind};
@@ -342,8 +342,8 @@ impl Dispatch {
     fn render(&self, renamed: Renamed) -> Result<Render, Stop> {
         let rendering = self.rendering()?;
         let request = Arc::clone(&rendering.request);
-        let prompt = self.call.prompt_estimate();
-        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, renamed, self.keep(), prompt))
+        let (ids, prompt) = (CallIds::new(&rendering.id), self.call.prompt_estimate());
+        Ok(Render::new(self.call.ingress.encode_stream(rendering), &request, renamed, ids, self.keep(), prompt))
     }
 
     /// The names of tools that the target was not told as the client wrote them.
@@ -429,6 +429,7 @@ impl Dispatch {
         let estimate = || Usage::estimated(self.call.prompt_estimate(), observed.output_bytes);
         response.usage.get_or_insert_with(estimate);
         let rendering = self.rendering()?;
+        CallIds::new(&rendering.id).fill_all(&mut response);
         if rendering.request.parallel_tool_calls == Some(false) {
             response.choices.iter_mut().for_each(|choice| choice.tool_calls.truncate(1));
         }

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
 
 use crate::cache::Items;
-use crate::dialect::{DecodeStream, EncodeStream, Observed, Renamed, Tap};
+use crate::dialect::{CallIds, DecodeStream, EncodeStream, Observed, Renamed, Tap};
 use crate::domain::chat::{ChatEvent, ChatRequest, ChatResponse};
 use crate::domain::collect::events;
 use crate::domain::error::{Error, Failure, FailureKind};
@@ -76,6 +76,8 @@ pub(super) struct Render {
     hide_thinking: bool,
     /// Names of tools that the client knows by others.
     renamed: Renamed,
+    /// For calls that have none.
+    ids: CallIds,
     /// Where parts of the answer are kept, and for whom.
     keep: Option<(Items, Arc<str>)>,
     /// The prompt as it is estimated, for an answer whose provider reports no usage. None once it has.
@@ -100,12 +102,14 @@ impl Render {
         encode: Box<dyn EncodeStream>,
         request: &ChatRequest,
         renamed: Renamed,
+        ids: CallIds,
         keep: Option<(Items, Arc<str>)>,
         estimate: Usage,
     ) -> Self {
         let one_call = request.parallel_tool_calls == Some(false);
         let (hide_thinking, estimate) = (request.hide_thinking, Some(estimate));
-        Self { encode, one_call, hide_thinking, renamed, keep, estimate, events: Vec::new(), buffer: BytesMut::new() }
+        let (events, buffer) = (Vec::new(), BytesMut::new());
+        Self { encode, one_call, hide_thinking, renamed, ids, keep, estimate, events, buffer }
     }
 
     /// Renders an answer that is there already, whole.
@@ -119,6 +123,7 @@ impl Render {
         let mut failed = None;
         for mut event in self.events.drain(..) {
             self.renamed.restore_event(&mut event);
+            self.ids.fill_event(&mut event);
             match event {
                 ChatEvent::Error(failure) => failed = Some(failure),
                 ChatEvent::ToolStart { index: 1.., .. } | ChatEvent::ToolArguments { index: 1.., .. }

@@ -1,5 +1,5 @@
 //! What the caller is told of failures: the kind, the code, whether and when to try again, and the provider's words where
-//! they are about the caller's request or about the answer that was being given. Never what is between the gateway and
+//! they are about the caller's request, its limits, or the answer that was or should have been given. Never what is between the gateway and
 //! the provider: a refused key is the gateway's matter, and names of its accounts are taken out.
 
 use std::time::Duration;
@@ -12,6 +12,9 @@ const MOST: usize = 512;
 
 /// Statuses that say more of a request than 400 does. SDKs have a class of errors for each of them.
 const KEPT: [u16; 4] = [409, 413, 415, 422];
+
+/// The status of a defect at the provider. Its other words for that are told in the gateway's own: 502, 503, 504.
+const BROKEN: u16 = 500;
 
 /// The failed attempts of one request.
 #[derive(Default)]
@@ -92,25 +95,38 @@ fn credentials(failure: &Failure) -> Error {
     }
 }
 
+/// What the provider says of its limits and of what broke there. A page of what stands before it says nothing.
+fn words(failure: &Failure) -> Option<String> {
+    let page = failure.message.trim_start().starts_with(['<', '{', '[']);
+    (!page && !failure.message.is_empty()).then(|| redacted(&failure.message, MOST).into_owned())
+}
+
 /// The last failure before anything went to the client.
 fn told(failure: &Failure, attempts: usize) -> Error {
     let detail = format!("{} ({attempts} attempts): {}", failure.kind.label(), failure.for_log());
+    let said = |ours: &str| match words(failure) {
+        Some(words) => format!("{ours}: {words}"),
+        None => ours.to_owned(),
+    };
     let error = match failure.kind {
         FailureKind::Rejected => return rejected(failure),
         FailureKind::RateLimited => {
-            Error::new(ErrorKind::RateLimited, "every admitted target limits the rate just now")
+            Error::new(ErrorKind::RateLimited, said("every admitted target limits the rate just now"))
         }
         FailureKind::Timeout => Error::new(ErrorKind::UpstreamTimeout, "no admitted target answered in time"),
         FailureKind::Credentials => credentials(failure),
         FailureKind::NoModel => {
-            let error = Error::new(ErrorKind::UnknownModel, "no admitted provider knows this model");
+            let error = Error::new(ErrorKind::UnknownModel, said("no admitted provider knows this model"));
             return error.param("model").detail(detail);
         }
         FailureKind::Upstream if failure.is_overloaded() => {
-            Error::new(ErrorKind::Overloaded, "every admitted target is overloaded").code("upstream_overloaded")
+            Error::new(ErrorKind::Overloaded, said("every admitted target is overloaded")).code("upstream_overloaded")
+        }
+        FailureKind::Upstream => {
+            let error = Error::new(ErrorKind::UpstreamFailed, said("every admitted target failed"));
+            error.told_code(code(failure)).told_status(failure.status.filter(|status| *status == BROKEN))
         }
         FailureKind::Connect
-        | FailureKind::Upstream
         | FailureKind::Malformed
         | FailureKind::Truncated
         | FailureKind::Worker
@@ -209,6 +225,27 @@ mod tests {
         assert!(!all([Failure { again: Some(false), ..limited() }]).retryable(), "the provider knows better");
         assert!(all([Failure { again: Some(true), ..failure(FailureKind::Rejected, 400, "") }]).retryable());
         assert!(!all([failure(FailureKind::Credentials, 429, NO_QUOTA)]).retryable());
+    }
+
+    #[test]
+    fn what_a_provider_says_of_limits_and_defects_is_told_and_a_page_is_not() {
+        let error = all([failure(FailureKind::RateLimited, 429, "x")]);
+        assert_eq!(error.message, "every admitted target limits the rate just now: no luck for [hidden]");
+        let error = all([failure(FailureKind::NoModel, 404, "model_not_found")]);
+        assert_eq!(error.message, "no admitted provider knows this model: no luck for [hidden]");
+        let error = all([failure(FailureKind::Upstream, 529, "overloaded_error")]);
+        assert_eq!(error.message, "every admitted target is overloaded: no luck for [hidden]");
+        for (status, told) in [(500, 500), (502, 502), (520, 502)] {
+            let error = all([failure(FailureKind::Upstream, status, "engine_down")]);
+            assert_eq!((error.status(), error.shown_code()), (told, "engine_down"));
+            assert_eq!((error.code_str(), error.retryable()), ("upstream_error", true));
+            assert_eq!(error.message, "every admitted target failed: no luck for [hidden]");
+        }
+        let page = Failure { message: " <html>".to_owned(), ..failure(FailureKind::Upstream, 502, "server_error") };
+        let error = all([page]);
+        assert_eq!((&*error.message, error.shown_code()), ("every admitted target failed", "upstream_error"));
+        let error = all([failure(FailureKind::Connect, 200, "x")]);
+        assert_eq!(error.message, "every admitted target failed", "words of our own libraries may hold addresses");
     }
 
     #[test]

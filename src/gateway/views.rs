@@ -40,7 +40,11 @@ impl Gateway {
             Some(info(target, id))
         };
         let found = found.or_else(named);
-        let found = found.ok_or_else(|| Error::new(ErrorKind::UnknownModel, "no such model").param("model"))?;
+        let unknown = || {
+            let shown: String = id.chars().take(100).collect();
+            Error::new(ErrorKind::UnknownModel, format!("The model `{shown}` does not exist.")).param("model")
+        };
+        let found = found.ok_or_else(unknown)?;
         super::ingress(dialect)?.encode_model(&found)
     }
 }

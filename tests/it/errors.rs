@@ -98,7 +98,8 @@ async fn advice_to_try_again_is_passed_on_and_made_where_none_is_given() {
     let cases: Vec<Case> = vec![
         (429, &["retry-after: 7", "x-should-retry: false"], 429, "false", "7", "7000"),
         (429, &["retry-after-ms: 1500"], 429, "true", "2", "1500"),
-        (500, &["x-should-retry: false"], 502, "false", "", ""),
+        (500, &["x-should-retry: false"], 500, "false", "", ""),
+        (502, &[], 502, "true", "", ""),
         (503, &["retry-after: 3"], 503, "true", "3", "3000"),
         (401, &[], 502, "false", "", ""),
         (403, &["x-should-retry: true"], 502, "true", "", ""),

@@ -75,6 +75,36 @@ async fn who_cannot_read_thinking_is_asked_once_more_without_it() {
 }
 
 #[tokio::test]
+async fn a_router_that_says_so_under_a_good_status_is_asked_once_more() {
+    let refusal = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"messages.1.content.0: Invalid `signature` in `thinking` block\"}}"}}}"#;
+    let answer = completion("hi", 1, 1);
+    let (gateway, alpha) = speaking("openai-chat", vec![whole(200, refusal), whole(200, &answer)]).await;
+    let details = json!([{"type": "reasoning.text", "text": "hm", "signature": "RXFy"}]);
+    let body = json!({"model": "auto", "messages": [{"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "hi", "reasoning_details": details}, {"role": "user", "content": "and?"}]});
+    let got = gateway.chat(&body.to_string()).await;
+    assert_eq!((got.status, got.text.as_str()), (200, answer.as_str()));
+    assert_eq!(got.header("x-stellwerk-dropped-params"), "messages[1].reasoning_details");
+    assert_eq!(alpha.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn calls_that_nobody_signed_are_marked_where_the_model_demands_a_signature() {
+    let refusal = r#"{"error":{"code":400,"message":"Unable to submit request because function call `default_api:f` in the 2. content block is missing a `thought_signature`.","status":"INVALID_ARGUMENT"}}"#;
+    let answer = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2}}"#;
+    let (gateway, alpha) = speaking("gemini", vec![whole(400, refusal), whole(200, answer)]).await;
+    let mut asked = gemini(false);
+    asked.body["contents"] = json!([{"role": "user", "parts": [{"text": "hello"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}]);
+    let got = ask(&gateway, &asked).await;
+    assert_eq!((got.status, got.text.as_str()), (200, answer));
+    assert_eq!(got.header("x-stellwerk-dropped-params"), "", "nothing is lost");
+    let part = &alpha.seen()[1].json()["contents"][1]["parts"][0];
+    assert_eq!(part["thoughtSignature"], "skip_thought_signature_validator");
+}
+
+#[tokio::test]
 async fn a_translated_conversation_goes_on_without_the_signature_as_well() {
     let (gateway, alpha) = speaking("openai-responses", vec![whole(400, UNREAD), whole(200, STORED)]).await;
     let mut asked = anthropic(false);

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::{Value, json};
 
+use crate::dialects::{anthropic, ask, responses};
 use crate::harness::{Gateway, hello_stream};
-use crate::upstream::{Step, Upstream, chunk, stream_end, stream_head};
+use crate::upstream::{self, Step, Upstream, chunk, stream_end, stream_head};
 
 fn delta(text: &str) -> String {
     format!(
@@ -207,4 +209,46 @@ async fn a_whole_answer_that_is_billed_anyway_is_read_to_its_end() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the usage was lost: {}", gateway.metrics().await);
+}
+
+#[tokio::test]
+async fn calls_that_have_no_id_get_one_that_no_other_answer_has() {
+    let call = |index: u32| json!({"index": index, "id": "", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let whole_answer = json!({"object": "chat.completion", "model": "m-1", "choices": [{"index": 0, "finish_reason": "tool_calls",
+        "message": {"role": "assistant", "content": null, "tool_calls": [call(0), call(1)]}}]});
+    let piece = |delta: Value, finish: Value| {
+        let told = json!({"object": "chat.completion.chunk", "model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        chunk(&format!("data: {told}\n\n"))
+    };
+    let streamed = || {
+        let calls = json!({"role": "assistant", "tool_calls": [call(0), call(1)]});
+        vec![
+            stream_head(),
+            piece(calls, Value::Null),
+            piece(json!({}), json!("tool_calls")),
+            chunk("data: [DONE]\n\n"),
+            stream_end(),
+        ]
+    };
+    let answers = vec![
+        upstream::json(200, &whole_answer.to_string()),
+        streamed(),
+        upstream::json(200, &whole_answer.to_string()),
+        streamed(),
+    ];
+    for (first, second) in [(anthropic(false), anthropic(true)), (responses(false), responses(true))] {
+        let alpha = Upstream::start(answers.clone()).await;
+        let gateway = Gateway::start(Some(&alpha), None, None).await;
+        let mut ids = std::collections::BTreeSet::new();
+        for asked in [&first, &second, &first, &second] {
+            let got = ask(&gateway, asked).await;
+            assert_eq!(got.status, 200, "{}", got.text);
+            let named = got.text.split("\"call_").skip(1).filter_map(|rest| rest.split('"').next());
+            let here: std::collections::BTreeSet<&str> =
+                named.filter(|id| id.ends_with("_0_0") || id.ends_with("_0_1")).collect();
+            assert_eq!(here.len(), 2, "{}", got.text);
+            ids.extend(here.into_iter().map(str::to_owned));
+        }
+        assert_eq!(ids.len(), 8, "{ids:?}");
+    }
 }

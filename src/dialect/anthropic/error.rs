@@ -132,7 +132,7 @@ fn classify(error: WireError, status: Option<u16>) -> Failure {
         }
     }
     let param = if kind == FailureKind::Rejected { param(&message) } else { None };
-    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    let foreign_thinking = about_foreign_thinking(None, &message);
     Failure { code, param, foreign_thinking, ..Failure::new(kind, message) }
 }
 
@@ -143,8 +143,9 @@ fn by_type(name: &str) -> Option<FailureKind> {
         "rate_limit_error" => FailureKind::RateLimited,
         // It is about the model: another target has another one.
         "not_found_error" => FailureKind::NoModel,
-        "overloaded_error" | "api_error" => FailureKind::Upstream,
+        "overloaded_error" => FailureKind::Upstream,
         "timeout_error" => FailureKind::Timeout,
+        // `api_error` says less than the status.
         _ => return None,
     })
 }
@@ -167,8 +168,8 @@ fn by_status(status: u16) -> FailureKind {
     match status {
         401..=403 => FailureKind::Credentials,
         404 => FailureKind::NoModel,
+        408 | 504 => FailureKind::Timeout,
         500.. => FailureKind::Upstream,
-        408 => FailureKind::Timeout,
         429 => FailureKind::RateLimited,
         400..=499 => FailureKind::Rejected,
         _ => FailureKind::Malformed,

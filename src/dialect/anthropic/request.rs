@@ -111,7 +111,10 @@ fn tools<'a>(request: &'a ChatRequest, loss: &mut Loss) -> Result<Vec<AnyTool<'a
         let path = || places::tool(at);
         match &tool.kind {
             ToolKind::Function => {}
-            ToolKind::Custom { .. } => {
+            ToolKind::Custom { format } => {
+                if format.is_some() {
+                    loss.advisory.push(places::tool_member(at, "format"));
+                }
                 tools.push(AnyTool::Client(Tool {
                     name: tool.flat_name(),
                     description: tool.description.as_deref(),

@@ -79,7 +79,7 @@ fn classify(name: Option<&str>, error: WireError, status: Option<u16>) -> Failur
             param = blamed(&message);
         }
     }
-    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    let foreign_thinking = about_foreign_thinking(None, &message);
     Failure { code, param, foreign_thinking, ..Failure::new(kind, message) }
 }
 

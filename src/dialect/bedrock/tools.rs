@@ -74,7 +74,12 @@ fn tools<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Loss) ->
                 Some(schema) => verbatim(schema, || places::tool_member(at, "parameters"))?,
                 None => fixed(NO_ARGUMENTS)?,
             },
-            ToolKind::Custom { .. } => fixed(CUSTOM_SCHEMA)?,
+            ToolKind::Custom { format } => {
+                if format.is_some() {
+                    loss.advisory.push(places::tool_member(at, "format"));
+                }
+                fixed(CUSTOM_SCHEMA)?
+            }
             ToolKind::Server { origin: DialectId::Bedrock, raw } => {
                 tools.push(Tool::Raw(verbatim(raw, || places::tool(at))?));
                 continue;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::dialect::common::about_foreign_thinking;
 use crate::domain::error::{Error, ErrorKind, Failure, FailureKind, PROMPT_TOO_LONG};
 
+/// What is said of calls that lack a signature, by Vertex and by AI Studio.
+const UNSIGNED: [&str; 2] = ["missing a `thought_signature`", "missing a thought_signature"];
+
 /// How much of a message is kept.
 const MAX_TEXT: usize = 512;
 
@@ -76,7 +79,9 @@ fn classify(error: WireError, status: u16) -> Failure {
     let message = error.message.unwrap_or_else(|| format!("the provider answered {status}"));
     let too_long = message.contains("exceeds the maximum number of tokens");
     let code = if too_long { Some(PROMPT_TOO_LONG.to_owned()) } else { reason.or(error.status) };
-    let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(None, &message);
+    // Calls of a conversation that began elsewhere have no signature.
+    let unsigned = UNSIGNED.iter().any(|words| message.contains(words));
+    let foreign_thinking = unsigned || about_foreign_thinking(None, &message);
     let message: String = message.chars().take(MAX_TEXT).collect();
     Failure { code, param: field, retry_after: retry, foreign_thinking, ..Failure::new(kind, message) }
 }
@@ -157,7 +162,7 @@ const CODES: [&str; 6] =
 /// The status of an error, of those that the dialect has.
 pub(super) fn code(error: &Error) -> u16 {
     match error.told_status {
-        Some(409) => 409,
+        Some(kept @ (409 | 500)) => kept,
         // What else is wrong with a request is a 400 here.
         _ => error.kind.status(),
     }
@@ -181,6 +186,7 @@ fn status(error: &Error) -> &'static str {
         ErrorKind::UnknownModel | ErrorKind::UnknownPath => "NOT_FOUND",
         ErrorKind::RateLimited => "RESOURCE_EXHAUSTED",
         ErrorKind::BodyTimeout | ErrorKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
+        ErrorKind::UpstreamFailed if error.told_status == Some(500) => "INTERNAL",
         ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::UpstreamFailed => "UNAVAILABLE",
         ErrorKind::Internal => "INTERNAL",
     }

@@ -6,6 +6,7 @@
 mod client;
 mod code;
 mod embed;
+mod ends;
 mod error;
 mod moved;
 mod params;

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::client::read_signature;
 use super::turns::UNSIGNED;
-use crate::dialect::moved::{Item, Moved, Signed, each, within, without};
+use crate::dialect::moved::{Item, Moved, Signed, each, with, within, without};
 use crate::domain::id::DialectId;
 use crate::wire::splice::quote;
 
@@ -30,13 +30,15 @@ struct Part<'a> {
 }
 
 /// A call goes on with Google's word for "this call was not made by us", other parts without a signature, and one that
-/// was there for it alone not at all.
-fn judged(part: &Bytes, signed: Signed) -> Item {
+/// was there for it alone not at all. `called`: whether the turn has had a call; only its first one has a signature.
+fn judged(part: &Bytes, signed: Signed, called: &mut bool) -> Item {
     let Ok(read) = serde_json::from_slice::<Part<'_>>(part) else { return Item::Stays };
+    let first = read.call.is_some() && !std::mem::replace(called, *called || read.call.is_some());
     let own = |signature: &str| signed == Signed::Elsewhere && read_signature(signature).origin == DialectId::Gemini;
     // What stands for a signature is refused by nobody.
-    if !read.signature.is_some_and(|signature| signature != UNSIGNED && !own(&signature)) {
-        return Item::Stays;
+    if !read.signature.as_ref().is_some_and(|signature| signature != UNSIGNED && !own(signature)) {
+        let lacks = signed == Signed::Anywhere && first && read.signature.is_none();
+        return if lacks { with(part, NAMES[0], quote(UNSIGNED)).into() } else { Item::Stays };
     }
     let mut names = NAMES.into_iter();
     if read.call.is_some() {
@@ -56,11 +58,12 @@ pub(super) fn unmoved(body: &Bytes, pieces: &[Bytes], signed: Signed) -> Option<
     let mut gone = Vec::new();
     let body = within(&pieces.concat().into(), "contents", |contents| {
         each(contents, |at, content| {
-            let mut left = false;
+            let (mut left, mut called) = (false, false);
             let parts = within(content, "parts", |parts| {
                 each(parts, |part_at, part| {
-                    let item = judged(part, signed);
-                    if !matches!(item, Item::Stays) {
+                    let item = judged(part, signed, &mut called);
+                    let had = NAMES.iter().any(|name| within(part, name, |old| Some(old.clone())).is_some());
+                    if had && !matches!(item, Item::Stays) {
                         gone.push(format!("contents[{at}].parts[{part_at}].thoughtSignature"));
                     }
                     left |= !matches!(item, Item::Goes);
@@ -91,6 +94,11 @@ mod tests {
         let moved = super::unmoved(&given, std::slice::from_ref(&given), Signed::Anywhere).unwrap();
         let want = body(json!([{"text": "a"}, call(UNSIGNED), call(UNSIGNED)]));
         assert_eq!((moved.body, moved.gone.len()), (want, 2));
+        // A call that nobody signed, where the model demands it; of several in one turn the first.
+        let bare = json!({"functionCall": {"name": "f"}});
+        let given = body(json!([bare, bare]));
+        let moved = super::unmoved(&given, std::slice::from_ref(&given), Signed::Anywhere).unwrap();
+        assert_eq!((moved.body, moved.gone.len()), (body(json!([call(UNSIGNED), bare])), 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::DIALECT;
+use super::ends::finish;
 use super::error::{self, WireError};
 use super::pieces::Growing;
 use super::types::{
@@ -175,7 +176,7 @@ impl State {
         }
         let index = open.calls;
         open.calls += 1;
-        let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+        let id = call.id.unwrap_or_default();
         if continues || !pieces.is_empty() {
             let mut growing = Growing::new(index);
             pieces.into_iter().for_each(|piece| growing.take(piece));
@@ -301,6 +302,8 @@ impl State {
             let reason = match open.finish {
                 // `STOP` is said of calls as well.
                 Some(FinishReason::Stop) | None if open.calls > 0 => FinishReason::ToolCalls,
+                // The text before a call that failed is not the whole answer: it must not look like one.
+                Some(FinishReason::Stop) if open.misfired.is_some() => FinishReason::ContentFilter,
                 Some(reason) => reason,
                 None => FinishReason::Stop,
             };
@@ -341,41 +344,6 @@ fn media(blob: Blob) -> Part {
     let source = MediaSource::Base64 { media_type: blob.mime_type, data: blob.data };
     let media = Media { source, media_type: None, detail: None, name: None };
     if audio { Part::Audio(media) } else { Part::Image(media) }
-}
-
-/// Why it ended, and by what code nothing useful came of it. Words and their numbers (google.ai.generativelanguage
-/// `Candidate.FinishReason`).
-fn finish(reason: &Word) -> (FinishReason, Option<&'static str>) {
-    let word = match reason {
-        Word::Text(text) => text.as_str(),
-        Word::Number(2) => "MAX_TOKENS",
-        Word::Number(3) => "SAFETY",
-        Word::Number(4) => "RECITATION",
-        Word::Number(7) => "BLOCKLIST",
-        Word::Number(8) => "PROHIBITED_CONTENT",
-        Word::Number(9) => "SPII",
-        Word::Number(10) => "MALFORMED_FUNCTION_CALL",
-        Word::Number(_) => "STOP",
-    };
-    match word {
-        "MAX_TOKENS" => (FinishReason::Length, None),
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "MODEL_ARMOR"
-        | "LANGUAGE"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => (FinishReason::ContentFilter, None),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" => {
-            (FinishReason::Stop, Some("malformed_function_call"))
-        }
-        "MALFORMED_RESPONSE" => (FinishReason::Stop, Some("malformed_response")),
-        "MISSING_THOUGHT_SIGNATURE" => (FinishReason::Stop, Some("missing_thought_signature")),
-        _ => (FinishReason::Stop, None),
-    }
 }
 
 impl WireUsage {

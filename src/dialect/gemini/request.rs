@@ -156,7 +156,8 @@ fn generation<'a>(request: &'a ChatRequest, to: &Destination<'_>, loss: &mut Los
         frequency_penalty: s.frequency_penalty,
         candidate_count: s.n,
         response_logprobs: s.logprobs,
-        logprobs: s.top_logprobs,
+        // No other tokens: which may be said alone, and the number may not.
+        logprobs: s.top_logprobs.filter(|n| *n > 0),
         thinking_config: request.reasoning.as_ref().and_then(|r| thinking(request, r, to, loss)),
         ..Generation::default()
     };

@@ -268,6 +268,27 @@ fn an_answer_of_two_candidates_has_ended_when_both_have() {
 }
 
 #[test]
+fn text_before_a_call_that_failed_is_no_whole_answer() {
+    let ends = |reason: &str, part: &str| {
+        let body = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{part}]}},"finishReason":{reason}}}],"usageMetadata":{{}}}}"#
+        );
+        stream(format!("data: {body}\n\n").as_bytes(), 9).0.into_iter().find_map(|event| match event {
+            ChatEvent::Finish { reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    let (text, call) = (r#"{"text":"I look it up."}"#, r#"{"functionCall":{"name":"f","args":{}}}"#);
+    for reason in
+        ["\"MALFORMED_FUNCTION_CALL\"", "\"UNEXPECTED_TOOL_CALL\"", "\"TOO_MANY_TOOL_CALLS\"", "10", "12", "13"]
+    {
+        assert_eq!(ends(reason, text), Some(FinishReason::ContentFilter), "{reason}");
+        assert_eq!(ends(reason, call), Some(FinishReason::ToolCalls), "{reason}: the client is told of the call");
+    }
+    assert_eq!(ends("\"STOP\"", text), Some(FinishReason::Stop));
+}
+
+#[test]
 fn drafts_of_an_image_are_no_part_of_the_answer() {
     let image =
         |data: &str, thought: bool| json!({"inlineData": {"mimeType": "image/png", "data": data}, "thought": thought});
@@ -294,7 +315,7 @@ fn an_end_that_says_that_nothing_useful_came_is_no_empty_answer() {
         let failure = Gemini.decode_response(body(json!([])).as_bytes(), quirks()).unwrap_err();
         assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Upstream, Some(code)));
         let said = Gemini.decode_response(body(json!([{"text": "a"}])).as_bytes(), quirks()).unwrap();
-        assert_eq!(said.choices[0].finish, FinishReason::Stop, "{word}");
+        assert_eq!(said.choices[0].finish, FinishReason::ContentFilter, "{word}: not the whole answer");
     }
 }
 

@@ -262,6 +262,9 @@ impl State {
             let streamed = self.streamed;
             self.choices.entry(choice).or_default().details.take(&details, streamed);
         }
+        if let Some(raw) = said.extra_content {
+            self.choices.entry(choice).or_default().details.keep(None, raw);
+        }
         if let Some(content) = said.content.filter(|content| content.get() != "null") {
             self.content(choice, content, out)?;
         }
@@ -290,7 +293,9 @@ impl State {
         }
         // The older form of one call; empty with some that fill in every member.
         if let Some(function) = said.function_call.filter(|f| f.name.as_deref() != Some("")) {
-            self.call(choice, WireCall { index: Some(0), id: None, function: Some(function), custom: None }, out);
+            let function = Some(function);
+            let call = WireCall { index: Some(0), id: None, function, custom: None, extra_content: None };
+            self.call(choice, call, out);
         }
         Ok(())
     }
@@ -395,12 +400,17 @@ impl State {
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if known.is_none() {
             let named = id.is_some();
-            let id = id.unwrap_or_else(|| format!("call_{}_{choice}_{index}", self.id));
+            let id = id.unwrap_or_default();
             let known = OpenCall { index: call.index, id: id.clone(), named, arguments: String::new() };
             self.choices.entry(choice).or_default().calls.push(known);
             self.begin(0, out);
             let name = name.unwrap_or_default();
             out.push(ChatEvent::ToolStart { choice, index, id, name, custom, signature: None });
+        }
+        if let Some(raw) = call.extra_content {
+            let open = self.choices.entry(choice).or_default();
+            let id = open.calls.get(at).map(|known| known.id.clone());
+            open.details.keep(id.as_deref(), raw);
         }
         let fragment = arguments.map(|raw| text(raw).unwrap_or_else(|| raw.get().to_owned()));
         if let Some(fragment) = fragment.filter(|f| !f.is_empty() && f != "null") {

@@ -2,14 +2,78 @@
 //!
 //! A provider checks what it signed against the whole text: pieces that are sent back as they came are refused. Pieces of one
 //! detail have its number and type; what has no number is whole.
+//!
+//! What Google's compatible path keeps beside a message or a call (`extra_content`) travels with them, marked, and goes back to
+//! its place.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::dialect::common::lenient;
 use crate::domain::chat::Signature;
 use crate::domain::id::DialectId;
 use crate::wire::splice::{Members, quote};
+
+/// The type of a detail that holds the `extra_content` of something.
+const EXTRA: &str = "stellwerk.extra_content";
+
+/// Such a detail.
+#[derive(Deserialize, Serialize)]
+struct Extra<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    /// The call's id; none = the message's own.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    call: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    extra_content: &'a RawValue,
+}
+
+/// What goes back to a provider, each to its place.
+#[derive(Default)]
+pub(super) struct Returned<'a> {
+    /// Those of the thinking.
+    pub(super) details: Vec<&'a RawValue>,
+    /// The message's own `extra_content`.
+    pub(super) message: Option<&'a RawValue>,
+    /// Those of calls, by their ids.
+    pub(super) calls: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Returned<'a> {
+    /// Takes a signature that this dialect's provider made.
+    pub(super) fn take(&mut self, data: &'a str) {
+        let mut rest = data;
+        // One after the other, with commas between.
+        while let Some(Ok(raw)) = serde_json::Deserializer::from_str(rest).into_iter::<&'a RawValue>().next() {
+            match serde_json::from_str::<Extra<'a>>(raw.get()).ok().filter(|extra| extra.r#type == EXTRA) {
+                None => self.details.push(raw),
+                Some(Extra { call: Some(id), extra_content, .. }) => self.calls.push((id, extra_content)),
+                Some(Extra { call: None, extra_content, .. }) => self.message = Some(extra_content),
+            }
+            rest = rest.trim_start().get(raw.get().len()..).unwrap_or_default().trim_start().trim_start_matches(',');
+        }
+    }
+
+    /// Whether nothing goes back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.details.is_empty() && self.message.is_none() && self.calls.is_empty()
+    }
+
+    /// What another stretch of thinking brings.
+    pub(super) fn add(&mut self, more: Self) {
+        self.details.extend(more.details);
+        self.message = more.message.or(self.message);
+        self.calls.extend(more.calls);
+    }
+
+    /// That of a call.
+    pub(super) fn of(&self, call: &str) -> Option<&'a RawValue> {
+        self.calls.iter().find(|(id, _)| id == call).map(|(_, raw)| *raw)
+    }
+}
 
 /// Members that come in pieces.
 const PIECES: [&str; 2] = ["text", "summary"];
@@ -56,6 +120,15 @@ impl Details {
                 None => self.0.push(Detail::Whole(raw.get().to_owned())),
             }
         }
+    }
+
+    /// Takes the `extra_content` of a call, or of the message; only what is signed must go back.
+    pub(super) fn keep(&mut self, call: Option<&str>, raw: &RawValue) {
+        if memchr::memmem::find(raw.get().as_bytes(), b"thought_signature").is_none() {
+            return;
+        }
+        let extra = Extra { r#type: Cow::Borrowed(EXTRA), call: call.map(Cow::Borrowed), extra_content: raw };
+        self.0.extend(serde_json::to_string(&extra).ok().map(Detail::Whole));
     }
 
     fn piece(&mut self, piece: Growing) {
@@ -169,6 +242,26 @@ mod tests {
                 {"type": "reasoning.encrypted", "data": "gAAA", "id": "rs_1", "index": 0},
                 {"type": "reasoning.encrypted", "data": "gBBB", "id": "rs_2", "index": 0}])
         );
+    }
+
+    #[test]
+    fn what_stands_beside_messages_and_calls_goes_back_to_its_place() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let (signed, plain) =
+            (raw(r#"{"google":{"thought_signature":"a, {b"}}"#), raw(r#"{"google":{"thought":true}}"#));
+        let mut details = Details::default();
+        details.take(&[&raw(r#"{"type":"reasoning.text","text":"hm"}"#)], true);
+        details.keep(Some("call_1"), &signed);
+        details.keep(Some("call_2"), &plain);
+        details.keep(None, &signed);
+        let data = details.signature().unwrap().data;
+        let mut returned = Returned::default();
+        returned.take(&data);
+        let texts: Vec<&str> = returned.details.iter().map(|raw| raw.get()).collect();
+        assert_eq!(texts, [r#"{"type":"reasoning.text","text":"hm"}"#]);
+        assert_eq!(returned.message.map(RawValue::get), Some(signed.get()));
+        assert_eq!(returned.of("call_1").map(RawValue::get), Some(signed.get()));
+        assert!(returned.of("call_2").is_none(), "nothing is signed there");
     }
 
     #[test]

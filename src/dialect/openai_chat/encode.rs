@@ -171,7 +171,7 @@ pub(super) fn request(request: &ChatRequest, to: &Destination<'_>) -> Result<(By
         stop: &s.stop,
         logit_bias: raw(s.logit_bias.as_ref(), "logit_bias")?,
         logprobs: s.logprobs,
-        top_logprobs: s.top_logprobs,
+        top_logprobs: s.top_logprobs.filter(|n| *n > 0),
         n: s.n.filter(|n| *n != 1),
         reasoning_effort: request.reasoning.as_ref().and_then(effort),
         user: request.user.as_deref(),

@@ -294,7 +294,7 @@ impl Members {
             if empty && kind == FailureKind::Credentials { Some(NO_QUOTA.to_owned()) } else { code.or(kind_text) };
         let shown: String = message.chars().take(512).collect();
         let param = text(self.param).or(about);
-        let foreign_thinking = kind == FailureKind::Rejected && about_foreign_thinking(code.as_deref(), &message);
+        let foreign_thinking = about_foreign_thinking(code.as_deref(), &message);
         let failure = Failure { status: Some(status), code, param, foreign_thinking, ..Failure::new(kind, shown) };
         if too_long { failure.too_long_prompt() } else { failure }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::details::Returned;
 use crate::dialect::gemini::Ran;
 use crate::domain::chat::{Citation, MediaSource, Part, Signature, TokenLogprob, ToolCall};
 use crate::domain::id::DialectId;
@@ -131,7 +132,9 @@ pub(super) fn image(part: &Part) -> Option<Image> {
 /// The details of one stretch of thinking: ours, or the provider's own, verbatim.
 pub(super) fn details(signature: &Signature) -> Vec<Box<RawValue>> {
     if let Some(raw) = signature.of(DialectId::OpenAiChat) {
-        return serde_json::from_str(&format!("[{raw}]")).unwrap_or_default();
+        let mut returned = Returned::default();
+        returned.take(raw);
+        return returned.details.into_iter().map(ToOwned::to_owned).collect();
     }
     #[derive(Serialize)]
     struct Detail<'a> {

@@ -92,6 +92,9 @@ pub(super) struct Said<'a> {
     pub(super) reasoning: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "readable")]
     pub(super) reasoning_details: Option<Vec<&'a RawValue>>,
+    /// What Google's compatible path wants back with the message.
+    #[serde(borrow, default)]
+    pub(super) extra_content: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) refusal: Option<String>,
     #[serde(borrow, default)]
@@ -128,6 +131,9 @@ pub(super) struct WireCall<'a> {
     pub(super) id: Option<String>,
     #[serde(borrow, default)]
     pub(super) function: Option<WireFunction<'a>>,
+    /// What Google's compatible path wants back with it.
+    #[serde(borrow, default)]
+    pub(super) extra_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) custom: Option<WireCustom<'a>>,
 }

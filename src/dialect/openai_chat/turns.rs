@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::details::Returned;
 use crate::dialect::Quirks;
 use crate::dialect::common::no_equal;
 use crate::dialect::ids::chat_id;
@@ -27,7 +28,9 @@ pub(super) struct Turn<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_details: Option<Box<RawValue>>,
+    reasoning_details: Option<Vec<&'a RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +83,8 @@ struct Call<'a> {
     id: Cow<'a, str>,
     r#type: &'static str,
     function: Function<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -97,6 +102,7 @@ impl<'a> Turn<'a> {
             reasoning_content: None,
             reasoning: None,
             reasoning_details: None,
+            extra_content: None,
             refusal: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
@@ -237,9 +243,28 @@ fn file(media: &Media, at: usize, part_at: usize) -> Result<File<'_>, Error> {
     }
 }
 
+/// How provider files name the member of calls in which Google's compatible path keeps what it signed.
+const EXTRA_CONTENT: &str = "messages.tool_calls.extra_content";
+
+/// What a provider of this dialect has signed, as far as this one takes it back.
+fn signed<'a>(signature: Option<&'a Signature>, quirks: &Quirks) -> Returned<'a> {
+    let mut returned = Returned::default();
+    if let Some(data) = signature.and_then(|signature| signature.of(DialectId::OpenAiChat)) {
+        returned.take(data);
+    }
+    if quirks.reasoning_member.is_none() {
+        returned.details.clear();
+    }
+    if quirks.drop.iter().any(|name| name == EXTRA_CONTENT) {
+        returned.message = None;
+        returned.calls.clear();
+    }
+    returned
+}
+
 fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Loss) -> Result<Turn<'a>, Error> {
     let mut turn = Turn::new("assistant", None);
-    let (mut texts, mut thoughts, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut texts, mut thoughts, mut returned) = (Vec::new(), Vec::new(), Returned::default());
     let taken = matches!(quirks.reasoning_member.as_deref(), Some("reasoning_content" | "reasoning"));
     for (part_at, part) in message.content.iter().enumerate() {
         match part {
@@ -247,10 +272,12 @@ fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Lo
             Part::Refusal(text) => turn.refusal = Some(text),
             Part::Reasoning { text, signature } => {
                 thoughts.push(text.as_str());
-                if !text.is_empty() && !taken {
+                let signed = signed(signature.as_ref(), quirks);
+                let told = !signed.is_empty() || (taken && !text.is_empty());
+                if !told && (signature.is_some() || !text.is_empty()) {
                     loss.advisory.push(places::part(at, part_at));
                 }
-                details.extend(signature.as_ref().and_then(|s: &Signature| s.of(DialectId::OpenAiChat)));
+                returned.add(signed);
             }
             Part::CacheMark(_) => {}
             // What another provider ran for itself: its words were told in the text.
@@ -268,17 +295,17 @@ fn assistant<'a>(message: &'a Message, at: usize, quirks: &Quirks, loss: &mut Lo
             _ => {}
         }
     }
-    if quirks.reasoning_member.is_some() && !details.is_empty() {
-        turn.reasoning_details = RawValue::from_string(format!("[{}]", details.join(","))).ok();
-    }
-    turn.tool_calls = message.tool_calls.iter().map(|made| call(made, quirks)).collect();
+    let extra = |made: &ToolCall| returned.of(&made.id);
+    turn.tool_calls = message.tool_calls.iter().map(|made| call(made, extra(made), quirks)).collect();
+    turn.extra_content = returned.message;
+    turn.reasoning_details = (!returned.details.is_empty()).then_some(returned.details);
     let text = texts.concat();
     let silent = text.is_empty() && (turn.refusal.is_some() || !turn.tool_calls.is_empty());
     turn.content = (!silent).then_some(Content::Text(text.into()));
     Ok(turn)
 }
 
-fn call<'a>(call: &'a ToolCall, quirks: &Quirks) -> Call<'a> {
+fn call<'a>(call: &'a ToolCall, extra_content: Option<&'a RawValue>, quirks: &Quirks) -> Call<'a> {
     let arguments = if call.custom {
         Cow::Owned(format!("{{\"{CUSTOM_ARGUMENT}\":{}}}", quote(&call.arguments)))
     } else if call.arguments.trim().is_empty() {
@@ -286,7 +313,8 @@ fn call<'a>(call: &'a ToolCall, quirks: &Quirks) -> Call<'a> {
     } else {
         Cow::Borrowed(call.arguments.as_str())
     };
-    Call { id: chat_id(&call.id, quirks), r#type: "function", function: Function { name: &call.name, arguments } }
+    let function = Function { name: &call.name, arguments };
+    Call { id: chat_id(&call.id, quirks), r#type: "function", function, extra_content }
 }
 
 fn tool<'a>(

@@ -383,7 +383,7 @@ impl State {
         // A tool that was found by a search stands in a group of its own name.
         let group = item.namespace.as_ref().filter(|group| **group != name && !group.is_empty());
         let name = group.map_or_else(|| name.clone(), |group| format!("{group}__{name}"));
-        let id = item.call_id.clone().or_else(|| item.id.clone()).unwrap_or_else(|| format!("call_{index}"));
+        let id = item.call_id.clone().or_else(|| item.id.clone()).unwrap_or_default();
         let custom = item.r#type == "custom_tool_call";
         out.push(ChatEvent::ToolStart { choice: 0, index, id, name, custom, signature: None });
         index

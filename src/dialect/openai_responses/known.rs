@@ -87,7 +87,8 @@ static TOOL: Shape = Shape {
     known: &[
         all("type"),
         all("name"),
-        all("description"),
+        // That of a group has no place elsewhere.
+        all("description").of(&["function", "custom"]),
         all("parameters").of(&["function"]),
         all("strict").of(&["function"]),
         all("format").of(&["custom"]),

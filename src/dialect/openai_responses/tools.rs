@@ -58,6 +58,10 @@ fn tool(raw: &RawValue, path: &str, kind: &str, namespace: Option<String>) -> Re
     let name = wire.name.ok_or_else(|| missing(&format!("{path}.name")))?;
     let json = |raw: Option<&RawValue>| raw.filter(|raw| raw.get() != "null").map(|raw| Json::new(raw.get()));
     let kind = match wire.r#type.as_str() {
+        // Any text, which is what happens without one.
+        "custom" if wire.format.is_some_and(|raw| crate::dialect::params::squeezed(raw.get()) == ANY_TEXT) => {
+            ToolKind::Custom { format: None }
+        }
         "custom" => ToolKind::Custom { format: json(wire.format) },
         _ => ToolKind::Function,
     };
@@ -72,6 +76,8 @@ fn tool(raw: &RawValue, path: &str, kind: &str, namespace: Option<String>) -> Re
         origin: Origin::at(path),
     })
 }
+
+const ANY_TEXT: &str = r#"{"type":"text"}"#;
 
 /// Which tool the client forces.
 pub(super) enum Choice {

@@ -88,15 +88,10 @@ struct Breakpoint {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the dialect's own names")]
 enum Kind<'a> {
     InputText {
         text: &'a str,
-    },
-    OutputText {
-        text: &'a str,
-    },
-    Refusal {
-        refusal: &'a str,
     },
     InputImage {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,8 +232,7 @@ fn assistant<'a>(
     let mut said = Vec::new();
     for (part_at, part) in message.content.iter().enumerate() {
         match part {
-            Part::Text(text) => said.push(Kind::OutputText { text }),
-            Part::Refusal(refusal) => said.push(Kind::Refusal { refusal }),
+            Part::Text(text) | Part::Refusal(text) => said.push(text.as_str()),
             Part::CacheMark(_) => {}
             Part::Reasoning { text, signature } => {
                 let data = signature.as_ref().and_then(|s| s.of(DialectId::OpenAiResponses));
@@ -272,19 +266,11 @@ fn assistant<'a>(
 }
 
 /// Ends a message of the assistant.
-/// Parts of an answer belong to messages with an id of the provider's own. What it did not say itself goes as plain text,
-/// a message each.
-fn flush<'a>(said: &mut Vec<Kind<'a>>, items: &mut Vec<ItemOut<'a>>) {
-    if said.iter().all(|kind| matches!(kind, Kind::OutputText { .. })) {
-        for kind in said.drain(..) {
-            if let Kind::OutputText { text } = kind {
-                items.push(ItemOut::Message { role: "assistant", content: Content::Text(Cow::Borrowed(text)) });
-            }
-        }
-        return;
-    }
-    let content = Content::Parts(said.drain(..).map(|kind| PartOut { kind, prompt_cache_breakpoint: None }).collect());
-    items.push(ItemOut::Message { role: "assistant", content });
+/// Parts of an answer, and refusals among them, belong to messages with an id of the provider's own. What it did not say
+/// itself goes as plain text, a message each.
+fn flush<'a>(said: &mut Vec<&'a str>, items: &mut Vec<ItemOut<'a>>) {
+    let message = |text| ItemOut::Message { role: "assistant", content: Content::Text(Cow::Borrowed(text)) };
+    items.extend(said.drain(..).map(message));
 }
 
 fn call<'a>(request: &'a ChatRequest, made: &'a ToolCall) -> ItemOut<'a> {

@@ -94,8 +94,15 @@ fn clients_of_responses_are_told_what_was_not_read() {
         "tools":[{"type":"function","name":"f","parameters":{},"defer_loading":true},
             {"type":"namespace","name":"n","description":"d","tools":[{"type":"function","name":"g","x":1}]},
             {"type":"web_search","filters":{"a":1}}]}"#;
-    let want =
-        ["text.format.x", "input.content.foo", "input.phase", "input.bar", "tools.defer_loading", "tools.tools.x"];
+    let want = [
+        "text.format.x",
+        "input.content.foo",
+        "input.phase",
+        "input.bar",
+        "tools.defer_loading",
+        "tools.tools.x",
+        "tools.description",
+    ];
     let request = read(DialectId::OpenAiResponses, body);
     let mut got = request.unread;
     got.sort_unstable();

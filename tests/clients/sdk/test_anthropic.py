@@ -349,7 +349,7 @@ def test_errors_of_the_provider(client, mark, model, status, stream):
         ask(client, stream, **options(fresh(model, limited=status in (401, 403, 429)), mark(f"status-{status}")))
     failed = error.value
     # Older clients have a class of its own for 529.
-    assert failed.status_code == {400: 400, 429: 429, 500: 502, 503: 529}[status]
+    assert failed.status_code == {400: 400, 429: 429, 500: 500, 503: 529}[status]
     kinds = {400: "invalid_request_error", 429: "rate_limit_error", 500: "api_error", 503: "overloaded_error"}
     assert failed.body["type"] == "error" and failed.body["error"]["type"] == kinds[status]
     assert failed.response.headers["request-id"] == failed.body["request_id"]

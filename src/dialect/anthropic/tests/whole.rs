@@ -164,6 +164,10 @@ fn error_answers() {
         (504, "timeout_error", FailureKind::Timeout),
         (529, "overloaded_error", FailureKind::Upstream),
         (429, "brand_new_error", FailureKind::RateLimited),
+        (504, "api_error", FailureKind::Timeout),
+        (408, "api_error", FailureKind::Timeout),
+        (422, "api_error", FailureKind::Rejected),
+        (409, "api_error", FailureKind::Rejected),
     ] {
         let failure = read(status, kind, "why");
         assert_eq!((failure.kind, failure.status), (want, Some(status)), "{kind}");

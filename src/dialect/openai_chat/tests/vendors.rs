@@ -1,7 +1,7 @@
 //! What imitators do differently, one small stream each, in their own words. The recorded traffic has more of each.
 
 use super::*;
-use crate::domain::chat::Citation;
+use crate::domain::chat::{ChatResponse, Citation, Message};
 
 /// What a provider with these quirks says, read in cuts of that size: text, thinking, calls (id, name, arguments),
 /// citations, and what was observed.
@@ -357,4 +357,45 @@ fn images_among_the_parts_of_an_answer_are_shown() {
     let body = r#"{"id":"c","model":"m","choices":[{"index":0,"message":{"content":[{"type":"text","text":"here"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},"finish_reason":"stop"}]}"#;
     let answer = OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap();
     assert!(matches!(answer.choices[0].content.as_slice(), [Part::Text(_), Part::Image(_)]), "{answer:?}");
+}
+
+/// A conversation whose second turn is that answer, as it is told to a provider with these quirks, and what is listed.
+fn goes_on(answer: &ChatResponse, quirks: &Quirks) -> (Value, Vec<String>) {
+    let choice = &answer.choices[0];
+    let mut said = Message::new(Role::Assistant, choice.content.clone());
+    said.tool_calls.clone_from(&choice.tool_calls);
+    let asked = Message::new(Role::User, vec![Part::Text("hello".into())]);
+    let request = ChatRequest { model: "m".into(), messages: vec![asked, said], ..ChatRequest::default() };
+    let to = Destination { model: "m", default_max_output: 100, max_output: None, quirks };
+    let (body, loss) = OpenAiChat.encode_request(&request, &to).unwrap();
+    (serde_json::from_slice::<Value>(&body).unwrap()["messages"][1].clone(), loss.advisory)
+}
+
+#[test]
+fn what_googles_compatible_path_signs_goes_back_to_its_place() {
+    let body = r#"{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"tool_calls","message":{"role":"assistant","extra_content":{"google":{"thought_signature":"m"}},"tool_calls":[
+        {"id":"a","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"s"}}},
+        {"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]}}]}"#;
+    let answer = OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap();
+    let (turn, listed) = goes_on(&answer, &Quirks::default());
+    assert_eq!(turn["tool_calls"][0]["extra_content"], json!({"google": {"thought_signature": "s"}}));
+    assert_eq!(turn["extra_content"], json!({"google": {"thought_signature": "m"}}));
+    assert!(turn["tool_calls"][1].get("extra_content").is_none() && turn.get("reasoning_details").is_none(), "{turn}");
+    assert!(listed.is_empty(), "{listed:?}");
+    let refuses = Quirks { drop: vec!["messages.tool_calls.extra_content".to_owned()], ..Quirks::default() };
+    let (turn, listed) = goes_on(&answer, &refuses);
+    assert!(!turn.to_string().contains("extra_content"), "{turn}");
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+#[test]
+fn encrypted_details_go_where_they_are_taken_and_are_listed_elsewhere() {
+    let body = r#"{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"content":"hi","reasoning_details":[{"type":"reasoning.encrypted","data":"gAAA","index":0}]}}]}"#;
+    let answer = OpenAiChat.decode_response(body.as_bytes(), &Quirks::default()).unwrap();
+    let takes = Quirks { reasoning_member: Some("reasoning".to_owned()), ..Quirks::default() };
+    let (turn, listed) = goes_on(&answer, &takes);
+    assert_eq!(turn["reasoning_details"], json!([{"type": "reasoning.encrypted", "data": "gAAA", "index": 0}]));
+    assert!(listed.is_empty(), "{listed:?}");
+    let (turn, listed) = goes_on(&answer, &Quirks::default());
+    assert_eq!((turn.get("reasoning_details"), listed.len()), (None, 1), "{listed:?}");
 }

@@ -219,3 +219,15 @@ fn an_answer_that_failed_tells_what_it_used() {
         assert_eq!(usage.map(|usage| (usage.input_tokens(), usage.output_tokens())), Some((5, 2)));
     }
 }
+
+/// Only messages with ids of the provider's own have parts, says the official clients' types.
+#[test]
+fn a_refusal_that_was_made_elsewhere_is_plain_text() {
+    let said = vec![Part::Text("a".into()), Part::Refusal("no".into())];
+    let messages = vec![Message::new(Role::User, vec![Part::Text("q".into())]), Message::new(Role::Assistant, said)];
+    let (body, _) =
+        OpenAiResponses.encode_request(&ChatRequest { messages, ..ChatRequest::default() }, &to(quirks())).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let message = |text: &str| json!({"type": "message", "role": "assistant", "content": text});
+    assert_eq!(body["input"].as_array().unwrap()[1..], [message("a"), message("no")], "{body}");
+}
