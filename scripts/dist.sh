@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what is deployed: the whole program optimised at once (profile `dist`) and guided by a profile of itself at work
 # (PGO). It is built with counters, does some thousand requests of all dialects against the double of the tests
-# (benches/beside/work.py), and is built again by what was counted: a fifth less CPU a request than without.
+# (benches/beside/work.py), and is built again by what was counted: a quarter less CPU a request than without.
 #
 # Without a `llvm-profdata` of the compiler's LLVM (rustup's component llvm-tools, or Debian's llvm-N) it says so and builds
 # without the profile.
