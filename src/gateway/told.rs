@@ -1,6 +1,6 @@
 //! What the caller is told of failures: the kind, the code, whether and when to try again, and the provider's words where
-//! they are about the caller's request, its limits, or the answer that was or should have been given. Never what is between the gateway and
-//! the provider: a refused key is the gateway's matter, and names of its accounts are taken out.
+//! they are about the caller's request, its limits, or the answer that was or should have been given. Never what is between
+//! the gateway and the provider: a refused key is the gateway's matter, and names of its accounts are taken out.
 
 use std::time::Duration;
 
