@@ -20,7 +20,7 @@ build: ## the release binary with the embedded runtime
 	@scripts/setup.sh
 	cargo build --locked --release
 
-dist: ## the binary to deploy, as the image has it: guided by a profile of itself at work (half an hour on two cores)
+dist: ## the binary to deploy, as the image has it: guided by a profile of itself at work (an hour of processor time)
 	@scripts/setup.sh
 	@scripts/dist.sh
 

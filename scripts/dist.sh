@@ -15,7 +15,10 @@ cd "$(dirname "$0")/.."
 rust() { rustc -vV | sed -n "s/^$1: //p"; }
 host=$(rust host)
 major=$(rust 'LLVM version' | cut -d . -f 1)
-target=${CARGO_TARGET_DIR:-$PWD/target}
+target=${CARGO_TARGET_DIR:-target}
+# What counts runs elsewhere.
+case $target in /*) ;; *) target=$PWD/$target ;; esac
+export CARGO_TARGET_DIR=$target
 
 # profdata: the tool that reads what was counted, of the compiler's own LLVM: others can't.
 profdata() {

@@ -94,11 +94,21 @@ struct OpenCall {
     id: String,
     /// Whether the provider gave the id.
     named: bool,
-    /// Its arguments so far.
+    /// Its arguments so far, but no more than [`OpenCall::MOST`] of them.
     arguments: String,
 }
 
 impl OpenCall {
+    /// Bytes of arguments that are looked at. With more, a piece belongs to the call whose number it has.
+    const MOST: usize = 1 << 20;
+
+    fn goes_on(&mut self, fragment: &str) {
+        // Text that is cut is no whole JSON, so such a call is never taken as over.
+        if self.arguments.len() <= Self::MOST {
+            self.arguments.push_str(fragment);
+        }
+    }
+
     /// Whether a piece with another id and a name begins another call, although it has this one's number, as some give all
     /// calls the same one. Others change the id with every piece: those have not said all.
     fn is_over(&self, id: Option<&String>, named: bool) -> bool {
@@ -416,7 +426,7 @@ impl State {
         if let Some(fragment) = fragment.filter(|f| !f.is_empty() && f != "null") {
             self.begin(fragment.len(), out);
             if let Some(open) = self.choices.entry(choice).or_default().calls.get_mut(at) {
-                open.arguments.push_str(&fragment);
+                open.goes_on(&fragment);
             }
             out.push(ChatEvent::ToolArguments { choice, index, fragment });
         }
